@@ -1,0 +1,250 @@
+// Package vm is the contract between CALMenu and the programs that run virtual machines: small composed interfaces, and
+// capabilities as data, so that nothing outside a driver asks for a driver by name.
+//
+// What must hold in every driver: a VM belongs to no process of CALMenu and is found again by facts (a lock, a socket, a
+// process), never by memory; no call ever destroys the only copy of a disk; every call is safe to make from several
+// processes at once and ends when its context does.
+package vm
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/hint"
+)
+
+// Errors callers decide on. Drivers wrap them; test with errors.Is.
+var (
+	ErrNotFound    = errors.New("no such virtual machine")
+	ErrExists      = errors.New("virtual machine exists already")
+	ErrRunning     = errors.New("virtual machine is running")
+	ErrNotRunning  = errors.New("virtual machine is not running")
+	ErrLimit       = errors.New("too many virtual machines are running")
+	ErrNoSpace     = errors.New("not enough free disk space")
+	ErrNoSnapshot  = errors.New("no such snapshot")
+	ErrUnsupported = errors.New("not supported by this driver")
+	ErrNoImage     = errors.New("base image is not there")
+)
+
+// Driver runs virtual machines. internal/vm/vmtest.Conformance says, as tests, what each call must do.
+type Driver interface {
+	Info() Info
+	// Requirements lists what the host needs for this driver, each with its present state: what `CALMenu doctor` shows.
+	Requirements(ctx context.Context) []Requirement
+	Images
+	Lifecycle
+	Snapshotter
+	Dialer
+	Inspector
+}
+
+// Info describes a driver. It never changes while the process lives.
+type Info struct {
+	Name         string // "qemu", "tart", "memory"
+	Capabilities Capabilities
+}
+
+// Capabilities is what callers branch on instead of a driver's name.
+type Capabilities struct {
+	// LiveSnapshot: CreateSnapshot works on a running VM (inside the caller's freeze). Otherwise it must be stopped first.
+	LiveSnapshot bool
+	// WarmSnapshot: snapshots can hold memory, so that rollback resumes what ran.
+	WarmSnapshot bool
+	// SeedFiles: StartOptions.Files are put into the guest before its first instruction of user space, at every start. It
+	// is what pins the SSH host key before first boot. Otherwise the guest is provisioned over its first connection.
+	SeedFiles bool
+	// Share: one host folder can be shared into the guest (StartOptions.Outbox).
+	Share bool
+	// Emulated: the guest's CPU is emulated in software (no AES instructions: prefer ChaCha20; wait longer).
+	Emulated bool
+	// MaxRunning is how many VMs the platform lets run at once; 0 is no limit.
+	MaxRunning int
+	// GuestOS is "linux" or "darwin".
+	GuestOS string
+	// User is the account the guest is used as; Password the image's stock password, empty if it has none.
+	User, Password string
+}
+
+// Images makes base images ready.
+type Images interface {
+	// DefaultImage names the image used when a workspace names none.
+	DefaultImage() string
+	// EnsureImage builds or downloads an image unless it is there. Concurrent calls from several processes do the work once.
+	EnsureImage(ctx context.Context, image string, p Progress) error
+	// ImageReady tells whether EnsureImage would have nothing to do.
+	ImageReady(ctx context.Context, image string) (bool, error)
+}
+
+// Lifecycle creates, starts and stops machines. Names are workspace names (ValidName); a driver may prefix them.
+type Lifecycle interface {
+	// Create makes a stopped machine from a ready image. ErrExists if the name is taken, ErrNoImage if EnsureImage was
+	// not called. A crash or error on the way leaves nothing behind that Machines lists.
+	Create(ctx context.Context, s Spec, p Progress) error
+	// Start boots a stopped machine and returns once its process runs; the guest may need seconds more. ErrRunning if it
+	// runs. The machine survives the death of the calling process, and Ctrl-C in its terminal.
+	Start(ctx context.Context, name string, o StartOptions, p Progress) error
+	// Stop asks the guest to shut down by calling how.Guest, waits up to how.Grace for the machine to end, then powers it
+	// off. ErrNotRunning if it does not run. It returns when the machine has ended.
+	Stop(ctx context.Context, name string, how Shutdown) error
+	// Delete removes a stopped machine with all its snapshots. ErrRunning if it runs.
+	Delete(ctx context.Context, name string) error
+	// Machine returns the facts about one machine, or ErrNotFound.
+	Machine(ctx context.Context, name string) (Machine, error)
+	// Machines lists all machines of this CAL_HOME, by name.
+	Machines(ctx context.Context) ([]Machine, error)
+	// Resize changes the processors and memory of a stopped machine from its next start on; 0 leaves a value.
+	Resize(ctx context.Context, name string, cpu, memoryMiB int) error
+}
+
+// Snapshotter keeps points a machine can be rolled back to. Identifiers are the caller's (ValidSnapshotID); names for
+// people are kept elsewhere. Every call is a transaction: after a crash at any instant, Recover leaves the old or the
+// new state, and no content is lost.
+type Snapshotter interface {
+	// CreateSnapshot records the machine's disk under id. If the machine runs and Capabilities.LiveSnapshot holds, freeze
+	// is called around the instant of the snapshot with a function it must call exactly once while the guest's file
+	// systems are frozen. A running machine without LiveSnapshot is ErrRunning.
+	CreateSnapshot(ctx context.Context, name, id string, freeze Freezer) error
+	// Snapshots lists a machine's snapshots, oldest first.
+	Snapshots(ctx context.Context, name string) ([]Snapshot, error)
+	// Restore makes the stopped machine's disk that of snapshot id; what the disk was before is kept as snapshot undo.
+	Restore(ctx context.Context, name, id, undo string) error
+	// DeleteSnapshot forgets a snapshot and frees what only it held.
+	DeleteSnapshot(ctx context.Context, name, id string) error
+	// Recover finishes or undoes what a crash left. It is idempotent and cheap when there is nothing to do.
+	Recover(ctx context.Context, name string) error
+}
+
+// Freezer runs do while the guest's file systems are frozen, and returns do's error or its own.
+type Freezer func(ctx context.Context, do func() error) error
+
+// Dialer reaches the guest's SSH server.
+type Dialer interface {
+	// DialSSH opens a byte stream to the guest's SSH server. ErrNotRunning if the machine does not run; other errors are
+	// worth another try while the guest boots.
+	DialSSH(ctx context.Context, name string) (net.Conn, error)
+}
+
+// Inspector reports what the running machine is really exposed to, read from its process rather than its configuration.
+type Inspector interface {
+	Exposure(ctx context.Context, name string) (Exposure, error)
+}
+
+// Spec is what a machine is created from.
+type Spec struct {
+	Name      string
+	Image     string // empty: the driver's default
+	CPU       int
+	MemoryMiB int
+	DiskGiB   int // the guest's disk as it sees it; never smaller than the image
+}
+
+// StartOptions say how a machine is started this time.
+type StartOptions struct {
+	// Files are put into the guest before it starts, where Capabilities.SeedFiles holds; ignored otherwise.
+	Files []SeedFile
+	// Outbox is an absolute host folder shared into the guest, where Capabilities.Share holds; empty shares nothing.
+	Outbox string
+}
+
+// SeedFile is a file or (Data nil, Mode with os.ModeDir) directory put into the guest at start.
+type SeedFile struct {
+	Path     string // absolute, in the guest
+	Mode     os.FileMode
+	UID, GID int
+	Data     []byte
+}
+
+// Shutdown is how Stop ends a machine.
+type Shutdown struct {
+	// Guest asks the guest to power itself off; nil powers the machine off at once.
+	Guest func(context.Context) error
+	// Grace is how long to wait for the guest after that.
+	Grace time.Duration
+}
+
+// Machine is what is known of a machine now.
+type Machine struct {
+	Name      string
+	Running   bool
+	Suspended bool
+	PID       int       // of the running machine's process; 0 if it does not run
+	StartedAt time.Time // of the running machine; zero if unknown
+	CPU       int
+	MemoryMiB int
+	DiskBytes int64 // host disk space held, snapshots included; an upper bound where blocks are shared
+}
+
+// Snapshot is a driver's record of one snapshot.
+type Snapshot struct {
+	ID        string
+	Created   time.Time
+	SizeBytes int64 // what only this snapshot holds: what deleting it would free, as far as the driver can tell
+}
+
+// Exposure is what a running machine shares with its host, with the evidence for it.
+type Exposure struct {
+	Shares     []Share
+	Restricted bool // the virtual network lets the guest reach nothing by itself
+	Clipboard  bool
+	Audio      bool
+	Listeners  []string // host addresses on which the machine's process accepts connections
+	RunsAsRoot bool
+	Evidence   string // the process's command line, or what else was read
+}
+
+// Share is a host folder the guest can see.
+type Share struct {
+	HostPath string
+	ReadOnly bool
+}
+
+// Requirement is one thing a driver needs of the host.
+type Requirement struct {
+	Name     string // "qemu-system-x86_64", "kvm"
+	OK       bool
+	Optional bool   // the driver works without it, less well
+	Detail   string // a version, a path, or why it is not OK
+	Hint     string // what to do when it is not OK
+}
+
+// Progress is told what a long call is doing. Drivers call it from one goroutine at a time; it must return quickly.
+type Progress func(Phase)
+
+// Phase is one step of a long call.
+type Phase struct {
+	Name        string // "downloading packages", "booting"
+	Done, Total int64  // bytes or steps; Total 0 when unknown
+}
+
+// Report calls p unless it is nil.
+func (p Progress) Report(ph Phase) {
+	if p != nil {
+		p(ph)
+	}
+}
+
+var (
+	namePattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	snapshotPattern = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
+)
+
+// ValidName returns an error that says what a workspace name must look like, or nil.
+func ValidName(name string) error {
+	if namePattern.MatchString(name) {
+		return nil
+	}
+	return hint.Errorf("Use 1 to 40 lower-case letters, digits and hyphens, beginning with a letter or digit.",
+		"%q is not a workspace name", name)
+}
+
+// ValidSnapshotID returns an error unless id is 1 to 32 lower-case letters and digits.
+func ValidSnapshotID(id string) error {
+	if snapshotPattern.MatchString(id) {
+		return nil
+	}
+	return hint.Errorf("`CALMenu snapshot list` shows the snapshots there are.", "%q is not a snapshot identifier", id)
+}
