@@ -1,0 +1,54 @@
+package journal
+
+import "time"
+
+// SchemaVersion is the version written into every event. A reader skips events of a higher version.
+const SchemaVersion = 1
+
+// Kind says what an event reports.
+type Kind string
+
+// The kinds of event. An operation is a begin, any number of phases, and an end, tied together by Event.Op.
+const (
+	OpBegin      Kind = "op.begin"      // Verb
+	OpPhase      Kind = "op.phase"      // Phase, Done, Total
+	OpEnd        Kind = "op.end"        // Error, Hint (both empty: it succeeded)
+	SessionBegin Kind = "session.begin" // Agent
+	SessionEnd   Kind = "session.end"   // Exit, Detail
+	Landed       Kind = "artifact"      // Path, Size, SHA256
+	Refused      Kind = "refused"       // Path, Detail
+	Isolation    Kind = "isolation"     // Level, Detail
+	Connection   Kind = "connection"    // Detail: host, port and rule of a refused connection of the guest
+	AgentBegin   Kind = "agent.begin"   // the menu-bar (or headless) agent started
+	AgentEnd     Kind = "agent.end"
+	Notice       Kind = "notice" // Detail
+)
+
+// Event is one line of the journal. Which of the optional fields are set depends on Kind.
+type Event struct {
+	V         int       `json:"v"`
+	Time      time.Time `json:"time"`
+	Process   Process   `json:"process"`
+	Kind      Kind      `json:"kind"`
+	Workspace string    `json:"workspace,omitempty"`
+	Op        string    `json:"op,omitempty"` // identifies one operation or session
+	Verb      string    `json:"verb,omitempty"`
+	Phase     string    `json:"phase,omitempty"`
+	Done      int64     `json:"done,omitempty"`
+	Total     int64     `json:"total,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	Hint      string    `json:"hint,omitempty"`
+	Agent     string    `json:"agent,omitempty"`
+	Exit      int       `json:"exit,omitempty"`
+	Level     string    `json:"level,omitempty"`
+	Path      string    `json:"path,omitempty"`
+	Size      int64     `json:"size,omitempty"`
+	SHA256    string    `json:"sha256,omitempty"`
+	Detail    string    `json:"detail,omitempty"`
+}
+
+// Process identifies a process for longer than its number lives: with the time it started.
+type Process struct {
+	PID   int   `json:"pid"`
+	Start int64 `json:"start"` // opaque: start time of the process as the operating system counts it
+}
