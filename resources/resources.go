@@ -1,0 +1,29 @@
+// Package resources holds the files that are part of the program: they are embedded, so that one binary is all there is
+// to install. What must hold: nothing here depends on another package, and a checkout compiles before anything was built.
+package resources
+
+import (
+	"embed"
+	"io/fs"
+
+	"github.com/calmenu/calmenu/internal/hint"
+)
+
+// Guest is the recipe of the Linux guest (packages, hooks) and, in bin/, the programs that run in it.
+//
+//go:embed all:guest
+var guest embed.FS
+
+// Guest returns a file of the Linux guest's recipe by its name in resources/guest.
+func Guest(name string) ([]byte, error) { return guest.ReadFile("guest/" + name) }
+
+// CalInit returns the guest's first program (cmd/calinit), a static executable for linux/amd64. It is compiled by the
+// Makefile and missing from a binary that was built without it.
+func CalInit() ([]byte, error) {
+	b, err := Guest("bin/calinit")
+	if err == nil {
+		return b, nil
+	}
+	return nil, hint.Wrap(&fs.PathError{Op: "finding", Path: "the guest's init program in this binary", Err: fs.ErrNotExist},
+		"This binary was built without it. Build with `make`.")
+}
