@@ -1,0 +1,159 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// field is one setting: the single place that says everything about a key. The tables of docs/config.md, the template
+// of config.yaml, the environment's names and the checks are all made from it.
+type field struct {
+	key  string   // in config.yaml
+	vm   []string // in vm.yaml: as it is written today, then older ways; empty if it is the same for all workspaces
+	flag string   // name of the command line's flag, without dashes
+	kind kind
+	def  string // default, as text; resources are computed instead (Defaults)
+	doc  string
+	put  func(*Settings, any)
+}
+
+// env is the environment variable's name: the key without isolation and defaults, in capitals, after CAL_.
+func (f *field) env() string {
+	if f.key == "version" {
+		return ""
+	}
+	short := strings.TrimPrefix(strings.TrimPrefix(f.key, "isolation."), "defaults.")
+	return "CAL_" + strings.ToUpper(strings.ReplaceAll(short, ".", "_"))
+}
+
+const (
+	keyCPU    = "isolation.defaults.vm.cpu"
+	keyMemory = "isolation.defaults.vm.memory"
+	keyDisk   = "isolation.defaults.vm.disk_size"
+	keySync   = "isolation.defaults.output.sync_dir"
+)
+
+// schema lists the settings in the order of the template and the documentation.
+var schema = []field{
+	{key: "version", kind: wholeNumber(1, 1), def: "1",
+		doc: "version of this file's shape",
+		put: func(s *Settings, v any) { s.Version = v.(int) }},
+	{key: "agent", vm: []string{"agent"}, flag: "agent", def: "shell",
+		kind: matching("an agent's id such as claude-code", nameRE.String()),
+		doc:  "agent that Launch starts",
+		put:  func(s *Settings, v any) { s.Agent = v.(string) }},
+	{key: "terminal", flag: "terminal", def: "auto", kind: text("auto or a command", isTerminal),
+		doc: "terminal that sessions open in: auto, or a command the session's command is appended to",
+		put: func(s *Settings, v any) { s.Terminal = v.(string) }},
+	{key: keyCPU, vm: []string{"resources.cpu", "cpu"}, flag: "cpu", kind: wholeNumber(1, 64),
+		doc: "virtual processors",
+		put: func(s *Settings, v any) { s.VM.CPU = v.(int) }},
+	{key: keyMemory, vm: []string{"resources.memory", "memory"}, flag: "memory", kind: wholeNumber(256, 1048576),
+		doc: "memory in MB (of 1024 kB)",
+		put: func(s *Settings, v any) { s.VM.MemoryMB = v.(int) }},
+	{key: keyDisk, vm: []string{"resources.disk_size", "disk_size"}, flag: "disk", kind: wholeNumber(4, 4096),
+		doc: "disk in GB as the guest sees it; it can grow, never shrink",
+		put: func(s *Settings, v any) { s.VM.DiskGB = v.(int) }},
+	{key: "isolation.defaults.vm.base_image", vm: []string{"base_image"}, flag: "image",
+		kind: matching("an image's name, or nothing for the driver's own", `^[A-Za-z0-9._/:@+-]{0,255}$`),
+		doc:  "image new workspaces are made from; empty is the driver's own",
+		put:  func(s *Settings, v any) { s.VM.BaseImage = v.(string) }},
+	{key: "isolation.defaults.github.default_branch_prefix", vm: []string{"github.default_branch_prefix"},
+		def: "agent/", kind: matching("the beginning of a branch name such as agent/",
+			`^([A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*/)*([A-Za-z0-9_][A-Za-z0-9_-]*)?$`),
+		doc: "what the names of agents' branches begin with",
+		put: func(s *Settings, v any) { s.GitHub.BranchPrefix = v.(string) }},
+	{key: "isolation.defaults.github.auto_push", vm: []string{"github.auto_push"}, def: "false", kind: yesNo(),
+		doc: "push after every commit made through CALMenu",
+		put: func(s *Settings, v any) { s.GitHub.AutoPush = v.(bool) }},
+	{key: "isolation.defaults.github.create_pr", vm: []string{"github.create_pr"}, def: "false", kind: yesNo(),
+		doc: "open a pull request after the first push of a branch",
+		put: func(s *Settings, v any) { s.GitHub.CreatePR = v.(bool) }},
+	{key: keySync, vm: []string{"output.sync_dir"}, def: "~/cal-output",
+		kind: text("an absolute path or one that begins with ~/", isHostPath),
+		doc:  "where artifacts land, one directory per workspace",
+		put:  func(s *Settings, v any) { s.Output.SyncDir = v.(string) }},
+	{key: "isolation.defaults.output.watch_patterns", vm: []string{"output.watch_patterns"},
+		def:  "*.xcarchive, *.ipa, *.apk, *.aab, *.app, *.exe, *.dll, *.xcresult",
+		kind: listOf("name patterns such as *.ipa", isGlob),
+		doc:  "artifacts that count as build products",
+		put:  func(s *Settings, v any) { s.Output.WatchPatterns = v.([]string) }},
+	{key: "isolation.defaults.proxy.mode", vm: []string{"proxy.mode"}, flag: "proxy", def: "auto",
+		kind: oneOf("auto", "on", "off"),
+		doc:  "tunnel for the guest's network: auto turns it on where the guest cannot get out by itself",
+		put:  func(s *Settings, v any) { s.Proxy.Mode = v.(string) }},
+	{key: "isolation.snapshots.auto_snapshot_on_session_start", def: "true", kind: yesNo(),
+		vm:  []string{"snapshots.auto_snapshot_on_session_start"},
+		doc: "make a snapshot before each session",
+		put: func(s *Settings, v any) { s.Snapshots.AutoOnSessionStart = v.(bool) }},
+	{key: "isolation.snapshots.max_auto_snapshots", vm: []string{"snapshots.max_auto_snapshots"}, def: "3",
+		kind: wholeNumber(1, 100),
+		doc:  "automatic snapshots kept, newest first",
+		put:  func(s *Settings, v any) { s.Snapshots.MaxAuto = v.(int) }},
+	{key: "isolation.snapshots.auto_cleanup_after_days", vm: []string{"snapshots.auto_cleanup_after_days"},
+		def: "7", kind: wholeNumber(0, 3650),
+		doc: "days after which automatic snapshots go; 0 keeps them",
+		put: func(s *Settings, v any) { s.Snapshots.CleanupAfterDays = v.(int) }},
+	{key: "isolation.snapshots.snapshot_prefix", vm: []string{"snapshots.snapshot_prefix"}, def: "session",
+		kind: matching("1 to 20 of a-z, 0-9 and -, beginning with a letter", `^[a-z][a-z0-9-]{0,19}$`),
+		doc:  "what the names of automatic snapshots begin with",
+		put:  func(s *Settings, v any) { s.Snapshots.Prefix = v.(string) }},
+	{key: "isolation.check_interval", vm: []string{"isolation.check_interval"}, def: "60s",
+		kind: duration(10*time.Second, 24*time.Hour),
+		doc:  "how often isolation is checked again while a workspace runs",
+		put:  func(s *Settings, v any) { s.Isolation.CheckInterval = v.(time.Duration) }},
+	{key: "network.allow", vm: []string{"network.allow"},
+		kind: listOf("names, *.names, addresses or CIDR ranges with an optional :port", isRule),
+		doc: "destinations the guest may reach; none listed means every public one. " +
+			"A workspace's list replaces the general one",
+		put: func(s *Settings, v any) { s.Network.Allow = v.([]string) }},
+	{key: "network.trust_host_ca", vm: []string{"network.trust_host_ca"}, def: "true", kind: yesNo(),
+		doc: "let the guest trust the certificate authorities the host trusts",
+		put: func(s *Settings, v any) { s.Network.TrustHostCA = v.(bool) }},
+	{key: "vm.accel", vm: []string{"vm.accel"}, flag: "accel", def: "auto", kind: oneOf("auto", "kvm", "tcg"),
+		doc: "how QEMU runs the guest: by the processor (kvm) or in software (tcg); auto tries the first",
+		put: func(s *Settings, v any) { s.VM.Accel = v.(string) }},
+	{key: "vm.keep_running_on_quit", def: "ask", kind: oneOf("ask", "keep", "stop"),
+		doc: "what Quit does with workspaces that run",
+		put: func(s *Settings, v any) { s.VM.KeepRunningOnQuit = v.(string) }},
+	{key: "image.mirror", kind: text("an http or https URL without a password, or nothing", isMirror),
+		doc: "Debian mirror the guest image is built from; empty takes the host's own",
+		put: func(s *Settings, v any) { s.Image.Mirror = v.(string) }},
+	{key: "session.prefix_key", def: "ctrl-]",
+		kind: matching(`ctrl- and one of a-z [ ] \ ^ _ @`, `^ctrl-[a-z\[\]\\^_@]$`),
+		doc:  "key that opens the bar of hotkeys in a session; twice sends the key itself",
+		put:  func(s *Settings, v any) { s.Session.PrefixKey = v.(string) }},
+	{key: "session.banner", def: "true", kind: yesNo(),
+		doc: "keep the status banner in the session's top line",
+		put: func(s *Settings, v any) { s.Session.Banner = v.(bool) }},
+	{key: "outbox.max_file", vm: []string{"outbox.max_file"}, def: "2GB", kind: byteSize("1kB", "1TB"),
+		doc: "largest file taken from the guest",
+		put: func(s *Settings, v any) { s.Outbox.MaxFile = v.(int64) }},
+	{key: "outbox.max_total", vm: []string{"outbox.max_total"}, def: "20GB", kind: byteSize("1kB", "10TB"),
+		doc: "most that is kept of one workspace's artifacts",
+		put: func(s *Settings, v any) { s.Outbox.MaxTotal = v.(int64) }},
+	{key: "outbox.max_files", vm: []string{"outbox.max_files"}, def: "20000", kind: wholeNumber(1, 1000000),
+		doc: "most files that are kept of one workspace",
+		put: func(s *Settings, v any) { s.Outbox.MaxFiles = v.(int) }},
+	{key: "ui.theme", def: "auto", kind: oneOf("auto", "light", "dark"),
+		doc: "colours of the icon: by the desktop, or for a light or dark bar",
+		put: func(s *Settings, v any) { s.UI.Theme = v.(string) }},
+	{key: "ui.show_logs", def: "true", kind: yesNo(),
+		doc: "show Logs in the menu",
+		put: func(s *Settings, v any) { s.UI.ShowLogs = v.(bool) }},
+	{key: "ui.notifications", def: "true", kind: yesNo(),
+		doc: "post desktop notifications",
+		put: func(s *Settings, v any) { s.UI.Notifications = v.(bool) }},
+	{key: "ui.start_at_login", def: "false", kind: yesNo(),
+		doc: "start CALMenu when the user logs in",
+		put: func(s *Settings, v any) { s.UI.StartAtLogin = v.(bool) }},
+}
+
+// fieldByKey finds a setting by its key in config.yaml.
+var fieldByKey = func() map[string]*field {
+	m := make(map[string]*field, len(schema))
+	for i := range schema {
+		m[schema[i].key] = &schema[i]
+	}
+	return m
+}()

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"sort"
+	"strings"
+)
+
+// Nearest returns the candidate a person most likely meant, or "" if none is near: at most one edit in three letters.
+func Nearest(word string, candidates []string) string {
+	best, bestDistance := "", len(word)/3+1
+	sorted := append([]string(nil), candidates...)
+	sort.Strings(sorted)
+	for _, c := range sorted {
+		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance || d == bestDistance && best == "" {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance counts insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
+func distance(a, b string) int {
+	const longest = 80 // keys are short; what is longer is near nothing
+	if len(a) > longest || len(b) > longest {
+		return longest
+	}
+	var before, prev []int
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		before, prev, row = prev, row, make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}
+
+// childNames lists the keys of a section for a message.
+func (w *walker) childNames(pattern string) string {
+	names := w.shape.children(pattern)
+	sort.Strings(names)
+	for i, name := range names {
+		if name == "*" {
+			names[i] = "an id"
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// suggestion says what an unknown key may have been meant to be: a near neighbour, else the same name elsewhere in the
+// file, else what the section holds.
+func (w *walker) suggestion(pattern, name string) string {
+	if name == "<<" {
+		return "no merge keys: write the values out"
+	}
+	if near := Nearest(name, w.shape.children(pattern)); near != "" && near != "*" {
+		return "a known key; did you mean " + near + "?"
+	}
+	var elsewhere []string
+	for key := range w.shape.keys {
+		if strings.HasSuffix(key, "."+name) && !strings.ContainsAny(key, "*[") {
+			elsewhere = append(elsewhere, key)
+		}
+	}
+	if len(elsewhere) > 0 {
+		sort.Strings(elsewhere)
+		return "a known key; did you mean " + elsewhere[0] + "?"
+	}
+	return "one of " + w.childNames(pattern)
+}
