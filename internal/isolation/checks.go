@@ -1,0 +1,233 @@
+package isolation
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// Runner runs a command in the guest.
+type Runner interface {
+	Output(ctx context.Context, c guest.Cmd) (guest.Result, error)
+}
+
+// Subject is what the checks are run against.
+type Subject struct {
+	Driver vm.Driver
+	Name   string
+	// Outbox is the only host folder that may be shared; empty if none may be.
+	Outbox string
+	Guest  Runner
+	// HostKey is the key pinned for the guest; Identity the public key CALMenu logs in with.
+	HostKey, Identity ssh.PublicKey
+	User              string
+	// Proxy is where CALMenu's forward listens on the guest's loopback: the one way out that must not lead to the host.
+	Proxy string
+	// Weakened lists, as sentences, what the user chose that lets more through than the default.
+	Weakened []string
+	// AuthorizedKeys are the files that say who may log in to the host; nil is the user's own.
+	AuthorizedKeys []string
+
+	// One handshake serves two checks: under emulation each costs half a second.
+	once    sync.Once
+	key     ssh.PublicKey
+	offered []string
+	err     error
+}
+
+var checks = []check{
+	{"process", "the virtual machine's process has no rights of its own on the host", checkProcess},
+	{"shares", "no host folder is shared but the outbox", checkShares},
+	{"network", "the virtual network leads nowhere by itself", checkNetwork},
+	{"canary", "a service on the host cannot be reached from inside", checkCanary},
+	{"host-key", "the guest is the one whose key was pinned", checkHostKey},
+	{"password", "nobody can log in to the guest with a password", checkPassword},
+	{"keys", "the guest's key opens nothing on the host", checkKeys},
+	{"devices", "clipboard and audio are not connected", checkDevices},
+	{"choices", "nothing was weakened by choice", checkChoices},
+}
+
+func exposure(ctx context.Context, s *Subject) (vm.Exposure, string) {
+	e, err := s.Driver.Exposure(ctx, s.Name)
+	if err != nil {
+		return e, fmt.Sprintf("what the machine's process is connected to could not be read: %v", err)
+	}
+	return e, ""
+}
+
+func checkProcess(ctx context.Context, s *Subject) (Outcome, string, string) {
+	e, problem := exposure(ctx, s)
+	switch {
+	case problem != "":
+		return NoProof, problem, ""
+	case e.RunsAsRoot:
+		return Fail, "the virtual machine's process runs as root", e.Evidence
+	}
+	for _, l := range e.Listeners {
+		host, _, err := net.SplitHostPort(l)
+		if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+			return Fail, fmt.Sprintf("the virtual machine's process accepts connections on %s", l), e.Evidence
+		}
+	}
+	return Pass, "", fmt.Sprintf("not root; accepts connections on %s only", strings.Join(e.Listeners, ", "))
+}
+
+func checkShares(ctx context.Context, s *Subject) (Outcome, string, string) {
+	e, problem := exposure(ctx, s)
+	if problem != "" {
+		return NoProof, problem, ""
+	}
+	for _, sh := range e.Shares {
+		if s.Outbox == "" || filepath.Clean(sh.HostPath) != filepath.Clean(s.Outbox) {
+			return Fail, fmt.Sprintf("the host folder %q is shared into the guest", sh.HostPath), e.Evidence
+		}
+	}
+	return Pass, "", fmt.Sprintf("%d shares in: %s", len(e.Shares), e.Evidence)
+}
+
+func checkNetwork(ctx context.Context, s *Subject) (Outcome, string, string) {
+	e, problem := exposure(ctx, s)
+	switch {
+	case problem != "":
+		return NoProof, problem, ""
+	case !e.Restricted:
+		return Fail, "the virtual network is not restricted", e.Evidence
+	}
+	return Pass, "", e.Evidence
+}
+
+func checkDevices(ctx context.Context, s *Subject) (Outcome, string, string) {
+	e, problem := exposure(ctx, s)
+	switch {
+	case problem != "":
+		return NoProof, problem, ""
+	case e.Clipboard:
+		return Fail, "the host's clipboard is shared with the guest", e.Evidence
+	case e.Audio:
+		return Fail, "the host's microphone and speakers are shared with the guest", e.Evidence
+	}
+	return Pass, "", "neither device on the machine's command line"
+}
+
+func handshake(ctx context.Context, s *Subject) (key ssh.PublicKey, offered []string, err error) {
+	s.once.Do(func() { s.key, s.offered, s.err = shakeHands(ctx, s) })
+	return s.key, s.offered, s.err
+}
+
+// shakeHands tries to log in without a key and records the host key and which kinds of password login were offered.
+func shakeHands(ctx context.Context, s *Subject) (key ssh.PublicKey, offered []string, err error) {
+	conn, err := s.Driver.DialSSH(ctx, s.Name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reaching the guest: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	refuse := errors.New("only asking")
+	cfg := &ssh.ClientConfig{
+		User: s.User,
+		Auth: []ssh.AuthMethod{
+			ssh.PasswordCallback(func() (string, error) {
+				offered = append(offered, "password")
+				return "", refuse
+			}),
+			ssh.KeyboardInteractive(func(string, string, []string, []bool) ([]string, error) {
+				offered = append(offered, "keyboard-interactive")
+				return nil, refuse
+			}),
+		},
+		HostKeyCallback:   func(_ string, _ net.Addr, k ssh.PublicKey) error { key = k; return nil },
+		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
+		Ciphers:           guest.Ciphers(s.Driver.Info().Capabilities.Emulated),
+		Timeout:           checkTime,
+	}
+	c, _, _, err := ssh.NewClientConn(conn, s.Name, cfg)
+	if err == nil {
+		_ = c.Close()
+		return key, append(offered, "none"), nil
+	}
+	if key == nil {
+		return nil, nil, fmt.Errorf("speaking SSH with the guest: %w", err)
+	}
+	return key, offered, nil
+}
+
+func checkHostKey(ctx context.Context, s *Subject) (Outcome, string, string) {
+	if s.HostKey == nil {
+		return NoProof, "no host key was pinned", ""
+	}
+	key, _, err := handshake(ctx, s)
+	if err != nil {
+		return NoProof, fmt.Sprintf("the guest's host key could not be read: %v", err), ""
+	}
+	ev := fmt.Sprintf("pinned %s, met %s", ssh.FingerprintSHA256(s.HostKey), ssh.FingerprintSHA256(key))
+	if !bytes.Equal(key.Marshal(), s.HostKey.Marshal()) {
+		return Fail, "the guest shows another host key than the one pinned", ev
+	}
+	return Pass, "", ev
+}
+
+func checkPassword(ctx context.Context, s *Subject) (Outcome, string, string) {
+	_, offered, err := handshake(ctx, s)
+	switch {
+	case err != nil:
+		return NoProof, fmt.Sprintf("the guest's ways to log in could not be read: %v", err), ""
+	case len(offered) > 0:
+		return Fail, fmt.Sprintf("the guest accepts log-in by %s", strings.Join(offered, " and ")), ""
+	}
+	return Pass, "", fmt.Sprintf("log-in as %s without a key: neither password nor keyboard-interactive is offered", s.User)
+}
+
+func checkKeys(_ context.Context, s *Subject) (Outcome, string, string) {
+	files := s.AuthorizedKeys
+	if files == nil {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return NoProof, fmt.Sprintf("the home directory is not known: %v", err), ""
+		}
+		files = []string{filepath.Join(home, ".ssh", "authorized_keys"), filepath.Join(home, ".ssh", "authorized_keys2")}
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return NoProof, fmt.Sprintf("%s could not be read: %v", f, err), ""
+		}
+		for line := range bytes.Lines(b) {
+			k, _, _, _, err := ssh.ParseAuthorizedKey(line)
+			if err != nil {
+				continue
+			}
+			for _, own := range []ssh.PublicKey{s.Identity, s.HostKey} {
+				if own != nil && bytes.Equal(k.Marshal(), own.Marshal()) {
+					return Fail, fmt.Sprintf("a key of this workspace is allowed to log in to the host by %s", f), string(line)
+				}
+			}
+		}
+	}
+	return Pass, "", fmt.Sprintf("in none of %s", strings.Join(files, ", "))
+}
+
+func checkChoices(_ context.Context, s *Subject) (Outcome, string, string) {
+	if len(s.Weakened) == 0 {
+		return Pass, "", "the configuration lets through nothing beyond the default"
+	}
+	return Weak, s.Weakened[0], strings.Join(s.Weakened, "; ")
+}
+
+// settle is how long a canary may take to hear of a connection that was under way when the guest's attempt ended.
+const settle = 200 * time.Millisecond

@@ -1,0 +1,192 @@
+// Package session is one terminal attached to an agent in a guest: the launch confirmation, then the agent on a real
+// pseudo-terminal inside a guest tmux, so that closing the window does not end it.
+//
+// What must hold: the terminal is given back as it was found, whatever happens; the exit code is the agent's own; text
+// from the guest that CALMenu itself prints is stripped of everything that acts on a terminal.
+package session
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"github.com/calmenu/calmenu/internal/guest"
+)
+
+// tmuxConf makes tmux as invisible as it can be: the agent should feel local.
+const tmuxConf = `set -g status off
+set -g prefix None
+unbind-key -a
+set -s escape-time 0
+set -g default-terminal tmux-256color
+set -as terminal-features ',*:RGB:clipboard:hyperlinks:sync:title'
+set -g allow-passthrough on
+set -g set-clipboard on
+set -g set-titles on
+set -g set-titles-string '#T'
+set -g mouse off
+set -g focus-events on
+set -g history-limit 50000
+set -g window-size latest
+set -s extended-keys on
+set -g update-environment ''
+set -g remain-on-exit off
+set -g bell-action any`
+
+// startScript attaches to the agent's tmux session, or starts it. $1 names the session; the rest is the agent's argv.
+// The agent's exit code goes to a file, since tmux keeps it to itself.
+const startScript = `umask 077
+mkdir -p "$HOME/.cal/session" "$HOME/workspace" || exit 125
+printf '%s\n' "$CAL_TMUX_CONF" >"$HOME/.cal/tmux.conf"
+unset CAL_TMUX_CONF
+infocmp "$TERM" >/dev/null 2>&1 || TERM=xterm-256color
+export TERM
+name=$1; shift
+code="$HOME/.cal/session/$name.exit"
+tmux -L cal has-session -t "=$name" 2>/dev/null || rm -f "$code"
+exec tmux -L cal -f "$HOME/.cal/tmux.conf" new-session -A -s "$name" -c "$HOME/workspace" \
+  sh -c 'code=$1; shift; "$@"; echo $? >"$code.new"; mv "$code.new" "$code"' cal "$code" "$@"`
+
+// endScript says how the session stands: "alive", or the agent's exit code, or "unknown".
+const endScript = `tmux -L cal has-session -t "=$1" 2>/dev/null && { echo alive; exit; }
+cat "$HOME/.cal/session/$1.exit" 2>/dev/null || echo unknown`
+
+// Guest is what a session needs of the connection into the guest.
+type Guest interface {
+	PTY(ctx context.Context, c guest.Cmd, t guest.Terminal) (int, error)
+	Output(ctx context.Context, c guest.Cmd) (guest.Result, error)
+}
+
+// Options say which agent is attached to which terminal.
+type Options struct {
+	Name string   // of the tmux session: the agent's identifier
+	Argv []string // of the agent
+	Env  map[string]string
+	Term string // the terminal's TERM
+}
+
+// Outcome is how a session ended.
+type Outcome struct {
+	Detached bool // the agent still runs
+	Exit     int  // the agent's exit code, unless it is detached or Lost
+	Lost     bool // the agent ended without leaving an exit code: it was killed, or the machine was
+}
+
+// Attach connects the terminal tty to the agent until the agent ends, the session is detached, or ctx ends. The terminal
+// is in raw mode meanwhile and is restored before Attach returns.
+func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, error) {
+	restore, err := raw(tty)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer restore()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	resized := make(chan struct{}, 1)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGWINCH {
+					cancel() // the window was closed; the agent lives on in tmux
+					return
+				}
+				select {
+				case resized <- struct{}{}:
+				default:
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+
+	env := map[string]string{"CAL_TMUX_CONF": tmuxConf, "TERM": o.Term}
+	for k, v := range o.Env {
+		env[k] = v
+	}
+	argv := append([]string{"sh", "-c", startScript, "cal", o.Name}, o.Argv...)
+	_, err = g.PTY(ctx, guest.Cmd{Argv: argv, Env: env}, guest.Terminal{
+		In: tty, Out: tty, Term: o.Term, Resized: resized,
+		Size: func() (int, int) {
+			w, h, err := term.GetSize(int(tty.Fd()))
+			if err != nil {
+				return 80, 24
+			}
+			return w, h
+		},
+	})
+	restore()
+	if ctx.Err() != nil {
+		return Outcome{Detached: true}, nil
+	}
+	if err != nil {
+		return Outcome{}, fmt.Errorf("running the agent: %w", err)
+	}
+	return outcome(ctx, g, o.Name)
+}
+
+func outcome(ctx context.Context, g Guest, name string) (Outcome, error) {
+	res, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", endScript, "cal", name}, Limit: 256})
+	if err != nil {
+		return Outcome{}, fmt.Errorf("asking how the agent ended: %w", err)
+	}
+	said := strings.TrimSpace(string(res.Stdout))
+	if said == "alive" {
+		return Outcome{Detached: true}, nil
+	}
+	code, err := strconv.Atoi(said)
+	if err != nil || code < 0 || code > 255 {
+		return Outcome{Lost: true}, nil
+	}
+	return Outcome{Exit: code}, nil
+}
+
+// leave undoes what a program killed in full swing leaves switched on: alternate screen, hidden cursor, mouse reports,
+// bracketed paste, focus reports, application keypad, colours.
+const leave = "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?25h\x1b[?1l\x1b>\x1b[0m"
+
+// raw switches a terminal to raw mode and returns the function, safe to call twice, that gives it back.
+func raw(tty *os.File) (func(), error) {
+	old, err := term.MakeRaw(int(tty.Fd()))
+	if err != nil {
+		return nil, fmt.Errorf("switching the terminal to raw mode: %w", err)
+	}
+	done := false
+	return func() {
+		if done {
+			return
+		}
+		done = true
+		_, _ = io.WriteString(tty, leave)
+		_ = term.Restore(int(tty.Fd()), old)
+	}, nil
+}
+
+// Ask shows the confirmation on a terminal and returns the answer.
+func Ask(tty *os.File, out io.Writer, f Facts, colour bool) (Choice, error) {
+	width, _, err := term.GetSize(int(tty.Fd()))
+	if err != nil {
+		width = 80
+	}
+	if _, err := io.WriteString(out, Render(f, width, colour)); err != nil {
+		return Quit, fmt.Errorf("showing the confirmation: %w", err)
+	}
+	old, err := term.MakeRaw(int(tty.Fd()))
+	if err != nil {
+		return Quit, fmt.Errorf("switching the terminal to raw mode: %w", err)
+	}
+	defer func() { _ = term.Restore(int(tty.Fd()), old) }()
+	return ReadChoice(tty)
+}
