@@ -200,8 +200,21 @@ func (g *SSHGuest) serve(conn net.Conn) {
 	}
 }
 
-// checkPowerOff tells the owner once that the guest asked to be powered off.
-func (g *SSHGuest) checkPowerOff() {
+// Environ is what commands of the guest find in their environment, and Home where they start.
+func (g *SSHGuest) Environ() []string {
+	user := g.options.User
+	if user == "" {
+		user = "cal"
+	}
+	return []string{
+		"HOME=" + g.options.Home, "USER=" + user, "LOGNAME=" + user, "SHELL=/bin/sh", "CAL_VM=true", "LANG=C.UTF-8",
+		"PATH=" + g.bin + ":" + os.Getenv("PATH"), "TMUX_TMPDIR=" + g.bin, "CAL_GUEST_POWEROFF=" + g.off,
+	}
+}
+
+// CheckPowerOff calls OnPowerOff, once, if a command of the guest asked for it. Sessions do so by themselves; it is for
+// commands run with Environ by other means.
+func (g *SSHGuest) CheckPowerOff() {
 	if _, err := os.Stat(g.off); err == nil && g.options.OnPowerOff != nil {
 		g.once.Do(g.options.OnPowerOff)
 	}

@@ -128,21 +128,13 @@ func (s *session) start(cmd *exec.Cmd) bool {
 		return false
 	}
 	s.started = true
-	o := s.guest.options
-	user := o.User
-	if user == "" {
-		user = "cal"
-	}
-	if err := os.MkdirAll(o.Home, 0o700); err != nil {
+	home := s.guest.options.Home
+	if err := os.MkdirAll(home, 0o700); err != nil {
 		return false
 	}
-	cmd.Dir = o.Home
+	cmd.Dir = home
 	cmd.WaitDelay = 10 * time.Second // for output of background children after the command itself has ended
-	cmd.Env = append([]string{
-		"HOME=" + o.Home, "USER=" + user, "LOGNAME=" + user, "SHELL=/bin/sh", "CAL_VM=true", "LANG=C.UTF-8",
-		"PATH=" + s.guest.bin + ":" + os.Getenv("PATH"), "TMUX_TMPDIR=" + s.guest.bin,
-		"CAL_GUEST_POWEROFF=" + s.guest.off,
-	}, s.env...)
+	cmd.Env = append(s.guest.Environ(), s.env...)
 	run := s.startPiped
 	if s.term != nil {
 		run = s.startPTY
@@ -243,7 +235,7 @@ func (s *session) finish(cmd *exec.Cmd, wait func() error) {
 	}
 	_ = s.ch.CloseWrite()
 	s.ch.Close()
-	s.guest.checkPowerOff()
+	s.guest.CheckPowerOff()
 }
 
 func (s *session) serveSFTP() {
