@@ -33,29 +33,31 @@ func hourglass(d float64) outline {
 // pictures has the status icons on a grid of 16.
 var pictures = map[Status][]layer{
 	Idle: {
-		{solid(grey), []outline{shackle(8, 5, 3.25, 1.5, 5.6, 8)}},
-		{solid(grey), []outline{box(2, 7, 14, 15, 1.8), hole(3.5, 8.5, 12.5, 13.5, 0.5)}},
+		{solid(grey), []outline{shackle(11, 4.5, 2.75, 1.8, 8, 6.6)}},
+		{solid(grey), []outline{box(1, 7, 12, 15, 1.8), hole(3, 9, 10, 13, 0.5)}},
 	},
 	Verified: {
-		{solid(greenRim), []outline{shackle(8, 4.75, 3.25, 2, 8, 8)}},
-		{solid(greenRim), []outline{box(2, 6.5, 14, 15.5, 1.9)}},
-		{solid(green), []outline{box(3, 7.5, 13, 14.5, 1)}},
-		{solid(white), []outline{disc(8, 10.2, 1.45)}},
-		{solid(white), []outline{box(7.35, 10.2, 8.65, 13.3, 0.5)}},
+		{solid(greenRim), []outline{shackle(8, 5, 3, 2, 8, 8)}},
+		{solid(greenRim), []outline{box(2, 7, 14, 15, 1.8)}},
+		{solid(green), []outline{box(3, 8, 13, 14, 0.9)}},
+		{solid(white), []outline{disc(8, 10.3, 1.35)}},
+		{solid(white), []outline{box(7.4, 10.3, 8.6, 13, 0.5)}},
 	},
 	Busy: {
 		{solid(yellowRim), []outline{hourglass(0)}},
 		{solid(yellow), []outline{hourglass(1)}},
-		{solid(yellowSand), []outline{blob(0.3, 5.6, 4.8, 10.4, 4.8, 8, 7.6)}},
-		{solid(yellowSand), []outline{blob(0.4, 8, 9.6, 11.2, 12.6, 4.8, 12.6)}},
-		{solid(yellowRim), []outline{box(2, 1, 14, 3, 0.9)}},
-		{solid(yellowRim), []outline{box(2, 13, 14, 15, 0.9)}},
+		{solid(yellowSand), []outline{blob(0.4, 8, 9.8, 10.8, 12.4, 5.2, 12.4)}},
+		{solid(yellowSand), []outline{blob(0.2, 6.4, 5.8, 9.6, 5.8, 8, 7.7)}},
+		{solid(yellowRim), []outline{box(2, 0, 14, 3, 1)}},
+		{solid(yellow), []outline{box(3, 1, 13, 2, 0.4)}},
+		{solid(yellowRim), []outline{box(2, 13, 14, 16, 1)}},
+		{solid(yellow), []outline{box(3, 14, 13, 15, 0.4)}},
 	},
 	Broken: {
-		{solid(redRim), []outline{blob(1.6, 8, 0.2, 16, 15.3, 0, 15.3)}},
-		{solid(red), []outline{blob(0.9, 8, 2.4, 14.2, 14.2, 1.8, 14.2)}},
-		{solid(white), []outline{blob(0.5, 7, 5, 9, 5, 8.7, 10.3, 7.3, 10.3)}},
-		{solid(white), []outline{disc(8, 12.2, 1.05)}},
+		{solid(redRim), []outline{blob(1.5, 8, 0.1, 16, 15, 0, 15)}},
+		{solid(red), []outline{blob(0.9, 8, 2.3, 14.2, 14, 1.8, 14)}},
+		{solid(white), []outline{blob(0.5, 7, 5, 9, 5, 8.8, 10.3, 7.2, 10.3)}},
+		{solid(white), []outline{disc(8, 12.1, 1.05)}},
 	},
 }
 
@@ -64,21 +66,21 @@ var pictures = map[Status][]layer{
 var templates = map[Status][]layer{
 	Idle: recolour(pictures[Idle]),
 	Verified: {
-		{solid(black), []outline{shackle(8, 4.75, 3.25, 1.75, 8, 8)}},
-		{solid(black), []outline{box(2, 6.5, 14, 15.5, 1.9)}},
-		{nil, []outline{disc(8, 10.2, 1.45)}},
-		{nil, []outline{box(7.35, 10.2, 8.65, 13.3, 0.5)}},
+		{solid(black), []outline{shackle(8, 5, 3, 1.8, 8, 8)}},
+		{solid(black), []outline{box(2, 7, 14, 15, 1.8)}},
+		{nil, []outline{disc(8, 10.3, 1.35)}},
+		{nil, []outline{box(7.4, 10.3, 8.6, 13, 0.5)}},
 	},
 	Busy: {
 		{solid(black), []outline{hourglass(0)}},
-		{nil, []outline{blob(0.3, 4.6, 4, 11.4, 4, 9.6, 5.8, 6.4, 5.8)}},
-		{nil, []outline{blob(0.3, 8, 9.3, 10.3, 11.5, 5.7, 11.5)}},
-		{solid(black), []outline{box(2, 1, 14, 3, 0.9), box(2, 13, 14, 15, 0.9)}},
+		{nil, []outline{blob(0.3, 5, 4, 11, 4, 9.8, 5.6, 6.2, 5.6)}},
+		{nil, []outline{blob(0.3, 8, 9.3, 10.1, 11.3, 5.9, 11.3)}},
+		{solid(black), []outline{box(2, 0.5, 14, 2.5, 0.9), box(2, 13.5, 14, 15.5, 0.9)}},
 	},
 	Broken: {
-		{solid(black), []outline{blob(1.6, 8, 0.2, 16, 15.3, 0, 15.3)}},
-		{nil, []outline{blob(0.5, 7, 5, 9, 5, 8.7, 10.3, 7.3, 10.3)}},
-		{nil, []outline{disc(8, 12.2, 1.05)}},
+		{solid(black), []outline{blob(1.5, 8, 0.1, 16, 15, 0, 15)}},
+		{nil, []outline{blob(0.5, 7, 5, 9, 5, 8.8, 10.3, 7.2, 10.3)}},
+		{nil, []outline{disc(8, 12.1, 1.05)}},
 	},
 }
 
