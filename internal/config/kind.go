@@ -25,10 +25,20 @@ type kind struct {
 	collect  func(elements []string) (any, error)
 }
 
-// accepts tells whether a node is a scalar of this kind's type. Times may be quoted or not.
+// accepts tells whether a node is a scalar of this kind's type. Times may be quoted or not; digits too many for YAML's
+// integers are a number all the same.
 func (k kind) accepts(n *yaml.Node) bool {
-	tag := n.ShortTag()
-	return n.Kind == yaml.ScalarNode && (tag == k.tag || k.tag == "!!timestamp" && tag == "!!str")
+	if n.Kind != yaml.ScalarNode {
+		return false
+	}
+	switch tag := n.ShortTag(); k.tag {
+	case "!!timestamp":
+		return tag == k.tag || tag == "!!str"
+	case "!!int":
+		return tag == k.tag || tag == "!!float" && strings.Trim(n.Value, "0123456789") == ""
+	default:
+		return tag == k.tag
+	}
 }
 
 // errRange marks a value of the right type outside its limits.
@@ -53,6 +63,13 @@ func wholeNumber(least, most int) kind {
 			return n, nil
 		},
 	}
+}
+
+// versionNumber is the one version of the files' shape there is.
+func versionNumber() kind {
+	k := wholeNumber(1, 1)
+	k.expected = "1; a file with a higher version needs a newer CALMenu"
+	return k
 }
 
 func yesNo() kind {

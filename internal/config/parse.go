@@ -256,10 +256,12 @@ func (w *walker) leaf(n *yaml.Node, pattern, key, id string, depth int) {
 			if element = w.resolve(element, at, depth+1); element == nil {
 				return
 			}
-			if !w.scalar(element, k, at) {
-				return
+			if w.scalar(element, k, at) {
+				all = append(all, element.Value)
 			}
-			all = append(all, element.Value)
+		}
+		if len(all) < len(n.Content) {
+			return
 		}
 		written = strings.Join(all, ", ")
 		value, err = k.collect(all)
@@ -311,8 +313,13 @@ func nodeText(n *yaml.Node) string {
 	case n.Tag == "!!null":
 		return "nothing"
 	}
+	if n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 && plainRE.MatchString(n.Value) {
+		return n.Value // as written: quotes would hide that there are none
+	}
 	return shown(n.Value)
 }
+
+var plainRE = regexp.MustCompile(`^[!-~]{1,60}$`)
 
 func join(prefix, name string) string {
 	if prefix == "" {

@@ -35,7 +35,7 @@ const (
 
 // schema lists the settings in the order of the template and the documentation.
 var schema = []field{
-	{key: "version", kind: wholeNumber(1, 1), def: "1",
+	{key: "version", kind: versionNumber(), def: "1",
 		doc: "version of this file's shape",
 		put: func(s *Settings, v any) { s.Version = v.(int) }},
 	{key: "agent", vm: []string{"agent"}, flag: "agent", def: "shell",

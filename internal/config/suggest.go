@@ -5,14 +5,18 @@ import (
 	"strings"
 )
 
-// Nearest returns the candidate a person most likely meant, or "" if none is near: at most one edit in three letters.
+// Nearest returns the candidate a person most likely meant, or "" if none is near: one edit in three letters.
 func Nearest(word string, candidates []string) string {
-	best, bestDistance := "", len(word)/3+1
+	const longest = 80 // keys are short; what is longer is near nothing
+	if len(word) > longest {
+		return ""
+	}
 	sorted := append([]string(nil), candidates...)
 	sort.Strings(sorted)
+	best, fewest := "", min((len(word)+2)/3, len(word)-1)+1
 	for _, c := range sorted {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < bestDistance || d == bestDistance && best == "" {
-			best, bestDistance = c, d
+		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < fewest {
+			best, fewest = c, d
 		}
 	}
 	return best
@@ -20,10 +24,6 @@ func Nearest(word string, candidates []string) string {
 
 // distance counts insertions, deletions, substitutions and swaps of neighbours (optimal string alignment).
 func distance(a, b string) int {
-	const longest = 80 // keys are short; what is longer is near nothing
-	if len(a) > longest || len(b) > longest {
-		return longest
-	}
 	var before, prev []int
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 	"gopkg.in/yaml.v3"
 
+	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
@@ -111,7 +112,7 @@ func (c *Config) CreateWorkspace(name string, values map[string]string) error {
 	file := c.Home.VMFile(name)
 	data := []byte(fmt.Sprintf("name: %s\ncreated_at: %s\n", yamlText(name), time.Now().UTC().Format(time.RFC3339)))
 	problems := &Problems{}
-	targets := map[string]target{}
+	targets, texts := map[string]target{}, map[string]string{}
 	var order []string
 	for key, text := range values {
 		t, err := c.target(file, key)
@@ -126,14 +127,14 @@ func (c *Config) CreateWorkspace(name string, values map[string]string) error {
 		c.readText(map[string]value{}, t.field, key, key, text, problems)
 		targets[t.keys[0]] = t
 		order = append(order, t.keys[0])
-		values[t.keys[0]] = text
+		texts[t.keys[0]] = text
 	}
 	if err := problems.err(); err != nil {
 		return err
 	}
 	sort.Slice(order, func(i, j int) bool { return schemaIndex(order[i]) < schemaIndex(order[j]) })
 	for _, key := range order {
-		v, err := targets[key].kind.fromText(values[key])
+		v, err := targets[key].kind.fromText(texts[key])
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", key, err)
 		}
@@ -208,9 +209,9 @@ func (c *Config) locked(do func() error) error {
 	return errors.Join(do(), lock.Unlock())
 }
 
-// writeFile replaces a file atomically: written beside, synced, renamed. The mode of an existing file is kept, and a
-// symbolic link (a dotfiles repository, say) stays one.
-func writeFile(path string, data []byte) (err error) {
+// writeFile replaces a file atomically. The mode of an existing file is kept, and a symbolic link (into a dotfiles
+// repository, say) stays one.
+func writeFile(path string, data []byte) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
@@ -218,42 +219,7 @@ func writeFile(path string, data []byte) (err error) {
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("writing %s: %w", path, err)
-			_ = f.Close()
-			_ = os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err != nil {
-		return err
-	}
-	if err = f.Chmod(mode); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename durable.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.Write(path, data, mode)
 }
 
 // yamlText writes a text as one YAML scalar, quoted where it must be.
