@@ -119,7 +119,7 @@ func TestCgoFiles(t *testing.T) {
 
 func TestExitCodes(t *testing.T) {
 	good := module(t, map[string]string{"a.go": "package planted\n"})
-	bad := module(t, map[string]string{"a_darwin.go": "package planted\n\nvar n int = \"x\"\n"})
+	bad := module(t, map[string]string{"a.go": "package planted\n", "a_darwin.go": "package planted\n\nvar n int = \"x\"\n"})
 	for _, tt := range []struct {
 		name, dir string
 		args      []string
