@@ -161,8 +161,9 @@ func TestChangeIsShownAtOnceAfterRest(t *testing.T) {
 // order, with the ID that was shown.
 func TestNoClickIsLost(t *testing.T) {
 	var got []string
-	free := make(chan struct{})
+	var free chan struct{} // made in the bubble: only then does the clock run while the handler waits for it
 	running(t, func(id string) { <-free; got = append(got, id) }, func(tray *Tray, r *recorder) {
+		free = make(chan struct{})
 		a := r.press("a")
 		for range 50 {
 			a()
