@@ -1,8 +1,8 @@
 // Package agent is the catalogue of AI coding programs that run in a guest: how each is installed, found, signed in and
 // started, as data.
 //
-// What must hold: everything here is a pure function of the built-in catalogue and the user's agents.<id>; nothing is run
-// here. Commands are argv. What a guest answers is judged, never trusted: an agent is signed in only if its own status
+// What must hold: everything here is a pure function of the built-in catalogue and the user's agents.<id>; nothing is
+// run here. Commands are argv. What a guest answers is judged, never trusted: an agent is signed in only if its own status
 // command says so, and every other answer is "unknown".
 package agent
 
@@ -133,7 +133,8 @@ func (a *Agent) InstallCommand(guestOS string) ([]string, error) {
 const promptMark = "{prompt}"
 
 // LaunchCommand returns the argv that starts the agent, with a first prompt unless it is empty, and for work without
-// questions if autonomous. The prompt stays one argument, and cannot be taken for an option. The error wraps ErrNoPrompt.
+// questions if autonomous. The prompt stays one argument, and cannot be taken for an option. The error wraps
+// ErrNoPrompt.
 func (a *Agent) LaunchCommand(prompt string, autonomous bool) ([]string, error) {
 	argv := slices.Clone(a.Launch)
 	if autonomous {

@@ -29,8 +29,8 @@ type view struct {
 	values map[string]value
 }
 
-// Config is the view of config.yaml: flag > CAL_* > config.yaml > default. It does not change once loaded; load again to
-// see a changed file.
+// Config is the view of config.yaml: flag > CAL_* > config.yaml > default. It does not change once loaded; load again
+// to see a changed file.
 type Config struct {
 	view
 	Home   Home
@@ -53,8 +53,8 @@ type Entry struct {
 	Env    string `json:"env,omitempty"`
 }
 
-// Load reads config.yaml and the CAL_* variables env returns (os.Getenv; an empty variable counts as not set). A missing
-// file holds no settings. The error is a *Problems if something is wrong with what was written.
+// Load reads config.yaml and the CAL_* variables env returns (os.Getenv; an empty variable counts as not set). A
+// missing file holds no settings. The error is a *Problems if something is wrong with what was written.
 func Load(h Home, env func(string) string) (*Config, error) {
 	c := base(h, env)
 	problems := &Problems{}
@@ -133,7 +133,7 @@ func (c *Config) checkSyncDir(f *field, v any) error {
 		return nil
 	}
 	dir := expandHome(v.(string))
-	if dir == "/" || within(dir, c.Home.Dir) || within(c.Home.Dir, dir) && filepath.Dir(c.Home.Dir) != dir {
+	if dir == "/" || within(dir, c.Home.Dir) || within(c.Home.Dir, dir) {
 		return errors.New("a directory of its own, not / and nothing around or in " + c.Home.Dir)
 	}
 	if user := expandHome("~/"); dir == user {

@@ -146,7 +146,8 @@ func TestMistakesOutsideFiles(t *testing.T) {
 	h := home(t, "", "")
 	_, err := config.Load(h, env("CAL_VM_CPU", "many", "CAL_PROXY_MODE", "maybe", "CAL_OUTPUT_SYNC_DIR", h.Dir+"/x"))
 	want := `CAL_VM_CPU: not valid "many"; expected a whole number from 1 to 64
-CAL_OUTPUT_SYNC_DIR: not valid "` + h.Dir + `/x"; expected a directory of its own, not / and nothing around or in ` + h.Dir + `
+CAL_OUTPUT_SYNC_DIR: not valid "` + h.Dir + `/x"; expected a directory of its own, not / and nothing around or in ` +
+		h.Dir + `
 CAL_PROXY_MODE: not valid "maybe"; expected auto, on or off`
 	if err == nil || err.Error() != want {
 		t.Errorf("Load = %v\nwant %s", err, want)
@@ -206,7 +207,8 @@ agent_config: {claude-code: {mode: acceptEdits, denied_tools: ["Bash(sudo:*)"]}}
 
 // TestOlderFlatFile reads the flat shape, which an earlier reader of such files was alone in knowing.
 func TestOlderFlatFile(t *testing.T) {
-	h := home(t, "", "cpu: 3\nmemory: 3000\ndisk_size: 30\nbase_image: debian\nsnapshots: [{name: a, created_at: 2026-01-17T14:30:00Z}]\n")
+	h := home(t, "", "cpu: 3\nmemory: 3000\ndisk_size: 30\nbase_image: debian\n"+
+		"snapshots: [{name: a, created_at: 2026-01-17T14:30:00Z}]\n")
 	w := workspace(t, load(t, h, noEnv))
 	if w.VM.CPU != 3 || w.VM.MemoryMB != 3000 || w.VM.DiskGB != 30 || w.VM.BaseImage != "debian" {
 		t.Errorf("%+v", w.VM)
@@ -253,7 +255,8 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("places %04b: %d from %s, want %d from %s", places, w.VM.CPU, w.Origin(key), value, origin)
 		}
 		if c.VM.CPU != general || c.Origin(key) != generalOrigin {
-			t.Errorf("places %04b: in general %d from %s, want %d from %s", places, c.VM.CPU, c.Origin(key), general, generalOrigin)
+			t.Errorf("places %04b: in general %d from %s, want %d from %s", places, c.VM.CPU, c.Origin(key), general,
+				generalOrigin)
 		}
 	}
 }
@@ -295,7 +298,8 @@ func TestTemplateWithoutHashes(t *testing.T) {
 	var b strings.Builder
 	for line := range strings.Lines(string(config.Template())) {
 		bare := strings.TrimLeft(line, " ")
-		if word, _, ok := strings.Cut(strings.TrimPrefix(bare, "# "), ": "); ok && !strings.Contains(word, " ") && bare != line {
+		word, _, ok := strings.Cut(strings.TrimPrefix(bare, "# "), ": ")
+		if ok && !strings.Contains(word, " ") && bare != line {
 			line = strings.Replace(line, "# ", "", 1)
 		}
 		b.WriteString(line)
@@ -347,7 +351,7 @@ func TestSyncDir(t *testing.T) {
 	}
 	for dir, good := range map[string]bool{
 		"/": false, "/..": false, user: false, "~/": false, h.Dir: false, h.Dir + "/isolation": false,
-		filepath.Dir(filepath.Dir(h.Dir)): false, filepath.Dir(h.Dir) + "/out": true, "~/cal-output": true,
+		filepath.Dir(filepath.Dir(h.Dir)): false, filepath.Dir(h.Dir): false, filepath.Dir(h.Dir) + "/out": true, "~/cal-output": true,
 	} {
 		if _, err := config.Load(h, env("CAL_OUTPUT_SYNC_DIR", dir)); (err == nil) != good {
 			t.Errorf("sync_dir %q: %v", dir, err)
@@ -358,8 +362,8 @@ func TestSyncDir(t *testing.T) {
 // TestNameRule keeps this room's rule for names equal to the drivers'.
 func TestNameRule(t *testing.T) {
 	c := load(t, home(t, "", ""), noEnv)
-	for _, name := range []string{"a", "0a", "my-app", "", "-a", "A", "a_b", "a/b", "..", "ä", "a\n", strings.Repeat("a", 40),
-		strings.Repeat("a", 41)} {
+	for _, name := range []string{"a", "0a", "my-app", "", "-a", "A", "a_b", "a/b", "..", "ä", "a\n",
+		strings.Repeat("a", 40), strings.Repeat("a", 41)} {
 		_, err := c.Workspace(name)
 		if ours := errors.Is(err, fs.ErrNotExist); ours != (vm.ValidName(name) == nil) {
 			t.Errorf("name %q: %v here, %v for drivers", name, err, vm.ValidName(name))

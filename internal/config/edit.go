@@ -41,8 +41,8 @@ func editFile(file string, data []byte, t target, v any) ([]byte, error) {
 		return nil, fmt.Errorf("setting %s in %s: %w", key, file, err)
 	}
 	if !sameButOne(file, t.shape, before, text, key, v) {
-		return nil, hint.Errorf("edit the file by hand", "setting %s in %s: the file is laid out in a way only a person can change",
-			key, file)
+		return nil, hint.Errorf("edit the file by hand",
+			"setting %s in %s: the file is laid out in a way only a person can change", key, file)
 	}
 	return text, nil
 }
@@ -98,7 +98,10 @@ func renderSize(n int64) string {
 	units := []struct {
 		name string
 		size int64
-	}{{"TB", 1e12}, {"TiB", 1 << 40}, {"GB", 1e9}, {"GiB", 1 << 30}, {"MB", 1e6}, {"MiB", 1 << 20}, {"kB", 1e3}, {"KiB", 1 << 10}}
+	}{
+		{"TB", 1e12}, {"TiB", 1 << 40}, {"GB", 1e9}, {"GiB", 1 << 30}, {"MB", 1e6}, {"MiB", 1 << 20}, {"kB", 1e3},
+		{"KiB", 1 << 10},
+	}
 	for _, u := range units {
 		if n%u.size == 0 {
 			return fmt.Sprintf("%d%s", n/u.size, u.name)
@@ -311,7 +314,8 @@ func editTree(data []byte, top *yaml.Node, path []string, rendered string) ([]by
 		}
 		comments := *last
 		*last = *value.Content[0]
-		last.HeadComment, last.LineComment, last.FootComment = comments.HeadComment, comments.LineComment, comments.FootComment
+		last.HeadComment, last.LineComment = comments.HeadComment, comments.LineComment
+		last.FootComment = comments.FootComment
 		return encode(&doc)
 	}
 	if err := yaml.Unmarshal([]byte(nested(path[found:], 0, rendered)), &value); err != nil {

@@ -83,7 +83,8 @@ func checkText(file string, data []byte, problems *Problems) bool {
 		}
 		rest := bytes.TrimLeft(line, " ")
 		column := len(line) - len(rest) + 1
-		if body := bytes.TrimLeft(rest, " \t\r\n"); bytes.HasPrefix(rest, []byte("\t")) && len(body) > 0 && body[0] != '#' {
+		body := bytes.TrimLeft(rest, " \t\r\n")
+		if bytes.HasPrefix(rest, []byte("\t")) && len(body) > 0 && body[0] != '#' {
 			problems.add(Problem{File: file, Line: i + 1, Column: column, What: "tab in the indentation",
 				Expected: "spaces"})
 			good = false
@@ -134,6 +135,7 @@ type walker struct {
 	shape    *shape
 	problems *Problems
 	nodes    int
+	found    int // problems
 	leaves   []leaf
 }
 
@@ -146,6 +148,13 @@ func walk(file string, s *shape, top *yaml.Node, problems *Problems) []leaf {
 }
 
 func (w *walker) problem(n *yaml.Node, key, value, what, expected string) {
+	w.found++
+	if w.found > maxProblems {
+		if w.found == maxProblems+1 {
+			w.problems.add(Problem{File: w.file, Line: n.Line, Column: n.Column, What: "too many mistakes from here on"})
+		}
+		return
+	}
 	w.problems.add(Problem{File: w.file, Line: n.Line, Column: n.Column, Key: key, Value: value, What: what,
 		Expected: expected})
 }

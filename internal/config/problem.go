@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Problem is one mistake in a file, an environment variable or a flag.
@@ -28,7 +30,7 @@ func (p Problem) String() string {
 		b.WriteString(": ")
 	}
 	if p.Key != "" {
-		b.WriteString(p.Key + ": ")
+		b.WriteString(oneLine(p.Key) + ": ")
 	}
 	b.WriteString(p.What)
 	if p.Value != "" {
@@ -70,6 +72,23 @@ func (p *Problems) err() error {
 		return a.Column < b.Column
 	})
 	return p
+}
+
+// maxProblems is how many mistakes of one file are told; nobody reads more.
+const maxProblems = 100
+
+// oneLine makes a key fit for one line: shortened, and quoted where it holds what a terminal would act on.
+func oneLine(key string) string {
+	const most = 200
+	if r := []rune(key); len(r) > most {
+		key = string(r[:most]) + "..."
+	}
+	for _, r := range key {
+		if !unicode.IsPrint(r) {
+			return strconv.Quote(key)
+		}
+	}
+	return key
 }
 
 // shown makes a value fit for one line of a message.

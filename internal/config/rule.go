@@ -16,8 +16,8 @@ type Rule struct {
 
 var errRule = errors.New("not a name, *.name, address or CIDR with an optional :port")
 
-// ParseRule reads a rule: "github.com", "*.github.com", "10.0.0.5", "10.0.0.0/8", "2001:db8::/32", each with an optional
-// ":443" (an IPv6 address with a port is written in brackets). "*" is every name.
+// ParseRule reads a rule: "github.com", "*.github.com", "10.0.0.5", "10.0.0.0/8", "2001:db8::/32", each with an
+// optional ":443" (an IPv6 address with a port is written in brackets). "*" is every name.
 func ParseRule(s string) (Rule, error) {
 	if len(s) > 300 {
 		return Rule{}, errRule

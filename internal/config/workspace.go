@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sort"
 	"strconv"
 	"time"
@@ -27,8 +26,8 @@ type Workspace struct {
 	ListedSnapshots     []ListedSnapshot
 }
 
-// Workspace reads a workspace's vm.yaml and merges it. The error wraps fs.ErrNotExist if there is no such workspace, and
-// is a *Problems if something in the file is wrong.
+// Workspace reads a workspace's vm.yaml and merges it. The error wraps fs.ErrNotExist if there is no such workspace,
+// and is a *Problems if something in the file is wrong.
 func (c *Config) Workspace(name string) (*Workspace, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -148,7 +147,7 @@ func (c *Config) Workspaces() ([]string, error) {
 		if !d.IsDir() || !nameRE.MatchString(d.Name()) {
 			continue
 		}
-		if info, err := os.Stat(filepath.Join(c.Home.WorkspaceDir(d.Name()), vmFileName)); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Stat(c.Home.VMFile(d.Name())); err == nil && info.Mode().IsRegular() {
 			names = append(names, d.Name())
 		}
 	}

@@ -41,14 +41,17 @@ func TestSetKeepsTheRest(t *testing.T) {
 		{"in braces", "cpu", "8", "cpu: 4,", "cpu: 8,"},
 		{"new in braces", "isolation.defaults.vm.disk_size", "30", "{cpu: 4,", "{disk_size: 30, cpu: 4,"},
 		{"quoted", "isolation.defaults.github.default_branch_prefix", "bot/", `"agent/" # ours`, `bot/ # ours`},
-		{"new in a section", "isolation.defaults.github.auto_push", "true", "    github:\n", "    github:\n      auto_push: true\n"},
-		{"in an empty section", "isolation.snapshots.max_auto_snapshots", "5", "snapshots:\n", "snapshots:\n    max_auto_snapshots: 5\n"},
+		{"new in a section", "isolation.defaults.github.auto_push", "true",
+			"    github:\n", "    github:\n      auto_push: true\n"},
+		{"in an empty section", "isolation.snapshots.max_auto_snapshots", "5",
+			"snapshots:\n", "snapshots:\n    max_auto_snapshots: 5\n"},
 		{"in empty braces", "ui.theme", "dark", "ui: {}", "ui: {theme: dark}"},
 		{"new section", "session.banner", "false", "ui: {}\n", "ui: {}\nsession:\n  banner: false\n"},
 		{"new at the top", "agent", "codex", "ui: {}\n", "ui: {}\nagent: codex\n"},
 		{"agent", "agents.mine.launch_command", "mine --tui 'a b'", "ui: {}\n",
 			"ui: {}\nagents:\n  mine:\n    launch_command: [\"mine\", \"--tui\", \"a b\"]\n"},
-		{"word that YAML takes for another type", "proxy", "on", "defaults:\n", "defaults:\n    proxy:\n      mode: \"on\"\n"},
+		{"word that YAML takes for another type", "proxy", "on",
+			"defaults:\n", "defaults:\n    proxy:\n      mode: \"on\"\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,8 +96,10 @@ func TestSetRefuses(t *testing.T) {
 	c := load(t, h, noEnv)
 	tests := []struct{ file, key, value, want string }{
 		{h.ConfigFile(), "cpu", "many", `cpu: not valid "many"; expected a whole number from 1 to 64`},
-		{h.ConfigFile(), "isolation.cpu", "1", h.ConfigFile() + ": isolation.cpu: unknown key; expected a key of docs/config.md"},
-		{h.VMFile("demo"), "terminal", "xterm", h.VMFile("demo") + ": terminal: not a setting of one workspace; expected it in config.yaml"},
+		{h.ConfigFile(), "isolation.cpu", "1",
+			h.ConfigFile() + ": isolation.cpu: unknown key; expected a key of docs/config.md"},
+		{h.VMFile("demo"), "terminal", "xterm",
+			h.VMFile("demo") + ": terminal: not a setting of one workspace; expected it in config.yaml"},
 		{h.VMFile("demo"), "github.repos[].name", "x", h.VMFile("demo") +
 			": github.repos[].name: unknown key; expected a key of docs/config.md"},
 		{h.ConfigFile(), "isolation.defaults.output.sync_dir", "/", `isolation.defaults.output.sync_dir: not valid "/"; ` +
@@ -188,7 +193,8 @@ func TestSetAtOnce(t *testing.T) {
 func TestWorkspaces(t *testing.T) {
 	h := home(t, "", "")
 	c := load(t, h, noEnv)
-	values := map[string]string{"cpu": "3", "network.allow": "github.com,*.debian.org:443", "proxy.mode": "off", "agent": "codex"}
+	values := map[string]string{"cpu": "3", "network.allow": "github.com,*.debian.org:443", "proxy.mode": "off",
+		"agent": "codex"}
 	if err := c.CreateWorkspace("demo", values); err != nil {
 		t.Fatal(err)
 	}
@@ -240,28 +246,32 @@ network:
 
 // TestSetThenGet: whatever is set, in whatever order, is what is read, and nothing else changes.
 func TestSetThenGet(t *testing.T) {
+	number := func(least, most int) *rapid.Generator[string] {
+		return rapid.Map(rapid.IntRange(least, most), func(n int) string { return fmt.Sprint(n) })
+	}
+	among := func(texts ...string) *rapid.Generator[string] { return rapid.SampledFrom(texts) }
 	generators := map[string]*rapid.Generator[string]{
-		"isolation.defaults.vm.cpu":                       rapid.Map(rapid.IntRange(1, 64), func(n int) string { return fmt.Sprint(n) }),
-		"isolation.defaults.vm.memory":                    rapid.Map(rapid.IntRange(256, 9999), func(n int) string { return fmt.Sprint(n) }),
-		"isolation.defaults.proxy.mode":                   rapid.SampledFrom([]string{"auto", "on", "off"}),
-		"isolation.defaults.github.default_branch_prefix": rapid.SampledFrom([]string{"", "a/", "true", "1/2/", "null"}),
+		"isolation.defaults.vm.cpu":                       number(1, 64),
+		"isolation.defaults.vm.memory":                    number(256, 9999),
+		"isolation.defaults.proxy.mode":                   among("auto", "on", "off"),
+		"isolation.defaults.github.default_branch_prefix": among("", "a/", "true", "1/2/", "null"),
 		"isolation.snapshots.snapshot_prefix":             rapid.StringMatching(`[a-z][a-z0-9-]{0,19}`),
-		"network.allow":                                   rapid.SampledFrom([]string{"", "a.io", "*.a.io:443, 10.0.0.0/8", "[::1]:22"}),
-		"session.prefix_key":                              rapid.SampledFrom([]string{"ctrl-a", "ctrl-]", "ctrl-[", `ctrl-\`, "ctrl-^"}),
-		"outbox.max_file":                                 rapid.SampledFrom([]string{"1kB", "3GB", "2GiB", "1.5MB", "1025KiB"}),
-		"isolation.check_interval":                        rapid.SampledFrom([]string{"10s", "90s", "24h", "1h30m"}),
-		"ui.start_at_login":                               rapid.SampledFrom([]string{"true", "false"}),
-		"image.mirror":                                    rapid.SampledFrom([]string{"", "http://example.org/debian#x: y"}),
-		"terminal":                                        rapid.SampledFrom([]string{"auto", "xterm -T 'a: b # c' -e"}),
+		"network.allow":                                   among("", "a.io", "*.a.io:443, 10.0.0.0/8", "[::1]:22"),
+		"session.prefix_key":                              among("ctrl-a", "ctrl-]", "ctrl-[", `ctrl-\`, "ctrl-^"),
+		"outbox.max_file":                                 among("1kB", "3GB", "2GiB", "1.5MB", "1025KiB"),
+		"isolation.check_interval":                        among("10s", "90s", "24h", "1h30m"),
+		"ui.start_at_login":                               among("true", "false"),
+		"image.mirror":                                    among("", "http://example.org/debian#x: y"),
+		"terminal":                                        among("auto", "xterm -T 'a: b # c' -e"),
 	}
 	var keys []string
 	for key := range generators {
 		keys = append(keys, key)
 	}
 	h := home(t, "", "")
+	files := []string{"", commented, "{}\n", "# only this", "ui:\n    theme: dark", string(config.Template())}
 	rapid.Check(t, func(r *rapid.T) {
-		write(t, h.ConfigFile(), rapid.SampledFrom([]string{"", commented, "{}\n", "# only this", "ui:\n    theme: dark",
-			string(config.Template())}).Draw(r, "file"))
+		write(t, h.ConfigFile(), rapid.SampledFrom(files).Draw(r, "file"))
 		before := load(t, h, noEnv)
 		want := map[string]string{}
 		for range rapid.IntRange(1, 6).Draw(r, "changes") {
