@@ -190,3 +190,12 @@ func Ask(tty *os.File, out io.Writer, f Facts, colour bool) (Choice, error) {
 	defer func() { _ = term.Restore(int(tty.Fd()), old) }()
 	return ReadChoice(tty)
 }
+
+// Running tells whether the agent of that name is at work in the guest.
+func Running(ctx context.Context, g Guest, name string) (bool, error) {
+	res, err := g.Output(ctx, guest.Cmd{Argv: []string{"tmux", "-L", "cal", "has-session", "-t", "=" + name}, Limit: 4096})
+	if err != nil {
+		return false, fmt.Errorf("looking for a running session: %w", err)
+	}
+	return res.Exit == 0, nil
+}

@@ -9,6 +9,7 @@ package vm
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"regexp"
@@ -126,6 +127,14 @@ type Dialer interface {
 	// DialSSH opens a byte stream to the guest's SSH server. ErrNotRunning if the machine does not run; other errors are
 	// worth another try while the guest boots.
 	DialSSH(ctx context.Context, name string) (net.Conn, error)
+}
+
+// Execer is implemented by drivers that can run a command in the guest over a channel of their own, which needs neither
+// network nor SSH. It is how a guest is met that no key could be put into.
+type Execer interface {
+	// Exec runs argv as the guest's user and returns what it printed (at most 1 MiB) and its exit code. ErrNotRunning if
+	// the machine does not run; other errors are worth another try while the guest boots.
+	Exec(ctx context.Context, name string, argv []string, stdin io.Reader) (stdout []byte, exit int, err error)
 }
 
 // Inspector reports what the running machine is really exposed to, read from its process rather than its configuration.

@@ -1,0 +1,237 @@
+// Package cli is the command line: one cobra command per verb, each a few lines over the application's command of the
+// same name.
+//
+// The rules of the terminal: results go to standard output, everything else to standard error; progress is one line that
+// is rewritten on a terminal and one line per step elsewhere; an error is one sentence and, where there is one, a hint
+// line; --json prints one document and nothing else.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/calmenu/calmenu/app"
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/session"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// The exit codes. `session`, `shell` and `exec` end with the code of what ran in the guest.
+const (
+	exitOK        = 0
+	exitFailed    = 1
+	exitUsage     = 2   // the command line or the configuration is wrong
+	exitNotFound  = 3   // no such workspace, snapshot or agent
+	exitBroken    = 4   // isolation is not proven
+	exitState     = 5   // the machine runs, or does not, or there are too many
+	exitDeclined  = 6   // the person said no
+	exitCancelled = 130 // Ctrl-C
+)
+
+// ExitCodes documents the exit codes, in order.
+var ExitCodes = []struct {
+	Code    int
+	Meaning string
+}{
+	{exitOK, "success"},
+	{exitFailed, "failure"},
+	{exitUsage, "the command line or the configuration is wrong"},
+	{exitNotFound, "no such workspace, snapshot or agent"},
+	{exitBroken, "isolation is not proven"},
+	{exitState, "the machine is running, or is not, or too many are"},
+	{exitDeclined, "declined by the person asked"},
+	{exitCancelled, "cancelled by Ctrl-C"},
+}
+
+// errUsage marks a mistake on the command line.
+var errUsage = errors.New("usage")
+
+// guestExit carries the exit code of what ran in the guest to the process's own.
+type guestExit int
+
+func (e guestExit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// Streams are what a command reads from and writes to.
+type Streams struct {
+	In       *os.File
+	Out, Err io.Writer
+}
+
+// cmd is what the commands share.
+type cmd struct {
+	streams Streams
+	json    bool
+	noTTY   bool
+	app     *app.App
+}
+
+// Main runs the command line and returns the process's exit code.
+func Main(args []string) int {
+	return Run(args, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+}
+
+// Run runs one command line on the given streams.
+func Run(args []string, s Streams) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c := &cmd{streams: s}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	err := root.ExecuteContext(ctx)
+	if c.app != nil {
+		err = errors.Join(err, c.app.Close())
+	}
+	if err == nil {
+		return exitOK
+	}
+	code := exitCode(ctx, err)
+	var ge guestExit
+	if !errors.As(err, &ge) {
+		c.explain(err, code)
+	}
+	return code
+}
+
+func exitCode(ctx context.Context, err error) int {
+	var ge guestExit
+	var problems *config.Problems
+	switch {
+	case errors.As(err, &ge):
+		return int(ge)
+	case ctx.Err() != nil:
+		return exitCancelled
+	case errors.Is(err, errUsage), errors.As(err, &problems):
+		return exitUsage
+	case errors.Is(err, app.ErrBroken):
+		return exitBroken
+	case errors.Is(err, app.ErrDeclined):
+		return exitDeclined
+	case errors.Is(err, vm.ErrRunning), errors.Is(err, vm.ErrNotRunning), errors.Is(err, vm.ErrLimit),
+		errors.Is(err, vm.ErrExists):
+		return exitState
+	case errors.Is(err, vm.ErrNotFound), errors.Is(err, vm.ErrNoSnapshot), errors.Is(err, fs.ErrNotExist),
+		errors.Is(err, app.ErrNoWorkspace):
+		return exitNotFound
+	}
+	return exitFailed
+}
+
+// explain prints an error for people, or as JSON where that was asked for.
+func (c *cmd) explain(err error, code int) {
+	if c.json {
+		doc := map[string]any{"error": err.Error(), "hint": hint.Of(err), "exit": code}
+		_ = json.NewEncoder(c.streams.Err).Encode(doc)
+		return
+	}
+	if code == exitCancelled {
+		err = errors.New("cancelled")
+	}
+	// Errors may quote the guest: only text reaches the terminal.
+	for line := range splitLines(err.Error()) {
+		_, _ = fmt.Fprintf(c.streams.Err, "CALMenu: %s\n", session.Printable(line))
+	}
+	if h := hint.Of(err); h != "" && code != exitCancelled {
+		_, _ = fmt.Fprintf(c.streams.Err, "  %s\n", session.Printable(h))
+	}
+}
+
+func (c *cmd) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "CALMenu",
+		Short: "Run AI coding agents with full permissions inside isolated virtual machines",
+		Long: `CALMenu runs AI coding agents with full permissions inside virtual machines they cannot get out of.
+
+Without a verb it is the menu-bar agent (headless where there is no desktop). With one it does the same from
+the command line. WORKSPACE may be left out: it is then the current one.`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true,
+		Version:           app.Version(),
+		RunE:              c.menuBar,
+		PersistentPreRunE: c.open,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetVersionTemplate("CALMenu {{.Version}}\n")
+	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
+	root.SetFlagErrorFunc(func(cc *cobra.Command, err error) error {
+		return hint.Wrap(fmt.Errorf("%w: %w", errUsage, err), "See: "+cc.CommandPath()+" --help")
+	})
+	root.AddCommand(
+		c.up(), c.list(), c.status(), c.newWorkspace(), c.start(), c.stop(), c.restart(), c.delete(), c.switchTo(),
+		c.session(), c.shell(), c.exec(),
+		c.snapshot(), c.rollback(),
+		c.sync(), c.artifacts(),
+		c.agent(), c.isolation(), c.doctor(), c.config(), c.logs(), c.version(), c.man(),
+	)
+	for _, sub := range root.Commands() {
+		wrapArgs(sub)
+	}
+	return root
+}
+
+// wrapArgs makes mistakes in arguments usage errors with a hint, in a command and those below it.
+func wrapArgs(cc *cobra.Command) {
+	if check := cc.Args; check != nil {
+		cc.Args = func(cc *cobra.Command, args []string) error {
+			if err := check(cc, args); err != nil {
+				return hint.Wrap(fmt.Errorf("%w: %w", errUsage, err), "Usage: "+cc.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, sub := range cc.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// needsNoApp lists the commands that work without a readable configuration.
+var needsNoApp = map[string]bool{"version": true, "help": true, "completion": true, "man": true, "__complete": true}
+
+func (c *cmd) open(cc *cobra.Command, _ []string) error {
+	if needsNoApp[cc.Name()] || cc.Parent() != nil && cc.Parent().Name() == "completion" {
+		return nil
+	}
+	flags := map[string]string{}
+	for _, f := range []string{"cpu", "memory", "disk"} {
+		if fl := cc.Flags().Lookup(f); fl != nil && fl.Changed {
+			flags[f] = fl.Value.String()
+		}
+	}
+	var err error
+	c.app, err = app.Open(app.Options{Flags: flags})
+	return err
+}
+
+// print writes a result to standard output: as JSON, or as text by the given function.
+func (c *cmd) print(v any, text func(io.Writer) error) error {
+	if !c.json {
+		return text(c.streams.Out)
+	}
+	enc := json.NewEncoder(c.streams.Out)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("printing the result: %w", err)
+	}
+	return nil
+}
+
+// interactive tells whether somebody sits at a terminal.
+func (c *cmd) interactive() bool {
+	out, ok := c.streams.Out.(*os.File)
+	return ok && !c.noTTY && term.IsTerminal(int(c.streams.In.Fd())) && term.IsTerminal(int(out.Fd()))
+}
+
+func (c *cmd) colour() bool { return c.interactive() && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }

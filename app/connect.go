@@ -1,0 +1,200 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+func (a *App) identityDir(name string) string { return filepath.Join(a.Home.WorkspaceDir(name), "keys") }
+
+// bootTime is how long a guest may take from the start of its machine to an SSH session.
+func (a *App) bootTime() time.Duration {
+	if a.Driver.Info().Capabilities.Emulated {
+		return 4 * time.Minute
+	}
+	return 3 * time.Minute
+}
+
+// guestOptions are how the guest of a workspace is reached: by its driver, with the workspace's own key, and only if it
+// shows the host key pinned for it.
+func (a *App) guestOptions(name string) (guest.Options, *guest.Identity, error) {
+	id, err := guest.EnsureIdentity(a.identityDir(name))
+	if err != nil {
+		return guest.Options{}, nil, err
+	}
+	pinned, err := a.pinned(id)
+	if err != nil {
+		return guest.Options{}, nil, err
+	}
+	caps := a.Driver.Info().Capabilities
+	return guest.Options{
+		Dial:    a.dialer(name),
+		User:    caps.User,
+		Auth:    []ssh.AuthMethod{ssh.PublicKeys(id.Signer())},
+		HostKey: pinned,
+		Ciphers: guest.Ciphers(caps.Emulated),
+	}, id, nil
+}
+
+// pinned is the host key a guest must show: the one made for it where it is put in before the first boot, the one met
+// over the driver's own channel otherwise.
+func (a *App) pinned(id *guest.Identity) (ssh.PublicKey, error) {
+	if a.Driver.Info().Capabilities.SeedFiles {
+		return id.HostPublic(), nil
+	}
+	return id.Pinned()
+}
+
+// Connect opens a connection into a workspace's running guest.
+func (a *App) Connect(ctx context.Context, w *config.Workspace) (*guest.Client, error) {
+	m, err := a.Driver.Machine(ctx, w.Name)
+	if err == nil && !m.Running {
+		err = vm.ErrNotRunning
+	}
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("connecting to %q: %w", w.Name, err), "Start it: CALMenu start "+w.Name)
+	}
+	o, _, err := a.guestOptions(w.Name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := guest.Connect(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %q: %w", w.Name, err)
+	}
+	return c, nil
+}
+
+// await connects to a guest that is still booting, and reports how long it has been waiting.
+func (a *App) await(ctx context.Context, w *config.Workspace, report vm.Progress) (*guest.Client, error) {
+	if err := a.introduce(ctx, w, report); err != nil {
+		return nil, err
+	}
+	o, _, err := a.guestOptions(w.Name)
+	if err != nil {
+		return nil, err
+	}
+	waitCtx, cancel := context.WithTimeout(ctx, a.bootTime())
+	defer cancel()
+	// A machine whose process has ended will never answer.
+	go a.watchMachine(waitCtx, cancel, w.Name)
+	report.Report(vm.Phase{Name: "waiting for SSH"})
+	c, err := guest.WaitConnect(waitCtx, o, func(int, error) { report.Report(vm.Phase{Name: "waiting for SSH"}) })
+	if err == nil {
+		return c, nil
+	}
+	if m, merr := a.Driver.Machine(context.WithoutCancel(ctx), w.Name); ctx.Err() == nil && merr == nil && !m.Running {
+		return nil, hint.Wrap(fmt.Errorf("the machine ended while it was booting: %w", vm.ErrNotRunning),
+			"`CALMenu logs` shows its console.")
+	}
+	if ctx.Err() == nil && errors.Is(waitCtx.Err(), context.DeadlineExceeded) {
+		return nil, hint.Wrap(fmt.Errorf("the guest did not answer within %s: %w", a.bootTime(), err),
+			"`CALMenu logs` shows its console; CALMenu restart "+w.Name+" tries again.")
+	}
+	return nil, err
+}
+
+func (a *App) watchMachine(ctx context.Context, cancel context.CancelFunc, name string) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if m, err := a.Driver.Machine(ctx, name); err == nil && !m.Running {
+				cancel()
+				return
+			}
+		}
+	}
+}
+
+// hostCAs are where operating systems keep the bundle of certificate authorities they trust.
+var hostCAs = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"}
+
+const guestCAs = "/etc/ssl/certs/ca-certificates.crt"
+
+// seed is what is put into a guest before it starts: its identity, who may log in, whom it trusts, what it is.
+func (a *App) seed(w *config.Workspace) ([]vm.SeedFile, error) {
+	caps := a.Driver.Info().Capabilities
+	if !caps.SeedFiles {
+		return nil, nil
+	}
+	id, err := guest.EnsureIdentity(a.identityDir(w.Name))
+	if err != nil {
+		return nil, err
+	}
+	const uid = 1000
+	home := "/home/" + caps.User
+	dir := func(path string, mode os.FileMode, owner int) vm.SeedFile {
+		return vm.SeedFile{Path: path, Mode: os.ModeDir | mode, UID: owner, GID: owner}
+	}
+	files := []vm.SeedFile{
+		{Path: "/etc/ssh/ssh_host_ed25519_key", Mode: 0o600, Data: id.HostKeyPEM()},
+		{Path: "/etc/ssh/ssh_host_ed25519_key.pub", Mode: 0o644, Data: id.HostKeyPub()},
+		dir(home+"/.ssh", 0o700, uid),
+		{Path: home + "/.ssh/authorized_keys", Mode: 0o600, UID: uid, GID: uid, Data: id.AuthorizedKey()},
+		{Path: "/etc/hostname", Mode: 0o644, Data: []byte(w.Name + "\n")},
+		{Path: "/etc/hosts", Mode: 0o644, Data: fmt.Appendf(nil, "127.0.0.1 localhost %s\n::1 localhost\n", w.Name)},
+		{Path: home + "/.cal-vm-info", Mode: 0o644, UID: uid, GID: uid, Data: a.vmInfo(w)},
+		dir(home+"/workspace", 0o755, uid),
+		dir(home+"/output", 0o755, uid),
+	}
+	if w.Network.TrustHostCA {
+		for _, f := range hostCAs {
+			if b, err := os.ReadFile(f); err == nil {
+				files = append(files, vm.SeedFile{Path: guestCAs, Mode: 0o644, Data: b})
+				break
+			}
+		}
+	}
+	return files, nil
+}
+
+// vmInfo tells programs in the guest where they are.
+func (a *App) vmInfo(w *config.Workspace) []byte {
+	return fmt.Appendf(nil, "CAL_VM=true\nCAL_VM_NAME=%s\nCAL_VM_CREATED=%s\nCAL_VERSION=%s\n",
+		w.Name, w.CreatedAt.UTC().Format(time.RFC3339), Version())
+}
+
+// prepareGuest does to a guest that has just started what it needs from outside: the right time.
+func (a *App) prepareGuest(ctx context.Context, _ *config.Workspace, c *guest.Client, report vm.Progress) error {
+	report.Report(vm.Phase{Name: "setting the clock"})
+	skew, err := c.ClockSkew(ctx)
+	if err != nil {
+		return err
+	}
+	if skew.Abs() < 2*time.Second {
+		return nil
+	}
+	return c.SetClock(ctx, time.Now())
+}
+
+// Subject is what the isolation of a workspace is checked on.
+func (a *App) subject(w *config.Workspace, c isolation.Runner) (*isolation.Subject, error) {
+	_, id, err := a.guestOptions(w.Name)
+	if err != nil {
+		return nil, err
+	}
+	pinned, err := a.pinned(id)
+	if err != nil {
+		return nil, err
+	}
+	return &isolation.Subject{
+		Driver: a.Driver, Name: w.Name, Guest: c, User: a.Driver.Info().Capabilities.User,
+		HostKey: pinned, Identity: id.Signer().PublicKey(), Proxy: guestProxy, Weakened: weakened(w),
+	}, nil
+}

@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/journal"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// CheckIsolation tries every claim about a running workspace now.
+func (a *App) CheckIsolation(ctx context.Context, name string) (isolation.Report, error) {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return isolation.Report{}, err
+	}
+	c, err := a.Connect(ctx, w)
+	if err != nil {
+		return isolation.Report{}, err
+	}
+	defer func() { _ = c.Close() }()
+	return a.check(ctx, w, c)
+}
+
+// check runs the checks over a connection that is there, and keeps and journals the report.
+func (a *App) check(ctx context.Context, w *config.Workspace, c isolation.Runner) (isolation.Report, error) {
+	s, err := a.subject(w, c)
+	if err != nil {
+		return isolation.Report{}, err
+	}
+	r := isolation.Run(ctx, s)
+	if ctx.Err() != nil {
+		// A check that was cancelled says nothing about the machine.
+		return r, fmt.Errorf("checking isolation of %q: %w", w.Name, ctx.Err())
+	}
+	// The machine may have ended meanwhile; then the report is about nothing.
+	if m, err := a.Driver.Machine(ctx, w.Name); err != nil || !m.Running || m.PID != r.PID {
+		return r, fmt.Errorf("checking isolation of %q: %w", w.Name, vm.ErrNotRunning)
+	}
+	if err := isolation.Save(a.Home.WorkspaceDir(w.Name), r); err != nil {
+		return r, err
+	}
+	return r, a.Journal.Append(journal.Event{
+		Kind: journal.Isolation, Workspace: w.Name, Level: string(r.Level), Detail: r.Reason,
+	})
+}
+
+// weakened lists what a workspace's configuration lets through beyond names of its own choosing.
+func weakened(w *config.Workspace) []string {
+	var why []string
+	for _, rule := range w.Network.Allow {
+		host := rule
+		if strings.HasPrefix(host, "*") && strings.Count(host, ".") < 2 {
+			why = append(why, fmt.Sprintf("network.allow lets the guest reach %s", rule))
+			continue
+		}
+		p, err := netip.ParsePrefix(host)
+		if err != nil {
+			ap, aerr := netip.ParseAddrPort(host)
+			if aerr != nil {
+				addr, derr := netip.ParseAddr(host)
+				if derr != nil {
+					continue
+				}
+				ap = netip.AddrPortFrom(addr, 0)
+			}
+			p = netip.PrefixFrom(ap.Addr(), ap.Addr().BitLen())
+		}
+		if ad := p.Addr(); ad.IsLoopback() || ad.IsPrivate() || ad.IsLinkLocalUnicast() || ad.IsUnspecified() || p.Bits() < 8 {
+			why = append(why, fmt.Sprintf("network.allow lets the guest reach %s, which may be this host or its network", rule))
+		}
+	}
+	return why
+}

@@ -1,0 +1,204 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/journal"
+	outbox "github.com/calmenu/calmenu/internal/sync"
+	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// guestProxy is where the guest finds its way out, on its own loopback.
+const guestProxy = "127.0.0.1:3128"
+
+// ErrKept is returned by Keep if another process keeps the workspace.
+var ErrKept = errors.New("another process looks after this workspace")
+
+// Hooks are told what happens while a workspace is kept. Nil hooks are not called.
+type Hooks struct {
+	Landed func(w *config.Workspace, r outbox.Report)
+}
+
+// Keep looks after one running workspace until ctx ends or its machine does: the guest's way out to the network, its
+// outbox, and the isolation checks. One process does this for a workspace at a time.
+func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return err
+	}
+	l := flock.New(filepath.Join(a.Home.LocksDir(), w.Name+".keep.lock"), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err != nil {
+		return fmt.Errorf("locking the care of %q: %w", w.Name, err)
+	}
+	if !ok {
+		return ErrKept
+	}
+	defer func() { _ = l.Close() }()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go a.watchMachine(ctx, cancel, w.Name)
+	o, _, err := a.guestOptions(w.Name)
+	if err != nil {
+		return err
+	}
+	link := guest.NewLink(o, func(up bool, err error) {
+		a.Log.Info().Str("workspace", w.Name).Bool("up", up).AnErr("cause", err).Msg("guest connection")
+	})
+	defer func() { _ = link.Close() }()
+	k := &keeper{App: a, w: w, hooks: h, policy: a.networkPolicy(ctx, w)}
+	for ctx.Err() == nil {
+		c, err := link.Client(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				break
+			}
+			return fmt.Errorf("keeping %q: %w", w.Name, err)
+		}
+		k.serve(ctx, c)
+	}
+	return nil
+}
+
+type keeper struct {
+	*App
+	w      *config.Workspace
+	hooks  Hooks
+	policy tunnel.Policy
+}
+
+// serve does the work over one connection, until it or ctx ends.
+func (k *keeper) serve(ctx context.Context, c *guest.Client) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {})
+	defer stop()
+	go func() {
+		select {
+		case <-c.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var wg sync.WaitGroup
+	run := func(what string, f func(context.Context, *guest.Client) error) {
+		wg.Go(func() {
+			// Each part restarts by itself: one that fails must not take the others with it.
+			for ctx.Err() == nil {
+				err := f(ctx, c)
+				if ctx.Err() != nil {
+					return
+				}
+				k.Log.Warn().Str("workspace", k.w.Name).Str("part", what).Err(err).Msg("starting again")
+				select {
+				case <-time.After(5 * time.Second):
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	run("network", k.network)
+	run("outbox", k.outbox)
+	run("isolation", k.isolation)
+	wg.Wait()
+}
+
+// network gives the guest its one way out: a proxy on its own loopback, served here, deny by default.
+func (k *keeper) network(ctx context.Context, c *guest.Client) error {
+	l, err := c.Listen(guestProxy)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	p := &tunnel.Proxy{
+		Policy: func() tunnel.Policy { return k.policy },
+		Log: func(c tunnel.Connection) {
+			if c.Allowed {
+				return
+			}
+			err := k.Journal.Append(journal.Event{
+				Kind: journal.Connection, Workspace: k.w.Name, Path: fmt.Sprintf("%s:%d", c.Host, c.Port), Detail: c.Reason,
+			})
+			if err != nil {
+				k.Log.Warn().Err(err).Msg("journaling a refused connection")
+			}
+		},
+	}
+	return p.Serve(ctx, l)
+}
+
+func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {
+	o, err := k.outboxOptions(ctx, k.w)
+	if err != nil {
+		return err
+	}
+	return outbox.Watch(ctx, c, o, func(r outbox.Report) {
+		if err := k.recordReport(k.w.Name, r); err != nil {
+			k.Log.Warn().Err(err).Msg("journaling what landed")
+		}
+		if k.hooks.Landed != nil && len(r.Landed)+len(r.Refused) > 0 {
+			k.hooks.Landed(k.w, r)
+		}
+	}, nil)
+}
+
+// isolation proves the claims again and again; at once if nobody has proven them for this machine.
+func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
+	every := k.w.Isolation.CheckInterval
+	for {
+		wait := every
+		r, err := isolation.Load(k.Home.WorkspaceDir(k.w.Name))
+		if err != nil {
+			return err
+		}
+		m, err := k.Driver.Machine(ctx, k.w.Name)
+		if err != nil {
+			return err
+		}
+		switch {
+		case r.PID != m.PID:
+			wait = 2 * time.Second // whoever started the machine is about to check it
+		case time.Since(r.Time) < every:
+			wait = every - time.Since(r.Time)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+		if now, err := isolation.Load(k.Home.WorkspaceDir(k.w.Name)); err == nil && now.Time.After(r.Time) {
+			continue
+		}
+		if _, err := k.check(ctx, k.w, c); err != nil && !errors.Is(err, vm.ErrNotRunning) {
+			return err
+		}
+	}
+}
+
+// networkPolicy is what a guest may reach: what its configuration names and, unless that names something, the package
+// registries this host itself is set up to use.
+func (a *App) networkPolicy(ctx context.Context, w *config.Workspace) tunnel.Policy {
+	var p tunnel.Policy
+	for _, s := range w.Network.Allow {
+		r, err := tunnel.ParseRule(s)
+		if err != nil {
+			a.Log.Warn().Str("rule", s).Err(err).Msg("network.allow") // the configuration has checked it; refuse to guess
+			continue
+		}
+		p.Allow = append(p.Allow, r)
+	}
+	p.Allow = append(p.Allow, tunnel.HostRegistries(ctx)...)
+	return p
+}

@@ -1,0 +1,230 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// New makes a workspace: the base image if it is missing, vm.yaml with the given values (by config key), the machine.
+func (a *App) New(ctx context.Context, name string, values map[string]string, p vm.Progress) error {
+	if err := vm.ValidName(name); err != nil {
+		return err
+	}
+	return a.operate(ctx, name, "new", p, func(ctx context.Context, report vm.Progress) error {
+		if _, err := a.Driver.Machine(ctx, name); err == nil {
+			return hint.Wrap(fmt.Errorf("creating workspace %q: %w", name, vm.ErrExists),
+				"Choose another name, or delete the workspace first: CALMenu delete "+name)
+		} else if !errors.Is(err, vm.ErrNotFound) {
+			return err
+		}
+		if err := a.Config.CreateWorkspace(name, values); err != nil {
+			return err
+		}
+		w, err := a.Config.Workspace(name)
+		if err == nil {
+			err = a.create(ctx, w, report)
+		}
+		if err != nil {
+			return errors.Join(err, a.Config.DeleteWorkspace(name))
+		}
+		return nil
+	})
+}
+
+func (a *App) image(w *config.Workspace) string {
+	if w.VM.BaseImage != "" {
+		return w.VM.BaseImage
+	}
+	return a.Driver.DefaultImage()
+}
+
+func (a *App) create(ctx context.Context, w *config.Workspace, report vm.Progress) error {
+	if err := w.Check(a.Driver.Info().Capabilities.GuestOS); err != nil {
+		return err
+	}
+	if err := a.Driver.EnsureImage(ctx, a.image(w), report); err != nil {
+		return fmt.Errorf("making the base image ready: %w", err)
+	}
+	if _, err := guest.EnsureIdentity(a.identityDir(w.Name)); err != nil {
+		return err
+	}
+	report.Report(vm.Phase{Name: "creating the machine"})
+	err := a.Driver.Create(ctx, vm.Spec{
+		Name: w.Name, Image: a.image(w), CPU: w.VM.CPU, MemoryMiB: w.VM.MemoryMB, DiskGiB: w.VM.DiskGB,
+	}, report)
+	if err != nil {
+		return fmt.Errorf("creating workspace %q: %w", w.Name, err)
+	}
+	return nil
+}
+
+// Start boots a workspace's machine, waits until its guest can be used, and proves its isolation. A machine that runs
+// already is left alone.
+func (a *App) Start(ctx context.Context, name string, p vm.Progress) error {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return err
+	}
+	m, err := a.Driver.Machine(ctx, w.Name)
+	if err == nil && m.Running && a.proven(w.Name, m) {
+		return nil
+	}
+	return a.operate(ctx, w.Name, "start", p, func(ctx context.Context, report vm.Progress) error {
+		return a.start(ctx, w, report)
+	})
+}
+
+// proven tells whether the guest of this very machine has been reached and checked.
+func (a *App) proven(name string, m vm.Machine) bool {
+	r, err := isolation.Load(a.Home.WorkspaceDir(name))
+	return err == nil && r.PID == m.PID && len(r.Results) > 0
+}
+
+func (a *App) start(ctx context.Context, w *config.Workspace, report vm.Progress) error {
+	m, err := a.Driver.Machine(ctx, w.Name)
+	if errors.Is(err, vm.ErrNotFound) {
+		if err = a.create(ctx, w, report); err == nil {
+			m, err = a.Driver.Machine(ctx, w.Name)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("starting workspace %q: %w", w.Name, err)
+	}
+	if !m.Running {
+		if err := a.boot(ctx, w, m, report); err != nil {
+			return err
+		}
+	}
+	client, err := a.await(ctx, w, report)
+	if err != nil {
+		if ctx.Err() != nil {
+			a.abandon(w.Name)
+		}
+		return fmt.Errorf("starting workspace %q: %w", w.Name, err)
+	}
+	defer func() { _ = client.Close() }()
+	if err := a.prepareGuest(ctx, w, client, report); err != nil {
+		return fmt.Errorf("preparing the guest of %q: %w", w.Name, err)
+	}
+	report.Report(vm.Phase{Name: "checking isolation"})
+	_, err = a.check(ctx, w, client)
+	return err
+}
+
+func (a *App) boot(ctx context.Context, w *config.Workspace, m vm.Machine, report vm.Progress) error {
+	if err := isolation.Discard(a.Home.WorkspaceDir(w.Name)); err != nil {
+		return err
+	}
+	if m.CPU != w.VM.CPU || m.MemoryMiB != w.VM.MemoryMB {
+		if err := a.Driver.Resize(ctx, w.Name, w.VM.CPU, w.VM.MemoryMB); err != nil {
+			return fmt.Errorf("changing the resources of %q: %w", w.Name, err)
+		}
+	}
+	files, err := a.seed(w)
+	if err != nil {
+		return err
+	}
+	report.Report(vm.Phase{Name: "booting"})
+	if err := a.Driver.Start(ctx, w.Name, vm.StartOptions{Files: files}, report); err != nil {
+		if errors.Is(err, vm.ErrRunning) {
+			return nil
+		}
+		return fmt.Errorf("starting workspace %q: %w", w.Name, err)
+	}
+	return nil
+}
+
+// abandon powers off a machine whose start was cancelled: nothing of worth has happened in it yet.
+func (a *App) abandon(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := a.Driver.Stop(ctx, name, vm.Shutdown{}); err != nil && !errors.Is(err, vm.ErrNotRunning) {
+		a.Log.Warn().Str("workspace", name).Err(err).Msg("powering off after a cancelled start")
+	}
+}
+
+// Stop shuts a workspace's machine down cleanly: in the guest first, by force after a grace period.
+func (a *App) Stop(ctx context.Context, name string, p vm.Progress) error {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return err
+	}
+	return a.operate(ctx, w.Name, "stop", p, func(ctx context.Context, report vm.Progress) error {
+		return a.stop(ctx, w, report)
+	})
+}
+
+func (a *App) stop(ctx context.Context, w *config.Workspace, report vm.Progress) error {
+	report.Report(vm.Phase{Name: "shutting down"})
+	err := a.Driver.Stop(ctx, w.Name, vm.Shutdown{
+		Grace: a.grace(),
+		Guest: func(ctx context.Context) error {
+			client, err := a.Connect(ctx, w)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = client.Close() }()
+			return client.PowerOff(ctx)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("stopping workspace %q: %w", w.Name, err)
+	}
+	return isolation.Discard(a.Home.WorkspaceDir(w.Name))
+}
+
+// grace is how long a guest may take to shut down before its machine is powered off.
+func (a *App) grace() time.Duration {
+	if a.Driver.Info().Capabilities.Emulated {
+		return 60 * time.Second
+	}
+	return 30 * time.Second
+}
+
+// Restart stops a workspace's machine if it runs, and starts it.
+func (a *App) Restart(ctx context.Context, name string, p vm.Progress) error {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return err
+	}
+	return a.operate(ctx, w.Name, "restart", p, func(ctx context.Context, report vm.Progress) error {
+		if err := a.stop(ctx, w, report); err != nil && !errors.Is(err, vm.ErrNotRunning) {
+			return err
+		}
+		return a.start(ctx, w, report)
+	})
+}
+
+// Delete removes a workspace with its machine and all its snapshots. What has landed in the output folder stays. A
+// running machine is powered off: its disk is about to go.
+func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
+	if err := vm.ValidName(name); err != nil {
+		return err
+	}
+	return a.operate(ctx, name, "delete", p, func(ctx context.Context, report vm.Progress) error {
+		_, cfgErr := a.Config.Workspace(name)
+		m, err := a.Driver.Machine(ctx, name)
+		if errors.Is(err, vm.ErrNotFound) && cfgErr != nil {
+			return cfgErr
+		}
+		if err == nil && m.Running {
+			report.Report(vm.Phase{Name: "powering off"})
+			if err := a.Driver.Stop(ctx, name, vm.Shutdown{}); err != nil && !errors.Is(err, vm.ErrNotRunning) {
+				return fmt.Errorf("deleting workspace %q: %w", name, err)
+			}
+		}
+		report.Report(vm.Phase{Name: "removing its disks"})
+		if err := a.Driver.Delete(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
+			return fmt.Errorf("deleting workspace %q: %w", name, err)
+		}
+		return a.Config.DeleteWorkspace(name)
+	})
+}

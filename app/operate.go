@@ -1,0 +1,81 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// lockPoll is how often a process waiting for a workspace looks again; flock(2) itself cannot be cancelled.
+const lockPoll = 50 * time.Millisecond
+
+// lock takes a workspace's lock for an operation that changes it. While it waits it reports who holds the lock.
+func (a *App) lock(ctx context.Context, name, verb string, p vm.Progress) (func(), error) {
+	if err := vm.ValidName(name); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(a.Home.LocksDir(), name+".lock")
+	l := flock.New(file, flock.SetPermissions(0o600))
+	for {
+		ok, err := l.TryLock()
+		if err != nil {
+			return nil, fmt.Errorf("locking workspace %q: %w", name, err)
+		}
+		if ok {
+			break
+		}
+		holder, _ := os.ReadFile(file)
+		p.Report(vm.Phase{Name: "waiting for " + holderText(string(holder))})
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, hint.Wrap(fmt.Errorf("waiting for workspace %q, which is in use by %s: %w", name,
+				holderText(string(holder)), ctx.Err()), "Try again when it has finished.")
+		}
+	}
+	// Who holds it is a help for people; the lock itself is what counts.
+	_ = os.WriteFile(file, fmt.Appendf(nil, "%s (process %d)\n", verb, os.Getpid()), 0o600)
+	return func() { _ = l.Close() }, nil
+}
+
+func holderText(s string) string {
+	if s = strings.TrimSpace(s); s != "" {
+		return s
+	}
+	return "another operation"
+}
+
+// operate runs one operation on a workspace: locked, journaled from begin to end, after recovery of what a crash left.
+func (a *App) operate(
+	ctx context.Context, name, verb string, p vm.Progress, f func(context.Context, vm.Progress) error,
+) error {
+	unlock, err := a.lock(ctx, name, verb, p)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	op := a.Journal.Begin(name, verb)
+	report := func(ph vm.Phase) {
+		op.Phase(ph.Name, ph.Done, ph.Total)
+		p.Report(ph)
+	}
+	if err = a.Driver.Recover(ctx, name); errors.Is(err, vm.ErrNotFound) {
+		err = nil // a workspace that has no machine yet
+	}
+	if err == nil {
+		err = f(ctx, report)
+	}
+	if err != nil {
+		a.Log.Error().Str("workspace", name).Str("verb", verb).Err(err).Msg("operation failed")
+	}
+	return op.End(err, hint.Of(err))
+}

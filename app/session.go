@@ -1,0 +1,281 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/calmenu/calmenu/internal/agent"
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/journal"
+	"github.com/calmenu/calmenu/internal/session"
+	"github.com/calmenu/calmenu/internal/snapshot"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// SessionOptions say how a session begins.
+type SessionOptions struct {
+	Workspace string
+	Agent     string // identifier; empty: the workspace's own
+	Prompt    string // handed to the agent; empty: none
+	Yes       bool   // no launch confirmation
+	// AcceptBroken launches although isolation is broken.
+	AcceptBroken bool
+	Colour       bool
+}
+
+// Terminal is where a session takes place.
+type Terminal struct {
+	TTY *os.File
+	Out io.Writer
+}
+
+var (
+	// ErrBroken is returned where isolation is not proven and the user has not accepted that.
+	ErrBroken = errors.New("isolation is not proven")
+	// ErrDeclined is returned if the person chose not to launch.
+	ErrDeclined = errors.New("not launched")
+)
+
+// Session starts the workspace, asks for confirmation, takes the session snapshot, and attaches the terminal to the
+// agent until it ends or is detached. The outcome holds the agent's own exit code.
+func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Progress) (session.Outcome, error) {
+	w, err := a.Workspace(o.Workspace)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	ag, err := a.agentOf(w, o.Agent)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	argv, err := ag.LaunchCommand(o.Prompt, false)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	if err := a.Start(ctx, w.Name, p); err != nil {
+		return session.Outcome{}, err
+	}
+	c, err := a.Connect(ctx, w)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	defer func() { _ = c.Close() }()
+	if err := a.confirm(ctx, t, c, w, ag, o, p); err != nil {
+		return session.Outcome{}, err
+	}
+	keepCtx, stopKeeping := context.WithCancel(ctx)
+	defer stopKeeping()
+	go a.keepUnlessKept(keepCtx, w.Name)
+
+	running, err := session.Running(ctx, c, ag.ID)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	if !running {
+		// A session that is joined has its snapshot already; one taken now would hold its half-done work.
+		if w.Snapshots.AutoOnSessionStart {
+			if err := a.SessionSnapshot(ctx, w, p); err != nil {
+				return session.Outcome{}, fmt.Errorf("taking the session snapshot: %w", err)
+			}
+		}
+		if err := a.install(ctx, t, c, ag, p); err != nil {
+			return session.Outcome{}, err
+		}
+	}
+	return a.attach(ctx, t, c, w, ag, argv)
+}
+
+func (a *App) attach(
+	ctx context.Context, t Terminal, c *guest.Client, w *config.Workspace, ag *agent.Agent, argv []string,
+) (session.Outcome, error) {
+	id := journal.NewID()
+	begin := journal.Event{Kind: journal.SessionBegin, Workspace: w.Name, Op: id, Agent: ag.ID}
+	if err := a.Journal.Append(begin); err != nil {
+		return session.Outcome{}, err
+	}
+	env := map[string]string{"CAL_VM": "true", "CAL_WORKSPACE": w.Name}
+	for _, k := range []string{"COLORTERM", "NO_COLOR"} {
+		if v := os.Getenv(k); v != "" {
+			env[k] = v
+		}
+	}
+	term := os.Getenv("TERM")
+	if term == "" {
+		term = "xterm-256color"
+	}
+	out, err := session.Attach(ctx, c, t.TTY, session.Options{Name: ag.ID, Argv: argv, Env: env, Term: term})
+	end := journal.Event{Kind: journal.SessionEnd, Workspace: w.Name, Op: id, Agent: ag.ID, Exit: out.Exit}
+	if out.Detached {
+		end.Detail = "detached"
+	}
+	return out, errors.Join(err, a.Journal.Append(end))
+}
+
+// keepUnlessKept looks after the workspace while the session lasts, unless the menu-bar agent does.
+func (a *App) keepUnlessKept(ctx context.Context, name string) {
+	for ctx.Err() == nil {
+		if err := a.Keep(ctx, name, Hooks{}); err != nil && !errors.Is(err, ErrKept) && ctx.Err() == nil {
+			a.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")
+		}
+		select {
+		case <-time.After(3 * time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// confirm shows the launch confirmation until it is answered, and refuses a launch without proven isolation.
+func (a *App) confirm(
+	ctx context.Context, t Terminal, c *guest.Client, w *config.Workspace, ag *agent.Agent, o SessionOptions, p vm.Progress,
+) error {
+	for {
+		f, err := a.sessionFacts(ctx, c, w, ag)
+		if err != nil {
+			return err
+		}
+		if f.Level == isolation.Broken && !o.AcceptBroken {
+			return hint.Wrap(fmt.Errorf("launching %s in %q: %w: %s", ag.Name, w.Name, ErrBroken, f.Reason),
+				"CALMenu isolation "+w.Name+" shows the evidence. To launch all the same: --i-accept-no-isolation")
+		}
+		if o.Yes {
+			return nil
+		}
+		choice, err := session.Ask(t.TTY, t.Out, f, o.Colour)
+		if err != nil {
+			return err
+		}
+		switch choice {
+		case session.Launch:
+			return nil
+		case session.BackupFirst:
+			s, err := a.TakeSnapshot(ctx, w.Name, snapshot.Snapshot{Reason: "before launching " + ag.Name}, p)
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(t.Out, "Snapshot %q taken.\n", s.Name); err != nil {
+				return fmt.Errorf("writing to the terminal: %w", err)
+			}
+		case session.Quit:
+			return ErrDeclined
+		}
+	}
+}
+
+// reposScript prints "name<TAB>branch" for each repository in ~/workspace.
+const reposScript = `for d in "$HOME"/workspace/*/.git; do [ -e "$d" ] || continue; r=${d%/.git}
+printf '%s\t%s\n' "${r##*/}" "$(git -C "$r" symbolic-ref --short -q HEAD || echo detached)"; done`
+
+func (a *App) sessionFacts(
+	ctx context.Context, c *guest.Client, w *config.Workspace, ag *agent.Agent,
+) (session.Facts, error) {
+	s, err := a.State(ctx)
+	if err != nil {
+		return session.Facts{}, err
+	}
+	ws, _ := s.Find(w.Name)
+	f := session.Facts{
+		Workspace: w.Name, Agent: ag.Name, Now: s.Time,
+		VM:    "running since " + humanize.RelTime(ws.Since, s.Time, "ago", "from now"),
+		Level: ws.Isolation.Level, Reason: ws.Isolation.Reason, Passed: ws.Isolation.Passed, Total: ws.Isolation.Total,
+	}
+	for _, sn := range ws.Snapshots {
+		if sn.Kind != snapshot.Undo {
+			f.LastBackup, f.BackupKind = sn.Created, sn.Name
+			break
+		}
+	}
+	res, err := c.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", reposScript}, Limit: 16 << 10})
+	if err != nil {
+		return f, fmt.Errorf("listing the guest's repositories: %w", err)
+	}
+	for line := range strings.Lines(string(res.Stdout)) {
+		name, branch, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+		if ok {
+			f.Repositories = append(f.Repositories, session.Printable(fmt.Sprintf("%s (branch %s)", name, branch)))
+		}
+	}
+	return f, nil
+}
+
+// install puts the agent into the guest unless it is there. The person sees what the installer prints.
+func (a *App) install(ctx context.Context, t Terminal, c *guest.Client, ag *agent.Agent, p vm.Progress) error {
+	there, err := a.installed(ctx, c, ag)
+	if err != nil || there {
+		return err
+	}
+	argv, err := ag.InstallCommand(a.Driver.Info().Capabilities.GuestOS)
+	if err != nil {
+		return err
+	}
+	if argv == nil {
+		return nil
+	}
+	p.Report(vm.Phase{Name: "installing " + ag.Name + " in the guest"})
+	// The installer's output comes from the guest: only its text reaches the terminal.
+	show := &printableWriter{w: t.Out}
+	exit, err := c.Stream(ctx, guest.Cmd{Argv: argv}, show, show)
+	if err != nil {
+		return fmt.Errorf("installing %s: %w", ag.Name, err)
+	}
+	if exit == 0 {
+		if there, err = a.installed(ctx, c, ag); err == nil && there {
+			return nil
+		}
+	}
+	return hint.Errorf("CALMenu shell opens a shell in the guest, where it can be tried by hand.",
+		"installing %s: its installer ended with exit code %d and the agent is not there", ag.Name, exit)
+}
+
+func (a *App) installed(ctx context.Context, c *guest.Client, ag *agent.Agent) (bool, error) {
+	if len(ag.Probe) == 0 {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for _, argv := range ag.Probe {
+		res, err := c.Output(ctx, guest.Cmd{Argv: argv, Limit: 64 << 10})
+		if err != nil {
+			return false, fmt.Errorf("looking for %s in the guest: %w", ag.Name, err)
+		}
+		if res.Exit == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// printableWriter passes on text alone, line by line.
+type printableWriter struct {
+	w    io.Writer
+	rest []byte
+}
+
+func (w *printableWriter) Write(b []byte) (int, error) {
+	w.rest = append(w.rest, b...)
+	for {
+		i := strings.IndexAny(string(w.rest), "\r\n")
+		if i < 0 {
+			if len(w.rest) < 8<<10 {
+				return len(b), nil
+			}
+			i = len(w.rest) - 1
+		}
+		line := session.Printable(string(w.rest[:i]))
+		w.rest = w.rest[i+1:]
+		if line == "" {
+			continue
+		}
+		if _, err := io.WriteString(w.w, line+"\n"); err != nil {
+			return 0, fmt.Errorf("writing to the terminal: %w", err)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/snapshot"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// Snapshots lists a workspace's snapshots, newest first.
+func (a *App) Snapshots(ctx context.Context, name string) ([]snapshot.Snapshot, error) {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return nil, err
+	}
+	return a.catalog(w.Name).List(ctx)
+}
+
+// TakeSnapshot records a workspace's disk. A running machine is frozen for the instant where the driver can, and
+// otherwise stopped and started again.
+func (a *App) TakeSnapshot(
+	ctx context.Context, name string, s snapshot.Snapshot, p vm.Progress,
+) (taken snapshot.Snapshot, err error) {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return taken, err
+	}
+	if s.Kind == "" {
+		s.Kind = snapshot.Manual
+	}
+	if s.Agent == "" {
+		s.Agent = w.Agent
+	}
+	err = a.operate(ctx, w.Name, "snapshot", p, func(ctx context.Context, report vm.Progress) error {
+		taken, err = a.takeSnapshot(ctx, w, s, report)
+		return err
+	})
+	return taken, err
+}
+
+func (a *App) takeSnapshot(
+	ctx context.Context, w *config.Workspace, s snapshot.Snapshot, report vm.Progress,
+) (snapshot.Snapshot, error) {
+	m, err := a.Driver.Machine(ctx, w.Name)
+	if err != nil {
+		return snapshot.Snapshot{}, fmt.Errorf("taking a snapshot of %q: %w", w.Name, err)
+	}
+	if !m.Running {
+		return a.catalog(w.Name).Create(ctx, s, nil)
+	}
+	if !a.Driver.Info().Capabilities.LiveSnapshot {
+		if err := a.stop(ctx, w, report); err != nil {
+			return snapshot.Snapshot{}, err
+		}
+		taken, err := a.catalog(w.Name).Create(ctx, s, nil)
+		return taken, errors.Join(err, a.start(ctx, w, report))
+	}
+	c, err := a.Connect(ctx, w)
+	if err != nil {
+		return snapshot.Snapshot{}, err
+	}
+	defer func() { _ = c.Close() }()
+	report.Report(vm.Phase{Name: "freezing the file system"})
+	return a.catalog(w.Name).Create(ctx, s, c.Freeze)
+}
+
+// SessionSnapshot takes the snapshot an agent session begins with and lets go of old ones.
+func (a *App) SessionSnapshot(ctx context.Context, w *config.Workspace, p vm.Progress) error {
+	now := time.Now()
+	name := w.Snapshots.Prefix + "-" + now.Format("2006-01-02-150405")
+	_, err := a.TakeSnapshot(ctx, w.Name, snapshot.Snapshot{Name: name, Kind: snapshot.Session}, p)
+	if err != nil {
+		return err
+	}
+	unlock, err := a.lock(ctx, w.Name, "prune", p)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	days := time.Duration(w.Snapshots.CleanupAfterDays) * 24 * time.Hour
+	_, err = a.catalog(w.Name).PruneSessions(ctx, w.Snapshots.MaxAuto, days)
+	return err
+}
+
+// DeleteSnapshot deletes a snapshot by name or identifier.
+func (a *App) DeleteSnapshot(ctx context.Context, name, ref string, p vm.Progress) error {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return err
+	}
+	return a.operate(ctx, w.Name, "snapshot", p, func(ctx context.Context, _ vm.Progress) error {
+		s, err := a.catalog(w.Name).Find(ctx, ref)
+		if err != nil {
+			return err
+		}
+		return a.catalog(w.Name).Delete(ctx, s.ID)
+	})
+}
+
+// Rolled tells what a rollback did.
+type Rolled struct {
+	To   snapshot.Snapshot `json:"to"`
+	Undo snapshot.Snapshot `json:"undo"` // what was replaced
+}
+
+// Rollback makes a workspace what it was at a snapshot (by name or identifier; empty: the newest). What it replaces is
+// kept, and Undo brings it back. A machine that ran runs again afterwards.
+func (a *App) Rollback(ctx context.Context, name, ref string, p vm.Progress) (Rolled, error) {
+	return a.rollback(ctx, name, p, func(ctx context.Context, c *snapshot.Catalog) (snapshot.Snapshot, error) {
+		return c.Find(ctx, ref)
+	})
+}
+
+// UndoRollback brings back what the last rollback replaced; that is a rollback too, and can be undone.
+func (a *App) UndoRollback(ctx context.Context, name string, p vm.Progress) (Rolled, error) {
+	return a.rollback(ctx, name, p, func(ctx context.Context, c *snapshot.Catalog) (snapshot.Snapshot, error) {
+		return c.FindUndo(ctx)
+	})
+}
+
+func (a *App) rollback(
+	ctx context.Context, name string, p vm.Progress,
+	find func(context.Context, *snapshot.Catalog) (snapshot.Snapshot, error),
+) (rolled Rolled, err error) {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return rolled, err
+	}
+	err = a.operate(ctx, w.Name, "rollback", p, func(ctx context.Context, report vm.Progress) error {
+		cat := a.catalog(w.Name)
+		if rolled.To, err = find(ctx, cat); err != nil {
+			return err
+		}
+		m, err := a.Driver.Machine(ctx, w.Name)
+		if err != nil {
+			return fmt.Errorf("rolling back %q: %w", w.Name, err)
+		}
+		if m.Running {
+			report.Report(vm.Phase{Name: "stopping the machine"})
+			if err := a.halt(ctx, w); err != nil {
+				return err
+			}
+		}
+		report.Report(vm.Phase{Name: "swapping the disk"})
+		rolled.Undo, err = cat.Restore(ctx, rolled.To)
+		if err != nil && rolled.Undo.ID == "" {
+			// The old state stands untouched: bring it back up as it was.
+			if m.Running {
+				err = errors.Join(err, a.start(ctx, w, report))
+			}
+			return err
+		}
+		if m.Running {
+			err = errors.Join(err, a.start(ctx, w, report))
+		}
+		return err
+	})
+	return rolled, err
+}
+
+// frozenHalt bounds the attempt to reach a guest that may be wrecked beyond answering.
+const frozenHalt = 8 * time.Second
+
+// halt ends a machine whose disk is about to be replaced. Its file systems are frozen first, so that the undo is whole;
+// in a guest too wrecked for that they are as a power cut leaves them.
+func (a *App) halt(ctx context.Context, w *config.Workspace) error {
+	off := func() error {
+		err := a.Driver.Stop(ctx, w.Name, vm.Shutdown{})
+		if errors.Is(err, vm.ErrNotRunning) {
+			return nil
+		}
+		return err
+	}
+	frozen := false
+	tryCtx, cancel := context.WithTimeout(ctx, frozenHalt)
+	defer cancel()
+	if c, err := a.Connect(tryCtx, w); err == nil {
+		err = c.Freeze(tryCtx, func() error { frozen = true; return off() })
+		_ = c.Close()
+		if err != nil && !frozen {
+			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("freezing before a rollback")
+		}
+	}
+	if err := off(); err != nil {
+		return fmt.Errorf("stopping workspace %q: %w", w.Name, err)
+	}
+	return isolation.Discard(a.Home.WorkspaceDir(w.Name))
+}
