@@ -2,8 +2,8 @@
 // started, as data.
 //
 // What must hold: everything here is a pure function of the built-in catalogue and the user's agents.<id>; nothing is
-// run here. Commands are argv. What a guest answers is judged, never trusted: an agent is signed in only if its own status
-// command says so, and every other answer is "unknown".
+// run here. Commands are argv. What a guest answers is judged, never trusted: an agent is signed in only if its own
+// status command says so, and every other answer is "unknown".
 package agent
 
 import (

@@ -60,7 +60,8 @@ func TestBuiltIn(t *testing.T) {
 			t.Errorf("%s has no probe or homepage", a.ID)
 		}
 	}
-	want := []string{"claude-code", "codex", "opencode", "cursor-cli", "ccs", "gemini-cli", "copilot-cli", "aider", "shell"}
+	want := []string{"claude-code", "codex", "opencode", "cursor-cli", "ccs",
+		"gemini-cli", "copilot-cli", "aider", "shell"}
 	if diff := cmp.Diff(want, ids); diff != "" {
 		t.Error(diff)
 	}
@@ -102,7 +103,8 @@ func TestLaunchCommand(t *testing.T) {
 			t.Errorf("%s: %v %s", tt.id, err, diff)
 		}
 	}
-	if _, err := get(t, "", "shell").LaunchCommand("hello", false); !errors.Is(err, agent.ErrNoPrompt) || hint.Of(err) == "" {
+	_, err := get(t, "", "shell").LaunchCommand("hello", false)
+	if !errors.Is(err, agent.ErrNoPrompt) || hint.Of(err) == "" {
 		t.Errorf("a prompt for the shell: %v", err)
 	}
 	if _, err := get(t, "", "codex").LaunchCommand("a\x00b", false); err == nil {

@@ -117,7 +117,8 @@ func TestMistakesInVMFile(t *testing.T) {
 		"other name": {"name: other\n", `vm.yaml:1:7: name: not valid "other"; expected "demo", the name of its directory`},
 		"both shapes": {"cpu: 2\nresources: {cpu: 4}\n",
 			`vm.yaml:2:18: resources.cpu: given twice: "4"; expected only cpu, which stands in line 1`},
-		"key of config.yaml": {"terminal: xterm\n", `vm.yaml:1:1: terminal: unknown key; expected one of agent, agent_config, ` +
+		"key of config.yaml": {"terminal: xterm\n", `vm.yaml:1:1: terminal: unknown key; ` +
+			`expected one of agent, agent_config, ` +
 			`base_image, cpu, created_at, disk_size, github, isolation, memory, name, network, outbox, output, proxy, ` +
 			`resources, snapshots, vm`},
 		"repository": {"github: {repos: [{name: a b, brnch: x}]}\n",
@@ -284,32 +285,6 @@ func TestNothingWritten(t *testing.T) {
 	}
 }
 
-func TestTemplateHoldsNothing(t *testing.T) {
-	c := load(t, home(t, string(config.Template()), ""), noEnv)
-	for _, e := range c.Entries() {
-		if e.Origin != "default" && e.Key != "version" {
-			t.Errorf("%s comes from %s", e.Key, e.Origin)
-		}
-	}
-}
-
-// TestTemplateWithoutHashes takes the # away from every line with a value: what is then set is what held before.
-func TestTemplateWithoutHashes(t *testing.T) {
-	var b strings.Builder
-	for line := range strings.Lines(string(config.Template())) {
-		bare := strings.TrimLeft(line, " ")
-		word, _, ok := strings.Cut(strings.TrimPrefix(bare, "# "), ": ")
-		if ok && !strings.Contains(word, " ") && bare != line {
-			line = strings.Replace(line, "# ", "", 1)
-		}
-		b.WriteString(line)
-	}
-	h := home(t, b.String(), "")
-	if diff := cmp.Diff(config.Default(h).Settings, load(t, h, noEnv).Settings); diff != "" {
-		t.Error(diff, b.String())
-	}
-}
-
 func TestDefaults(t *testing.T) {
 	tests := []struct {
 		guest        string
@@ -382,25 +357,4 @@ func TestLocate(t *testing.T) {
 	if h, err := config.Locate(); err != nil || h.Dir != "/home/somebody/.cal" {
 		t.Error(h, err)
 	}
-}
-
-// TestDocs keeps the tables of docs/config.md and the code in step; -update writes them.
-func TestDocs(t *testing.T) {
-	const path = "../../docs/config.md"
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := string(data)
-	for name, table := range map[string]string{"settings": config.Reference(), "agents": config.AgentReference(),
-		"permissions": config.PermissionReference()} {
-		begin, end := "<!-- "+name+": made by go test ./internal/config -update -->\n", "<!-- end of "+name+" -->\n"
-		before, rest, ok := strings.Cut(got, begin)
-		_, after, ok2 := strings.Cut(rest, end)
-		if !ok || !ok2 {
-			t.Fatalf("%s has no marks for %s", path, name)
-		}
-		got = before + begin + table + end + after
-	}
-	golden(t, path, got)
 }

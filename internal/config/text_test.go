@@ -21,7 +21,8 @@ func TestParseRule(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"", ":", ":80", "a:", "a:0", "a:65536", "a b", "http://a", "a/b", "*.*.a",
-		"*a", "10.0.0.999", "10.0.0.1/8", "[10.0.0.1]", "[::1]:", "[::1]x", "[::1", "fe80::1%eth0", "-a.b", "a..b", "1.2.3.4.5",
+		"*a", "10.0.0.999",
+		"10.0.0.1/8", "[10.0.0.1]", "[::1]:", "[::1]x", "[::1", "fe80::1%eth0", "-a.b", "a..b", "1.2.3.4.5",
 		strings.Repeat("a", 64)} {
 		if r, err := config.ParseRule(bad); err == nil {
 			t.Errorf("%q is read as %+v", bad, r)
