@@ -23,8 +23,8 @@ type value struct {
 	origin string
 }
 
-// view is a set of settings with their origins. The Settings fields are what callers use.
-type view struct {
+// View is a set of settings with their origins: what Config and Workspace have in common.
+type View struct {
 	Settings
 	values map[string]value
 }
@@ -32,7 +32,7 @@ type view struct {
 // Config is the view of config.yaml: flag > CAL_* > config.yaml > default. It does not change once loaded; load again
 // to see a changed file.
 type Config struct {
-	view
+	View
 	Home   Home
 	Agents map[string]AgentSettings // agents.<id> as the user wrote them
 
@@ -238,18 +238,18 @@ func (c *Config) merge() (*Config, error) {
 	for key, one := range c.agentOrigins {
 		v.values[key] = one
 	}
-	c.view = v
+	c.View = v
 	return c, nil
 }
 
 // mergeWith makes a view with the values of a vm.yaml between the environment and config.yaml.
-func (c *Config) mergeWith(vm map[string]value) (view, error) {
-	v := view{values: map[string]value{}}
+func (c *Config) mergeWith(vm map[string]value) (View, error) {
+	v := View{values: map[string]value{}}
 	for i := range schema {
 		f := &schema[i]
 		one, err := c.defaultOf(f)
 		if err != nil {
-			return view{}, err
+			return View{}, err
 		}
 		for _, layer := range []map[string]value{c.file, vm, c.environment, c.flags} {
 			if set, ok := layer[f.key]; ok {
@@ -282,10 +282,10 @@ func (c *Config) defaultOf(f *field) (value, error) {
 
 // Origin tells where a setting's value came from: "default", "config.yaml:12", "vm.yaml:3", "CAL_VM_CPU" or "--cpu"; ""
 // if there is no such key.
-func (v *view) Origin(key string) string { return v.values[key].origin }
+func (v *View) Origin(key string) string { return v.values[key].origin }
 
 // Get returns one setting.
-func (v *view) Get(key string) (Entry, bool) {
+func (v *View) Get(key string) (Entry, bool) {
 	one, ok := v.values[key]
 	if !ok {
 		return Entry{}, false
@@ -294,7 +294,7 @@ func (v *view) Get(key string) (Entry, bool) {
 }
 
 // Entries lists all settings by key.
-func (v *view) Entries() []Entry {
+func (v *View) Entries() []Entry {
 	all := make([]Entry, 0, len(v.values))
 	for key, one := range v.values {
 		all = append(all, one.entry(key))

@@ -326,7 +326,8 @@ func TestSyncDir(t *testing.T) {
 	}
 	for dir, good := range map[string]bool{
 		"/": false, "/..": false, user: false, "~/": false, h.Dir: false, h.Dir + "/isolation": false,
-		filepath.Dir(filepath.Dir(h.Dir)): false, filepath.Dir(h.Dir): false, filepath.Dir(h.Dir) + "/out": true, "~/cal-output": true,
+		filepath.Dir(filepath.Dir(h.Dir)): false, filepath.Dir(h.Dir): false,
+		filepath.Dir(h.Dir) + "/out": true, "~/cal-output": true,
 	} {
 		if _, err := config.Load(h, env("CAL_OUTPUT_SYNC_DIR", dir)); (err == nil) != good {
 			t.Errorf("sync_dir %q: %v", dir, err)

@@ -187,7 +187,7 @@ func (w *walker) mapping(n *yaml.Node, pattern, key, id string, depth int) {
 		return
 	}
 	seen := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; i+1 < len(n.Content) && w.found <= maxProblems; i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
 		if name.Kind != yaml.ScalarNode {
 			w.problem(name, key, nodeText(name), "wrong type", "a key")

@@ -40,7 +40,7 @@ var (
 )
 
 // Check tells, as a *Problems, which resources are too small for a guest of this system ("darwin" or "linux").
-func (v *view) Check(guestOS string) error {
+func (v *View) Check(guestOS string) error {
 	least, name := leastLinux, "Linux"
 	if guestOS == "darwin" {
 		least, name = leastDarwin, "macOS"
@@ -59,7 +59,7 @@ func (v *view) Check(guestOS string) error {
 }
 
 // Warnings tells what is allowed but more than this host has, one sentence each.
-func (v *view) Warnings() []string {
+func (v *View) Warnings() []string {
 	cpus, memory := hostResources()
 	var all []string
 	if v.VM.CPU > cpus {

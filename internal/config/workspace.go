@@ -16,7 +16,7 @@ const vmFileName = "vm.yaml"
 
 // Workspace is the view of one workspace: flag > CAL_* > vm.yaml > config.yaml > default, and what vm.yaml alone holds.
 type Workspace struct {
-	view
+	View
 	Name        string
 	CreatedAt   time.Time // zero if vm.yaml does not say
 	Repos       []Repo
@@ -48,7 +48,7 @@ func (c *Config) Workspace(name string) (*Workspace, error) {
 	if err := problems.err(); err != nil {
 		return nil, err
 	}
-	w.view, err = c.mergeWith(values)
+	w.View, err = c.mergeWith(values)
 	if err != nil {
 		return nil, err
 	}

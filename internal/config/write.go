@@ -19,9 +19,9 @@ import (
 )
 
 // Set changes one value in a file (Home.ConfigFile or Home.VMFile) and leaves everything else as it stands, comments
-// and order included. key is one of the file's own keys, or for a vm.yaml also the setting's key in config.yaml; value
-// is text as in a flag. A config.yaml that does not exist is made. The file is replaced as a whole or not at all, under a
-// lock that other processes of CALMenu take too. A file with problems is not changed; the error is then a *Problems.
+// and order included. key is one of the file's own keys, or in a vm.yaml also the setting's key of config.yaml; value
+// is text as in a flag. A config.yaml that does not exist is made. The file is replaced as a whole or not at all, under
+// a lock that other processes of CALMenu take too. A file with problems is not changed; the error is then a *Problems.
 // The Config itself does not change: load again.
 func (c *Config) Set(file, key, value string) error {
 	target, err := c.target(file, key)
