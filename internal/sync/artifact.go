@@ -1,0 +1,63 @@
+package sync
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/guest"
+)
+
+// Runner runs a program in the guest. *guest.Client is one.
+type Runner interface {
+	// Stream runs c with its output going to stdout and stderr and returns its exit code; err tells that it could not
+	// be run to its end (connection lost, ctx ended).
+	Stream(ctx context.Context, c guest.Cmd, stdout, stderr io.Writer) (exit int, err error)
+}
+
+// Report is what one pass did.
+type Report struct {
+	Landed    []Artifact    `json:"landed"`
+	Refused   []Refusal     `json:"refused"`
+	Unchanged int           `json:"unchanged"` // artifacts of the guest that had landed before
+	Waiting   int           `json:"waiting"`   // files still being written: the next pass looks at them again
+	Bytes     int64         `json:"bytes"`     // of what landed
+	Duration  time.Duration `json:"duration"`  // nanoseconds
+}
+
+// Artifact is a file, or a bundle directory, that has landed.
+type Artifact struct {
+	Name      string      `json:"name"`   // below the outbox, with slashes
+	Path      string      `json:"path"`   // on the host, absolute
+	SHA256    string      `json:"sha256"` // of the content; of a bundle: of the sorted list of its files and their sums
+	Size      int64       `json:"size"`   // bytes
+	Mode      fs.FileMode `json:"mode"`   // permission bits on the host
+	ModTime   time.Time   `json:"mod_time"`
+	LandedAt  time.Time   `json:"landed_at"`
+	Workspace string      `json:"workspace"`
+	Agent     string      `json:"agent,omitempty"`
+	Version   int         `json:"version"` // 1 for the first content of this name
+	Bundle    bool        `json:"bundle,omitempty"`
+}
+
+// Refusal is something of the guest's that does not land.
+type Refusal struct {
+	Name   string `json:"name"` // escaped: safe to show
+	Reason string `json:"reason"`
+}
+
+// Progress is how far the pass under way has come.
+type Progress struct {
+	Name       string // the artifact being received
+	Files      int
+	TotalFiles int
+	Bytes      int64
+	TotalBytes int64
+}
+
+// Mismatch is a recorded artifact that is no longer on the host as it landed.
+type Mismatch struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
