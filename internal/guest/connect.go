@@ -1,0 +1,262 @@
+package guest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/calmenu/calmenu/internal/hint"
+)
+
+// Options say how a guest is reached.
+type Options struct {
+	// Dial opens a byte stream to the guest's SSH server; usually vm.Dialer.DialSSH of one machine.
+	Dial func(context.Context) (net.Conn, error)
+	User string
+	Auth []ssh.AuthMethod
+	// HostKey is the only host key accepted.
+	HostKey ssh.PublicKey
+	// FirstContact is asked about the host key if HostKey is nil; usually Identity.PinHost. One of the two must be set.
+	FirstContact func(ssh.PublicKey) error
+	// Ciphers in order of preference; empty is Ciphers(false).
+	Ciphers []string
+	// GuestOS is "linux" (also if empty) or "darwin".
+	GuestOS string
+	// Keepalive is how often the guest is asked for a sign of life; 0 is 10 s, negative never.
+	Keepalive time.Duration
+	// Timeout bounds dialling plus handshake, and the wait for each answer to a request; 0 is 20 s.
+	Timeout time.Duration
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Dial == nil || o.User == "" {
+		return o, errors.New("connect to guest: no way to dial it or no user name given")
+	}
+	if o.HostKey == nil && o.FirstContact == nil {
+		return o, errors.New("connect to guest: its host key is not known")
+	}
+	if len(o.Ciphers) == 0 {
+		o.Ciphers = Ciphers(false)
+	}
+	if o.GuestOS == "" {
+		o.GuestOS = "linux"
+	}
+	if o.Keepalive == 0 {
+		o.Keepalive = 10 * time.Second
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 20 * time.Second
+	}
+	return o, nil
+}
+
+// Ciphers is the preferred ciphers: AES-GCM where the processor has instructions for it; ChaCha20, and nothing else,
+// where the guest's processor is emulated and AES would be 2 to 8 times slower.
+func Ciphers(emulated bool) []string {
+	if emulated {
+		return []string{"chacha20-poly1305@openssh.com"}
+	}
+	return []string{"aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"}
+}
+
+// Connect dials the guest, checks its host key and authenticates, all within Options.Timeout. A wrong host key is a
+// *HostKeyError, a refused key ErrAuth.
+func Connect(ctx context.Context, o Options) (*Client, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return connect(ctx, o, o.Timeout)
+}
+
+// connect waits for the server's first byte no longer than banner: a port forwarded into a guest that still boots accepts
+// connections and then is silent.
+func connect(ctx context.Context, o Options, banner time.Duration) (*Client, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout,
+		fmt.Errorf("guest did not answer within %v: %w", o.Timeout, context.DeadlineExceeded))
+	defer cancel()
+	raw, err := o.Dial(ctx)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, fmt.Errorf("connect to guest: %w", err)
+	}
+	// Not every transport has deadlines (a pipe to a helper program), so the clock closes it.
+	ended := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	conn, err := awaitBanner(ctx, raw, banner)
+	if err != nil {
+		ended()
+		_ = raw.Close()
+		return nil, fmt.Errorf("connect to guest: %w", err)
+	}
+	var refused error
+	sshConn, chans, reqs, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
+		Config: ssh.Config{Ciphers: o.Ciphers},
+		User:   o.User,
+		Auth:   o.Auth,
+		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
+			refused = o.checkHostKey(key)
+			return refused
+		},
+		HostKeyAlgorithms: hostKeyAlgorithms(o.HostKey),
+	})
+	if !ended() && err == nil {
+		_ = sshConn.Close()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = raw.Close()
+		return nil, explainHandshake(ctx, err, refused)
+	}
+	return newClient(ssh.NewClient(sshConn, chans, reqs), raw, o), nil
+}
+
+func (o Options) checkHostKey(key ssh.PublicKey) error {
+	if o.HostKey == nil {
+		return o.FirstContact(key)
+	}
+	if bytes.Equal(o.HostKey.Marshal(), key.Marshal()) {
+		return nil
+	}
+	return hostKeyMismatch(ssh.FingerprintSHA256(o.HostKey), ssh.FingerprintSHA256(key))
+}
+
+// hostKeyAlgorithms are all plain algorithms, the pinned key's first: a guest that has no key of the pinned type then
+// presents another one, and is recognised as another machine instead of failing to negotiate.
+func hostKeyAlgorithms(pinned ssh.PublicKey) []string {
+	all := []string{
+		ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+		ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+	}
+	if pinned == nil {
+		return all
+	}
+	first := []string{pinned.Type()}
+	if pinned.Type() == ssh.KeyAlgoRSA {
+		first = []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
+	}
+	return append(first, slices.DeleteFunc(all, func(a string) bool { return slices.Contains(first, a) })...)
+}
+
+func explainHandshake(ctx context.Context, err, refused error) error {
+	switch cause := context.Cause(ctx); {
+	case refused != nil:
+		return fmt.Errorf("connect to guest: %w", refused)
+	case cause != nil:
+		return fmt.Errorf("connect to guest: %w", cause)
+	case strings.Contains(err.Error(), "unable to authenticate"):
+		// The library has no type for it.
+		return hint.Wrap(fmt.Errorf("connect to guest: %w: %w", ErrAuth, err),
+			"The guest no longer holds this workspace's key. Roll the workspace back to a snapshot.")
+	}
+	return fmt.Errorf("connect to guest: %w", err)
+}
+
+// awaitBanner returns conn once its first byte arrived.
+func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration) (net.Conn, error) {
+	type read struct {
+		b   byte
+		err error
+	}
+	first := make(chan read, 1)
+	go func() {
+		var b [1]byte
+		n, err := conn.Read(b[:])
+		if n == 1 {
+			err = nil
+		} else if err == nil {
+			err = errors.New("guest sent nothing")
+		}
+		first <- read{b[0], err}
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case r := <-first:
+		if cause := context.Cause(ctx); r.err != nil && cause != nil {
+			return nil, cause
+		}
+		return &peeked{Conn: conn, first: []byte{r.b}}, r.err
+	case <-timer.C:
+		return nil, fmt.Errorf("guest's SSH server is silent for %v: %w", limit, context.DeadlineExceeded)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// peeked gives back the byte awaitBanner took.
+type peeked struct {
+	net.Conn
+	first []byte
+}
+
+func (p *peeked) Read(b []byte) (int, error) {
+	if len(p.first) > 0 && len(b) > 0 {
+		n := copy(b, p.first)
+		p.first = p.first[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// refusals is how often in a row a guest may present another key or refuse ours before that is taken as final: while a
+// machine boots, another one may answer at its address, and its keys may not be in place.
+const refusals = 5
+
+// WaitConnect connects to a guest that may still be booting: it tries again, 50 to 250 ms apart, until ctx ends. A wrong
+// host key or a refused key met several times in a row ends it too. report, unless nil, is told each failed attempt.
+func WaitConnect(ctx context.Context, o Options, report func(attempt int, err error)) (*Client, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	pause, banner, refused := 50*time.Millisecond, min(time.Second, o.Timeout), 0
+	for attempt := 1; ; attempt++ {
+		client, err := connect(ctx, o, banner)
+		if err == nil {
+			return client, nil
+		}
+		if report != nil {
+			report(attempt, err)
+		}
+		if final(err) {
+			refused++
+		} else {
+			refused = 0
+		}
+		if refused >= refusals {
+			return nil, err
+		}
+		if ctx.Err() != nil || !sleep(ctx, pause) {
+			return nil, fmt.Errorf("wait for guest: %w (last attempt: %w)", context.Cause(ctx), err)
+		}
+		pause = min(pause*3/2, 250*time.Millisecond)
+		// A guest that is slow rather than absent is given more and more time.
+		banner = min(banner*3/2, o.Timeout)
+	}
+}
+
+// final tells whether trying again is of little use.
+func final(err error) bool {
+	var key *HostKeyError
+	return errors.As(err, &key) || errors.Is(err, ErrAuth)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

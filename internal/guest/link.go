@@ -1,0 +1,183 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	jumpCheck = time.Second     // how often the clocks are compared
+	jumpLimit = 5 * time.Second // difference from which on the host is taken to have slept
+)
+
+var errResumed = errors.New("the host slept or its clock was set")
+
+// Link keeps a connection to a running guest alive: it connects, connects again when the connection ends, and after the
+// host slept renews it and steps the guest's clock. It gives up for good only when the guest's identity is wrong or it
+// refuses the workspace's key several times in a row.
+type Link struct {
+	options  Options
+	onChange func(up bool, err error)
+	now      func() clocks
+
+	cancel  context.CancelFunc
+	stopped chan struct{}
+
+	mu      sync.Mutex
+	client  *Client       // nil while there is none
+	err     error         // why the link has ended
+	changed chan struct{} // closed and replaced whenever client or err change
+}
+
+// clocks is one reading of both clocks: the wall clock goes on while the host sleeps, the other does not.
+type clocks struct {
+	wall time.Time
+	mono time.Duration
+}
+
+// NewLink starts connecting in the background. onChange, unless nil, is told from one goroutine when the connection comes
+// up (err: what went wrong in setting the guest's clock after a sleep, else nil) and when it went down or could not be
+// renewed (err: why; the same reason is told once).
+func NewLink(o Options, onChange func(up bool, err error)) *Link {
+	started := time.Now()
+	return newLink(o, onChange, func() clocks {
+		now := time.Now()
+		return clocks{wall: now.Round(0), mono: now.Sub(started)}
+	})
+}
+
+func newLink(o Options, onChange func(up bool, err error), now func() clocks) *Link {
+	if onChange == nil {
+		onChange = func(bool, error) {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Link{
+		options: o, onChange: onChange, now: now,
+		cancel: cancel, stopped: make(chan struct{}), changed: make(chan struct{}),
+	}
+	go l.keep(ctx)
+	return l
+}
+
+// Client returns the present connection, waiting for one if there is none.
+func (l *Link) Client(ctx context.Context) (*Client, error) {
+	for {
+		l.mu.Lock()
+		client, err, changed := l.client, l.err, l.changed
+		l.mu.Unlock()
+		switch {
+		case err != nil:
+			return nil, err
+		case client != nil && client.Err() == nil:
+			return client, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for connection to guest: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// Close ends the connection and the attempts to renew it, and returns when onChange is called no more.
+func (l *Link) Close() error {
+	l.cancel()
+	<-l.stopped
+	return nil
+}
+
+func (l *Link) set(client *Client, err error) {
+	l.mu.Lock()
+	l.client, l.err = client, err
+	close(l.changed)
+	l.changed = make(chan struct{})
+	l.mu.Unlock()
+}
+
+func (l *Link) keep(ctx context.Context) {
+	defer close(l.stopped)
+	slept := false
+	for {
+		client, err := l.connect(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				err = ErrClosed
+			}
+			l.set(nil, err)
+			l.onChange(false, err)
+			return
+		}
+		var clockErr error
+		if slept {
+			clockErr = stepClock(ctx, client)
+		}
+		l.set(client, nil)
+		l.onChange(true, clockErr)
+		err = l.watch(ctx, client)
+		slept = errors.Is(err, errResumed)
+		if ctx.Err() != nil {
+			l.set(nil, ErrClosed)
+			l.onChange(false, ErrClosed)
+			return
+		}
+		l.set(nil, nil)
+		l.onChange(false, err)
+	}
+}
+
+// connect tries until there is a connection, ctx ends, or the guest's refusal is final.
+func (l *Link) connect(ctx context.Context) (*Client, error) {
+	told := ""
+	pause := 100 * time.Millisecond
+	for {
+		// WaitConnect is quick, as a guest that boots or wakes deserves; one that stays away for long is asked less often.
+		tryCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		client, err := WaitConnect(tryCtx, l.options, func(_ int, err error) {
+			if text := err.Error(); text != told && ctx.Err() == nil {
+				told = text
+				l.onChange(false, err)
+			}
+		})
+		cancel()
+		if err == nil || final(err) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return client, err
+		}
+		if !sleep(ctx, pause) {
+			return nil, context.Cause(ctx)
+		}
+		pause = min(2*pause, 5*time.Second)
+	}
+}
+
+// watch returns when the connection has ended, and ends it when ctx does or the host slept.
+func (l *Link) watch(ctx context.Context, client *Client) error {
+	ticker := time.NewTicker(jumpCheck)
+	defer ticker.Stop()
+	last := l.now()
+	for {
+		select {
+		case <-client.Done():
+			return client.Err()
+		case <-ctx.Done():
+			return client.Close()
+		case <-ticker.C:
+		}
+		now := l.now()
+		jump := now.wall.Sub(last.wall) - (now.mono - last.mono)
+		if jump.Abs() > jumpLimit {
+			// The other end may have forgotten this connection; finding out by keepalive takes longer than a new one.
+			client.fail(fmt.Errorf("%w: %w", ErrLost, errResumed))
+			return client.Err()
+		}
+		last = now
+	}
+}
+
+func stepClock(ctx context.Context, client *Client) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return client.SetClock(ctx, time.Now())
+}
