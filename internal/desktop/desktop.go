@@ -1,9 +1,9 @@
 // Package desktop is what CALMenu needs of the desktop it runs on: notifications, a terminal window, dialogs, the file
 // manager, the clipboard. The rest of the program sees the Desktop interface and does not know which desktop it is.
 //
-// What must hold: text is data, never markup, never part of a command line that something parses; secrets travel by pipe,
-// never by argv; one dialog is open at a time; every wait ends with its context; a program started for the person
-// (terminal, browser) outlives CALMenu.
+// What must hold: text is data, never markup, never part of a command line that something parses; secrets travel by
+// pipe, never by argv; one dialog is open at a time; every wait ends with its context; a program started for the
+// person (terminal, browser) outlives CALMenu.
 package desktop
 
 import (
@@ -34,8 +34,8 @@ type Desktop interface {
 	Close() error
 }
 
-// Notification is a message that does not wait for the person. OnClick runs, on its own goroutine and at most once, when
-// it is clicked; Actions are extra buttons. Desktops that have no clicks show the text alone.
+// Notification is a message that does not wait for the person. OnClick runs, on its own goroutine and at most once,
+// when it is clicked; Actions are extra buttons. Desktops that have no clicks show the text alone.
 type Notification struct {
 	Title   string
 	Body    string
@@ -70,8 +70,8 @@ const (
 	List                         // one of Choices
 )
 
-// Question is a dialog. Buttons (Confirm only) are the choices beside Cancel, the first is the default; they must differ
-// from each other and from Cancel. Cancel "" is "Cancel".
+// Question is a dialog. Buttons (Confirm only) are the choices beside Cancel, the first is the default; they must
+// differ from each other and from Cancel. Cancel "" is "Cancel".
 type Question struct {
 	Kind    QuestionKind
 	Title   string

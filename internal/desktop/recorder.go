@@ -10,7 +10,8 @@ import (
 type Recorder struct {
 	// Answer, if set, answers questions in place of the script.
 	Answer func(Question) (Answer, error)
-	// Fail, if set, is asked before each call with the method's name ("Notify", "Terminal", ...); its error is returned.
+	// Fail, if set, is asked before each call with the method's name ("Notify", "Terminal", ...); its error is
+	// returned.
 	Fail func(method string) error
 
 	mu      sync.Mutex // guards everything below

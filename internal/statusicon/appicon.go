@@ -5,8 +5,8 @@ import (
 	"image/color"
 )
 
-// appPicture is the program's icon on macOS' grid of 1024: a rounded square of 824 with its shadow's margin, in it a closed
-// lock whose body is a terminal at its prompt.
+// appPicture is the program's icon on macOS' grid of 1024: a rounded square of 824 with its shadow's margin, in it a
+// closed lock whose body is a terminal at its prompt.
 var appPicture = []layer{
 	{solid(color.NRGBA{0, 0, 0, 40}), []outline{box(100, 112, 924, 936, 186)}},
 	{fade(100, color.NRGBA{0x2b, 0x3a, 0x55, 0xff}, 924, color.NRGBA{0x0e, 0x16, 0x26, 0xff}),

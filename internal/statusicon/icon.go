@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// The colours stand out on light and dark bars alike: each fill has at least 3:1 against one of them and a rim of its own
-// dark shade for the other.
+// The colours stand out on light and dark bars alike: each fill has at least 3:1 against one of them and a rim of its
+// own dark shade for the other.
 var (
 	grey       = color.NRGBA{0x85, 0x89, 0x8e, 0xff}
 	green      = color.NRGBA{0x1f, 0xa8, 0x4d, 0xff}
@@ -99,8 +99,8 @@ func Draw(s Status, sizePx int) image.Image { return render(16, sizePx, pictures
 // Icon returns Draw(s, sizePx) as PNG. The result is shared: do not change it.
 func Icon(s Status, sizePx int) []byte { return cachedPNG(imageKey{s, sizePx, false}, pictures) }
 
-// Template returns the icon of s in black and transparent, for a macOS template image, as PNG. The result is shared: do not
-// change it.
+// Template returns the icon of s in black and transparent, for a macOS template image, as PNG. The result is shared:
+// do not change it.
 func Template(s Status, sizePx int) []byte { return cachedPNG(imageKey{s, sizePx, true}, templates) }
 
 type imageKey struct {

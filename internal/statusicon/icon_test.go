@@ -18,7 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestIconsAreGolden compares what is drawn with testdata/*.png, pixel by pixel, with room for the rounding of another CPU.
+// TestIconsAreGolden compares what is drawn with testdata/*.png, pixel by pixel, with room for the rounding of
+// another CPU.
 func TestIconsAreGolden(t *testing.T) {
 	for _, s := range Statuses {
 		for _, size := range []int{16, 22, 32, 64} {

@@ -59,8 +59,8 @@ type Menu struct {
 // maxTitle is the longest title shown, in characters: more only pushes the menu off the screen.
 const maxTitle = 120
 
-// normal returns items as they can be shown: no separator first, last or doubled (the macOS tray loses a submenu's first
-// one), no branch without a leaf, and only text a tray can take.
+// normal returns items as they can be shown: no separator first, last or doubled (the macOS tray loses a submenu's
+// first one), no branch without a leaf, and only text a tray can take.
 func normal(items []Item) []Item {
 	out := make([]Item, 0, len(items))
 	for _, it := range items {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/image/vector"
 )
 
-// A picture is data: layers painted one over the other, each a paint and the outline it fills. Coordinates are in units of
-// a grid (16 for the status icon, so that one unit is one pixel at the smallest size), y down.
+// A picture is data: layers painted one over the other, each a paint and the outline it fills. Coordinates are in
+// units of a grid (16 for the status icon, so that one unit is one pixel at the smallest size), y down.
 
 type layer struct {
 	paint paint
@@ -101,8 +101,8 @@ func (p pen) cube(x1, y1, x2, y2, x3, y3 float64) {
 	p.r.CubeTo(ax, ay, bx, by, cx, cy)
 }
 
-// arc draws a circle's arc of any angle, in radians clockwise from the right, from a0 to a1; the pen is moved or drawn to
-// its begin.
+// arc draws a circle's arc of any angle, in radians clockwise from the right, from a0 to a1; the pen is moved or
+// drawn to its begin.
 func (p pen) arc(cx, cy, radius, a0, a1 float64, begin func(x, y float64)) {
 	begin(cx+radius*math.Cos(a0), cy+radius*math.Sin(a0))
 	n := int(math.Ceil(math.Abs(a1-a0) / (math.Pi / 2)))
@@ -159,8 +159,8 @@ func unit(x, y float64) (ux, uy, length float64) {
 	return x / length, y / length, length
 }
 
-// shackle is the bow of a padlock: legs of the given width that end at left and right feet, around cx, with its round top
-// centred at cy.
+// shackle is the bow of a padlock: legs of the given width that end at left and right feet, around cx, with its round
+// top centred at cy.
 func shackle(cx, cy, radius, width, leftFoot, rightFoot float64) outline {
 	in, out := radius-width/2, radius+width/2
 	return func(p pen) {

@@ -70,8 +70,8 @@ func (p *planner) level(parent handle, old []node, items []Item) (ops []op, now 
 	return append(append(removes, updates...), adds...), append(now, added...), true
 }
 
-// keep plans changing o into item in place. What a tray fixes when it creates an entry must agree: the identity, whether
-// it has a tick, whether it opens a submenu.
+// keep plans changing o into item in place. What a tray fixes when it creates an entry must agree: the identity,
+// whether it has a tick, whether it opens a submenu.
 func (p *planner) keep(o node, item Item) (node, []op, bool) {
 	was := o.item
 	if was.Separator || item.Separator {
@@ -98,8 +98,8 @@ func (p *planner) keep(o node, item Item) (node, []op, bool) {
 	return node{handle: o.handle, item: leaf(item), children: children}, ops, true
 }
 
-// add plans appending items to parent, a whole level before the one below: GTK's reader of D-Bus menus drops children it
-// hears of before their parent.
+// add plans appending items to parent, a whole level before the one below: GTK's reader of D-Bus menus drops children
+// it hears of before their parent.
 func (p *planner) add(parent handle, items []Item) (ops []op, now []node) {
 	for _, it := range items {
 		if it.Separator {

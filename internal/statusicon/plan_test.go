@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is a tray with the limits of the real ones: it appends, removes and changes; separators have no handle; handles are
-// never used twice.
+// model is a tray with the limits of the real ones: it appends, removes and changes; separators have no handle;
+// handles are never used twice.
 type model struct {
 	tree []node
 	used map[handle]bool
@@ -126,8 +126,8 @@ func anyItems(depth int) *rapid.Generator[[]Item] {
 	})
 }
 
-// TestPlanLeadsFromOldToNew: whatever the menus are, the steps are possible on a real tray and end in the new one; an entry
-// keeps its ID for life; a menu that did not change needs no step.
+// TestPlanLeadsFromOldToNew: whatever the menus are, the steps are possible on a real tray and end in the new one; an
+// entry keeps its ID for life; a menu that did not change needs no step.
 func TestPlanLeadsFromOldToNew(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var p planner

@@ -9,7 +9,8 @@ import (
 	"fyne.io/systray"
 )
 
-// systrayBackend is the tray by fyne.io/systray: AppKit on macOS, StatusNotifierItem and com.canonical.dbusmenu on Linux.
+// systrayBackend is the tray by fyne.io/systray: AppKit on macOS, StatusNotifierItem and com.canonical.dbusmenu on
+// Linux.
 type systrayBackend struct {
 	items map[handle]*systray.MenuItem
 	under map[handle][]handle // children, to forget them with their parent

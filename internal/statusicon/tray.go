@@ -59,8 +59,8 @@ func newTray(onClick func(id string), b backend) *Tray {
 // Available says whether the desktop has a tray and, if not, why.
 func (t *Tray) Available() (bool, string) { return t.tray.available() }
 
-// Set shows m, unless a newer menu comes first. It never blocks and may be called from any goroutine, also before Run. The
-// caller must not change m.Items afterwards.
+// Set shows m, unless a newer menu comes first. It never blocks and may be called from any goroutine, also before
+// Run. The caller must not change m.Items afterwards.
 func (t *Tray) Set(m Menu) {
 	t.mu.Lock()
 	t.newest = m
@@ -71,8 +71,8 @@ func (t *Tray) Set(m Menu) {
 	}
 }
 
-// Run shows the tray until Quit is called or ctx ends. It must be called on the main goroutine, which the platform's event
-// loop needs for itself. It returns an error only if there is no tray.
+// Run shows the tray until Quit is called or ctx ends. It must be called on the main goroutine, which the platform's
+// event loop needs for itself. It returns an error only if there is no tray.
 func (t *Tray) Run(ctx context.Context) error {
 	if ok, why := t.Available(); !ok {
 		return hint.Errorf("Use the command line (CALMenu help), or start a panel with a status tray.",
@@ -88,8 +88,8 @@ func (t *Tray) Run(ctx context.Context) error {
 	return nil
 }
 
-// External is Run for a program whose main loop belongs to another toolkit: start shows the tray once that loop runs, end
-// takes it away. Both must be called on the main thread. The tray is updated until ctx ends.
+// External is Run for a program whose main loop belongs to another toolkit: start shows the tray once that loop runs,
+// end takes it away. Both must be called on the main thread. The tray is updated until ctx ends.
 func (t *Tray) External(ctx context.Context) (start, end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	begin, finish := t.tray.external(func() { t.start(ctx) })
@@ -109,7 +109,8 @@ func (t *Tray) start(ctx context.Context) {
 	default:
 	}
 	t.render(ctx)
-	// Nobody waits for these two: at the end they may be in a call that needs the main thread, which is the one waiting.
+	// Nobody waits for these two: at the end they may be in a call that needs the main thread, which is the one
+	// waiting.
 	go t.follow(ctx)
 	go t.clicks.drain(ctx, t.onClick)
 }

@@ -157,8 +157,8 @@ func TestChangeIsShownAtOnceAfterRest(t *testing.T) {
 	})
 }
 
-// TestNoClickIsLost clicks while the handler is stuck and while the menu changes under the pointer: each arrives once, in
-// order, with the ID that was shown.
+// TestNoClickIsLost clicks while the handler is stuck and while the menu changes under the pointer: each arrives
+// once, in order, with the ID that was shown.
 func TestNoClickIsLost(t *testing.T) {
 	var got []string
 	var free chan struct{} // made in the bubble: only then does the clock run while the handler waits for it
