@@ -1,0 +1,138 @@
+//go:build linux
+
+package desktoptest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"os"
+	"path/filepath"
+
+	xdraw "golang.org/x/image/draw"
+
+	"github.com/calmenu/calmenu/internal/statusicon"
+)
+
+// Screen returns what the screen shows now. It reads the framebuffer that Xvfb maps into a file in XWD format
+// (X11/XWDFile.h): no program has to be started to look.
+func (s *Session) Screen() *image.RGBA {
+	s.t.Helper()
+	data, err := os.ReadFile(s.fb)
+	if err != nil {
+		s.t.Fatalf("reading the screen: %v", err)
+	}
+	img, err := decodeXWD(data)
+	if err != nil {
+		s.t.Fatalf("reading the screen: %v", err)
+	}
+	return img
+}
+
+func decodeXWD(data []byte) (*image.RGBA, error) {
+	if len(data) < 100 {
+		return nil, fmt.Errorf("%d bytes are no XWD file", len(data))
+	}
+	field := func(i int) int { return int(binary.BigEndian.Uint32(data[4*i:])) }
+	width, height, littleEndian, bits, stride := field(4), field(5), field(7) == 0, field(11), field(12)
+	start := field(0) + 12*field(19)
+	if bits != 32 || !littleEndian || len(data) < start+stride*height {
+		return nil, fmt.Errorf("an XWD file of %d bits a pixel, %d bytes", bits, len(data))
+	}
+	img := image.NewRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		in, out := data[start+y*stride:], img.Pix[y*img.Stride:]
+		for x := range width {
+			out[4*x], out[4*x+1], out[4*x+2], out[4*x+3] = in[4*x+2], in[4*x+1], in[4*x], 0xff
+		}
+	}
+	return img, nil
+}
+
+// Screenshot keeps the screen as name.png in Artifacts and returns its path.
+func (s *Session) Screenshot(name string) string {
+	s.t.Helper()
+	path := filepath.Join(s.out, name+".png")
+	f, err := os.Create(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := png.Encode(f, s.Screen()); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// TrayIcon returns where on the screen the icon of status is, by its picture, and whether it is there at all.
+func (s *Session) TrayIcon(status statusicon.Status) (image.Rectangle, bool) {
+	s.t.Helper()
+	panel := s.Screen().SubImage(image.Rect(0, 0, Width, panelHeight)).(*image.RGBA)
+	ground := panel.RGBAAt(Width/2, panelHeight/2)
+	large := statusicon.Draw(status, 64)
+	picture := image.NewRGBA(image.Rect(0, 0, trayIconSize, trayIconSize))
+	draw.Draw(picture, picture.Bounds(), image.NewUniform(ground), image.Point{}, draw.Src)
+	xdraw.ApproxBiLinear.Scale(picture, picture.Bounds(), large, large.Bounds(), draw.Over, nil)
+	best, at := 1e9, image.Point{}
+	for y := 0; y+trayIconSize <= panelHeight; y++ {
+		for x := 0; x+trayIconSize <= Width; x++ {
+			if d := distance(panel, image.Pt(x, y), picture, best); d < best {
+				best, at = d, image.Pt(x, y)
+			}
+		}
+	}
+	return picture.Bounds().Add(at), best < sameIcon
+}
+
+// sameIcon is the mean difference per pixel (sum of the channels, 0 to 765) below which two icons are the same: panels
+// scale them each in their own way. Two different icons are 60 and more apart.
+const sameIcon = 30
+
+// distance is the mean difference of picture and what is at at, or anything above limit.
+func distance(img *image.RGBA, at image.Point, picture *image.RGBA, limit float64) float64 {
+	n := picture.Rect.Dx() * picture.Rect.Dy()
+	sum, most := 0, int(limit*float64(n))
+	for y := range picture.Rect.Dy() {
+		a := img.Pix[img.PixOffset(at.X, at.Y+y):]
+		b := picture.Pix[picture.PixOffset(0, y):]
+		for x := range picture.Rect.Dx() {
+			for c := range 3 {
+				d := int(a[4*x+c]) - int(b[4*x+c])
+				sum += max(d, -d)
+			}
+		}
+		if sum > most {
+			break
+		}
+	}
+	return float64(sum) / float64(n)
+}
+
+// WaitForIcon waits until the tray shows the icon of status and returns where.
+func (s *Session) WaitForIcon(status statusicon.Status) image.Rectangle {
+	s.t.Helper()
+	var at image.Rectangle
+	s.WaitFor(func() (there bool) { at, there = s.TrayIcon(status); return there }, patience,
+		fmt.Sprintf("the icon %q in the tray", status))
+	return at
+}
+
+// anyIcon returns where the icon is, whatever it shows.
+func (s *Session) anyIcon() (at image.Rectangle, there bool) {
+	for _, status := range statusicon.Statuses {
+		if at, there = s.TrayIcon(status); there {
+			break
+		}
+	}
+	return at, there
+}
+
+func (s *Session) highlighted(at image.Point) bool {
+	c := color.RGBAModel.Convert(s.Screen().At(at.X, at.Y)).(color.RGBA)
+	return [3]uint8{c.R, c.G, c.B} == highlight
+}
