@@ -1,0 +1,125 @@
+package tart
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// minFree is the disk space a macOS guest needs beside its image: the download unpacks to some 40 GB.
+const minFree = 60_000_000_000
+
+// Requirements implements vm.Driver.
+func (d *Driver) Requirements(ctx context.Context) []vm.Requirement {
+	program := d.programRequirement(ctx)
+	all := []vm.Requirement{d.hostRequirement(), program, d.spaceRequirement(), d.softnetRequirement()}
+	if program.OK {
+		all = append(all, d.slotsRequirement(ctx))
+	}
+	return all
+}
+
+func (d *Driver) hostRequirement() vm.Requirement {
+	r := vm.Requirement{
+		Name: "macOS 13 on Apple silicon", Detail: strings.TrimSpace(d.options.HostOS + " " + d.options.HostArch),
+		Hint: "Tart needs macOS 13 or newer on a Mac with Apple silicon.",
+	}
+	r.OK = d.options.HostOS == "darwin" && d.options.HostArch == "arm64"
+	if version := hostVersion(); version != "" {
+		r.Detail += " " + version
+		major, _, _ := strings.Cut(version, ".")
+		n, err := strconv.Atoi(major)
+		r.OK = r.OK && err == nil && n >= 13
+	}
+	return r
+}
+
+func (d *Driver) programRequirement(ctx context.Context) vm.Requirement {
+	r := vm.Requirement{Name: "tart", Hint: installHint}
+	path, err := exec.LookPath(d.options.Binary)
+	if err != nil {
+		r.Detail = "not found in PATH"
+		return r
+	}
+	if err := d.checkVersion(ctx); err != nil {
+		r.Detail = err.Error()
+		if h := hint.Of(err); h != "" {
+			r.Hint = h
+		}
+		return r
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r.OK, r.Detail = true, d.version+" at "+path
+	return r
+}
+
+func (d *Driver) spaceRequirement() vm.Requirement {
+	r := vm.Requirement{Name: "disk space", Hint: "Free disk space, or set TART_HOME to a larger disk."}
+	// The directory may not be there yet; what is above it is on the same disk as a rule.
+	var st unix.Statfs_t
+	dir := d.home
+	for unix.Statfs(dir, &st) != nil {
+		up := dir[:max(strings.LastIndexByte(dir, '/'), 1)]
+		if up == dir {
+			r.Detail = "free space is unknown"
+			return r
+		}
+		dir = up
+	}
+	free := st.Bavail * uint64(st.Bsize)
+	r.OK = free >= minFree
+	r.Detail = fmt.Sprintf("%d GB free at %s, %d GB needed for a base image", free/1e9, d.home, uint64(minFree)/1e9)
+	return r
+}
+
+func (d *Driver) softnetRequirement() vm.Requirement {
+	r := vm.Requirement{
+		Name: "softnet", Optional: !d.options.CutNetwork,
+		Hint: "Install it with `brew install cirruslabs/cli/softnet`: it cuts guests off from the network.",
+	}
+	path, err := exec.LookPath("softnet")
+	r.OK, r.Detail = err == nil, path
+	if err != nil {
+		r.Detail = "not found in PATH"
+	}
+	return r
+}
+
+// slotsRequirement counts the macOS guests that run: Apple allows two on one Mac.
+func (d *Driver) slotsRequirement(ctx context.Context) vm.Requirement {
+	r := vm.Requirement{
+		Name: "free slot for a macOS guest", Optional: true,
+		Hint: "Apple allows two running macOS virtual machines on one Mac: stop one.",
+	}
+	inv, err := d.list(ctx)
+	if err != nil {
+		r.Detail = err.Error()
+		return r
+	}
+	running := d.runningGuests(inv)
+	r.OK = len(running) < d.Info().Capabilities.MaxRunning
+	r.Detail = fmt.Sprintf("%d of %d in use", len(running), d.Info().Capabilities.MaxRunning)
+	if len(running) > 0 {
+		r.Detail += ": " + strings.Join(running, ", ")
+	}
+	return r
+}
+
+// runningGuests names the macOS guests that run, workspaces by their own names.
+func (d *Driver) runningGuests(inv inventory) (names []string) {
+	for _, e := range inv {
+		c, err := d.config(e.Name)
+		if e.Source == "local" && e.State == "running" && err == nil && c.OS != "linux" {
+			names = append(names, strings.TrimPrefix(e.Name, prefix))
+		}
+	}
+	return names
+}

@@ -1,0 +1,240 @@
+package tart_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/vm"
+	"github.com/calmenu/calmenu/internal/vm/tart"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
+)
+
+// stock is a script with the default image in the registry.
+const stock = `{"registry": {"ghcr.io/cirruslabs/macos-sequoia-base:latest": {"disk_gb": 50}}}`
+
+// driver is a driver on a world of its own.
+type driver struct {
+	*tart.Driver
+	w       *world
+	options tart.Options
+}
+
+func newDriver(t *testing.T, script string) *driver {
+	t.Helper()
+	w := newWorld(t, script)
+	return openDriver(t, w, tart.Options{
+		Binary: double, Home: w.home, StateDir: t.TempDir(), HostOS: "darwin", HostArch: "arm64",
+		AgentPatience: 200 * time.Millisecond, StopTimeout: 100 * time.Second, // two of the double's seconds
+		DialTCP: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("this test has no network")
+		},
+	})
+}
+
+func openDriver(t *testing.T, w *world, o tart.Options) *driver {
+	t.Helper()
+	d, err := tart.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &driver{d, w, o}
+}
+
+// reopen is what a second process would have.
+func (d *driver) reopen(t *testing.T) *driver { return openDriver(t, d.w, d.options) }
+
+// spec is of a small machine, by macOS's measure.
+func spec(name string) vm.Spec { return vm.Spec{Name: name, CPU: 4, MemoryMiB: 4096, DiskGiB: 60} }
+
+// machine makes a stopped machine.
+func (d *driver) machine(t *testing.T, name string) {
+	t.Helper()
+	if err := d.EnsureImage(t.Context(), d.DefaultImage(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Create(t.Context(), spec(name), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *driver) start(t *testing.T, name string) {
+	t.Helper()
+	if err := d.Start(t.Context(), name, vm.StartOptions{}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// shutdown asks the guest as a caller would.
+func (d *driver) shutdown(name string) vm.Shutdown {
+	return vm.Shutdown{Grace: 15 * time.Second, Guest: func(ctx context.Context) error {
+		cmd := exec.CommandContext(ctx, double, "exec", "cal-"+name, "sudo", "shutdown", "-h", "now")
+		cmd.Env = d.w.env
+		return cmd.Run()
+	}}
+}
+
+func TestTartConforms(t *testing.T) {
+	// Each call is a process here: a few random histories have to do.
+	if err := flag.Set("rapid.checks", "4"); err != nil {
+		t.Fatal(err)
+	}
+	dir := func(d vm.Driver, name string) string { return d.(*driver).w.path("vms", "cal-"+name) }
+	vmtest.Conformance(t, func(t *testing.T) vm.Driver { return newDriver(t, stock) }, vmtest.Options{
+		WriteMark: func(_ context.Context, d vm.Driver, name, value string) error {
+			return writeDisk(dir(d, name), value)
+		},
+		ReadMark: func(_ context.Context, d vm.Driver, name string) (string, error) {
+			return readDisk(dir(d, name))
+		},
+		PowerOff: func(ctx context.Context, d vm.Driver, name string) error {
+			return d.(*driver).shutdown(name).Guest(ctx)
+		},
+		Reopen:       func(t *testing.T, d vm.Driver) vm.Driver { return d.(*driver).reopen(t) },
+		Spec:         spec(""),
+		MissingImage: "ghcr.io/cirruslabs/macos-none:latest",
+	})
+}
+
+// A rollback that dies before any of its steps leaves the old or the new state, and loses neither.
+func TestCrashedRollbackLosesNothing(t *testing.T) {
+	steps := map[string]string{
+		"restore: journal": "new", "restore: clone": "new", "restore: stamp": "new", "restore: set aside": "new",
+		"restore: put in place": "old", "restore: done": "old",
+	}
+	for step, want := range steps {
+		t.Run(step, func(t *testing.T) {
+			d := newDriver(t, stock)
+			d.machine(t, "ws")
+			d.w.put("cal-ws", "old")
+			if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+				t.Fatal(err)
+			}
+			d.w.put("cal-ws", "new")
+			dieAt(d, step, func() { _ = d.Restore(t.Context(), "ws", "s1", "undo1") })
+
+			after := d.reopen(t)
+			if all, err := after.Machines(t.Context()); err != nil || len(all) != 1 || all[0].Name != "ws" {
+				t.Errorf("Machines = %+v, %v, want ws alone", all, err)
+			}
+			for range 2 {
+				if err := after.Recover(t.Context(), "ws"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := d.w.disk("cal-ws"); got != want {
+				t.Errorf("disk holds %q, want %q", got, want)
+			}
+			if got := d.w.disk("cal-ws_snap_s1"); got != "old" {
+				t.Errorf("snapshot holds %q, want the old disk", got)
+			}
+			if want == "old" {
+				if got := d.w.disk("cal-ws_snap_undo1"); got != "new" {
+					t.Errorf("undo holds %q, want what was replaced", got)
+				}
+			}
+			wantLeftovers(t, d)
+		})
+	}
+}
+
+// dieAt runs f and leaves it before the given step as a crash would: locks go, nothing is tidied.
+func dieAt(d *driver, step string, f func()) {
+	type crash struct{}
+	d.At(func(s string) {
+		if s == step {
+			panic(crash{})
+		}
+	})
+	defer func() {
+		d.At(func(string) {})
+		if r := recover(); r != nil && r != (crash{}) {
+			panic(r)
+		}
+	}()
+	f()
+}
+
+// wantLeftovers fails if temporary machines or journals are left.
+func wantLeftovers(t *testing.T, d *driver) {
+	t.Helper()
+	for _, pattern := range []string{d.w.path("vms", "*_tmp_*"), filepath.Join(d.options.StateDir, "*.journal.json")} {
+		left, err := filepath.Glob(pattern)
+		if err != nil || len(left) > 0 {
+			t.Errorf("left over: %q, %v", left, err)
+		}
+	}
+}
+
+func TestCrashedCreationAndSnapshotLeaveNothing(t *testing.T) {
+	for _, step := range []string{
+		"create: clone", "create: set", "create: verify", "create: rename",
+		"snapshot: clone", "snapshot: stamp", "snapshot: rename",
+	} {
+		t.Run(step, func(t *testing.T) {
+			d := newDriver(t, stock)
+			d.machine(t, "other")
+			dieAt(d, step, func() { _ = d.Create(t.Context(), spec("ws"), nil) })
+			dieAt(d, step, func() { _ = d.CreateSnapshot(t.Context(), "other", "s1", nil) })
+			for _, name := range []string{"ws", "other"} {
+				if err := d.Recover(t.Context(), name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantLeftovers(t, d)
+			// What the crash did not meet went through; what it met can be done again.
+			err := d.Create(t.Context(), spec("ws"), nil)
+			if err != nil && !errors.Is(err, vm.ErrExists) {
+				t.Errorf("Create once more: %v", err)
+			}
+			err = d.CreateSnapshot(t.Context(), "other", "s1", nil)
+			if err != nil && !errors.Is(err, vm.ErrExists) {
+				t.Errorf("CreateSnapshot once more: %v", err)
+			}
+		})
+	}
+}
+
+func TestCrashedDeletionIsFinished(t *testing.T) {
+	for _, step := range []string{"delete: cal-ws_snap_s1", "delete: cal-ws", "delete: state"} {
+		t.Run(step, func(t *testing.T) {
+			d := newDriver(t, stock)
+			d.machine(t, "ws")
+			if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+				t.Fatal(err)
+			}
+			dieAt(d, step, func() { _ = d.Delete(t.Context(), "ws") })
+			after := d.reopen(t)
+			if err := after.Start(t.Context(), "ws", vm.StartOptions{}, nil); !errors.Is(err, vm.ErrNotFound) {
+				t.Errorf("Start of a half deleted machine = %v, want %v", err, vm.ErrNotFound)
+			}
+			if left, err := filepath.Glob(d.w.path("vms", "*")); err != nil || len(left) > 0 {
+				t.Errorf("left over: %q, %v", left, err)
+			}
+			wantLeftovers(t, d)
+		})
+	}
+}
+
+func TestMachineOutlivesTheDriverAndIsFoundAgain(t *testing.T) {
+	d := newDriver(t, stock)
+	d.machine(t, "ws")
+	d.start(t, "ws")
+	first, err := d.Machine(t.Context(), "ws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := d.reopen(t).Machine(t.Context(), "ws")
+	if err != nil || fmt.Sprint(again) != fmt.Sprint(first) || again.StartedAt.IsZero() {
+		t.Errorf("found again: %+v, %v, want %+v", again, err, first)
+	}
+	if err := d.Stop(t.Context(), "ws", d.shutdown("ws")); err != nil {
+		t.Fatal(err)
+	}
+}
