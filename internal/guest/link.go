@@ -21,6 +21,7 @@ var errResumed = errors.New("the host slept or its clock was set")
 type Link struct {
 	options  Options
 	onChange func(up bool, err error)
+	every    time.Duration
 	now      func() clocks
 
 	cancel  context.CancelFunc
@@ -43,19 +44,19 @@ type clocks struct {
 // renewed (err: why; the same reason is told once).
 func NewLink(o Options, onChange func(up bool, err error)) *Link {
 	started := time.Now()
-	return newLink(o, onChange, func() clocks {
+	return newLink(o, onChange, jumpCheck, func() clocks {
 		now := time.Now()
 		return clocks{wall: now.Round(0), mono: now.Sub(started)}
 	})
 }
 
-func newLink(o Options, onChange func(up bool, err error), now func() clocks) *Link {
+func newLink(o Options, onChange func(up bool, err error), every time.Duration, now func() clocks) *Link {
 	if onChange == nil {
 		onChange = func(bool, error) {}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Link{
-		options: o, onChange: onChange, now: now,
+		options: o, onChange: onChange, every: every, now: now,
 		cancel: cancel, stopped: make(chan struct{}), changed: make(chan struct{}),
 	}
 	go l.keep(ctx)
@@ -154,7 +155,7 @@ func (l *Link) connect(ctx context.Context) (*Client, error) {
 
 // watch returns when the connection has ended, and ends it when ctx does or the host slept.
 func (l *Link) watch(ctx context.Context, client *Client) error {
-	ticker := time.NewTicker(jumpCheck)
+	ticker := time.NewTicker(l.every)
 	defer ticker.Stop()
 	last := l.now()
 	for {
