@@ -28,7 +28,8 @@ menu menuitem:disabled { color: #8c8c8c; }
 menu menuitem:hover, menu menuitem:hover * { background: #2f6fd6; color: #ffffff; }
 menu separator { min-height: 1px; margin: 4px 0; padding: 0; border: 0; background: #d4d4d4; }
 .xfce4-panel.background { background: #22262e; color: #e8ecf2; }
-.xfce4-panel button { color: #e8ecf2; }
+.xfce4-panel button, .xfce4-panel button:hover, .xfce4-panel button:active, .xfce4-panel button:checked,
+.xfce4-panel button > label { color: #e8ecf2; background: none; border: 0; box-shadow: none; text-shadow: none; }
 `
 
 const panelXML = `<?xml version="1.0" encoding="UTF-8"?>
@@ -61,7 +62,10 @@ const panelXML = `<?xml version="1.0" encoding="UTF-8"?>
       <property name="icon-size" type="int" value="%[2]d"/>
       <property name="square-icons" type="bool" value="true"/>
     </property>
-    <property name="plugin-4" type="string" value="clock"/>
+    <property name="plugin-4" type="string" value="clock">
+      <property name="digital-layout" type="uint" value="3"/>
+      <property name="digital-time-font" type="string" value="DejaVu Sans 10"/>
+    </property>
   </property>
 </channel>
 `
@@ -94,8 +98,8 @@ const dunstRC = `[global]
     script = %s
 `
 
-// notificationScript appends one record per notification. The separators are control characters, which dunst keeps out of
-// the fields.
+// notificationScript appends one record per notification. The separators are control characters, which dunst keeps
+// out of the fields.
 const notificationScript = `#!/bin/sh
 printf '%%s\037%%s\037%%s\036' "$DUNST_APP_NAME" "$DUNST_SUMMARY" "$DUNST_BODY" >>'%s'
 `
@@ -105,6 +109,7 @@ const terminalRC = `[Configuration]
 FontName=DejaVu Sans Mono 11
 MiscShowUnsafePasteDialog=FALSE
 MiscConfirmClose=FALSE
+MiscMenubarDefault=FALSE
 MiscDefaultGeometry=110x32
 `
 

@@ -127,7 +127,8 @@ func (s *Session) ClickNotification() {
 	s.Click(w.Rect.Min.X+w.Rect.Dx()/2, w.Rect.Min.Y+20, 1)
 }
 
-// popups returns the windows that lie on the root window without a window manager's frame: menus, notifications, tooltips.
+// popups returns the windows that lie on the root window without a window manager's frame: menus, notifications,
+// tooltips.
 func (s *Session) popups() map[string]bool {
 	out, err := s.xdotool("search", "--onlyvisible", "--maxdepth", "1", "--class", ".*")
 	all := map[string]bool{}

@@ -155,8 +155,8 @@ func (s *Session) popup(do func(), what string) Window {
 	return w
 }
 
-// ClickMenuPath opens the menu and clicks through it, all by mouse: ClickMenuPath("Rollback", "before tests"). Each entry
-// must light up under the mouse before it is clicked. Labels are as in FindItem.
+// ClickMenuPath opens the menu and clicks through it, all by mouse: ClickMenuPath("Rollback", "before tests"). Each
+// entry must light up under the mouse before it is clicked. Labels are as in FindItem.
 func (s *Session) ClickMenuPath(labels ...string) {
 	s.t.Helper()
 	s.WaitForItem(labels...)
@@ -176,7 +176,7 @@ func (s *Session) hover(w Window, parents []string, label string) image.Point {
 	s.t.Helper()
 	var at image.Point
 	var why error
-	s.WaitFor(func() bool {
+	s.waitFor(func() bool {
 		items, err := s.MenuItems()
 		if err == nil && len(parents) > 0 {
 			it, _ := FindItem(items, parents...)
@@ -186,13 +186,14 @@ func (s *Session) hover(w Window, parents []string, label string) image.Point {
 			w, _ = s.window(w.ID)
 			at, err = entryAt(w.Rect, items, label)
 		}
-		if err != nil {
-			why = err
+		if why = err; err != nil {
 			return false
 		}
 		s.Move(at.X, at.Y)
 		return s.highlighted(image.Pt(w.Rect.Min.X+4, at.Y))
-	}, patience, fmt.Sprintf("the entry %q under the mouse (%v)", label, why))
+	}, patience, func() string {
+		return fmt.Sprintf("the entry %q to light up under the mouse at %v (%v)", label, at, why)
+	})
 	return at
 }
 

@@ -78,20 +78,23 @@ func (s *Session) TrayIcon(status statusicon.Status) (image.Rectangle, bool) {
 	picture := image.NewRGBA(image.Rect(0, 0, trayIconSize, trayIconSize))
 	draw.Draw(picture, picture.Bounds(), image.NewUniform(ground), image.Point{}, draw.Src)
 	xdraw.ApproxBiLinear.Scale(picture, picture.Bounds(), large, large.Bounds(), draw.Over, nil)
-	best, at := 1e9, image.Point{}
+	nothing := image.NewRGBA(picture.Bounds())
+	draw.Draw(nothing, nothing.Bounds(), image.NewUniform(ground), image.Point{}, draw.Src)
+	best, at := sameIcon*distance(nothing, image.Point{}, picture, 765), image.Point{}
+	there := false
 	for y := 0; y+trayIconSize <= panelHeight; y++ {
 		for x := 0; x+trayIconSize <= Width; x++ {
 			if d := distance(panel, image.Pt(x, y), picture, best); d < best {
-				best, at = d, image.Pt(x, y)
+				best, at, there = d, image.Pt(x, y), true
 			}
 		}
 	}
-	return picture.Bounds().Add(at), best < sameIcon
+	return picture.Bounds().Add(at), there
 }
 
-// sameIcon is the mean difference per pixel (sum of the channels, 0 to 765) below which two icons are the same: panels
-// scale them each in their own way. Two different icons are 60 and more apart.
-const sameIcon = 30
+// sameIcon is how far what is on the screen may be from the icon drawn here, as a part of how far the empty panel is:
+// each panel scales icons in its own way.
+const sameIcon = 0.35
 
 // distance is the mean difference of picture and what is at at, or anything above limit.
 func distance(img *image.RGBA, at image.Point, picture *image.RGBA, limit float64) float64 {

@@ -1,11 +1,12 @@
 //go:build linux
 
-// Package desktoptest runs a real desktop for tests: an X server without a screen (Xvfb), a session bus, a window manager
-// (xfwm4), a panel with a status tray (xfce4-panel) and a notification daemon (dunst). A test looks at the pixels, moves
-// the mouse and types as a person would; D-Bus is used only to know what to look for.
+// Package desktoptest runs a real desktop for tests: an X server without a screen (Xvfb), a session bus, a window
+// manager (xfwm4), a panel with a status tray (xfce4-panel) and a notification daemon (dunst). A test looks at the
+// pixels, moves the mouse and types as a person would; D-Bus is used only to know what to look for.
 //
-// What must hold: nothing of the person's own desktop, home or session bus is touched; every process ends with the test;
-// what the screen showed and what each process said stays behind as build output (CAL_ARTIFACTS, else build/desktop).
+// What must hold: nothing of the person's own desktop, home or session bus is touched; every process ends with the
+// test; what the screen showed and what each process said stays behind as build output (CAL_ARTIFACTS, else
+// build/desktop).
 package desktoptest
 
 import (
@@ -67,12 +68,30 @@ func Start(t testing.TB) *Session {
 	s.configure()
 	s.startDisplay()
 	s.startBus()
+	s.paintRoot()
 	s.run("xfwm4", "xfwm4", "--compositor=off")
 	s.run("dunst", "dunst", "-config", filepath.Join(s.dir, "dunstrc"))
 	s.run("xfce4-panel", "xfce4-panel", "--disable-wm-check")
 	s.WaitFor(func() bool { return s.owned("org.kde.StatusNotifierWatcher") }, patience, "the panel's status tray")
 	s.WaitFor(func() bool { return s.owned("org.freedesktop.Notifications") }, patience, "the notification daemon")
 	return s
+}
+
+// paintRoot gives the screen a background, where ImageMagick is there to do it: only the screenshots are nicer for it.
+func (s *Session) paintRoot() {
+	program, err := exec.LookPath("display")
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.done, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "-size", fmt.Sprintf("%dx%d", Width, Height), "-window", "root",
+		"gradient:#4d6a92-#1b2638")
+	cmd.Env = s.env
+	// display paints the root window and then ends with status 1 for want of an image to show.
+	if out, err := cmd.CombinedOutput(); len(out) > 0 {
+		s.t.Logf("painting the background: %v: %s", err, out)
+	}
 }
 
 // artifacts returns the folder that screenshots and logs go to.
@@ -206,8 +225,8 @@ func (s *Session) command(name string, args ...string) *exec.Cmd {
 
 func (s *Session) run(name string, argv ...string) { s.start(name, s.command(argv[0], argv[1:]...)) }
 
-// Run starts a program on the desktop; extra is added to its environment. What it prints goes to name.log in Artifacts. The
-// process and its group end with the test, if not before.
+// Run starts a program on the desktop; extra is added to its environment. What it prints goes to name.log in
+// Artifacts. The process and its group end with the test, if not before.
 func (s *Session) Run(name string, extra []string, argv ...string) *os.Process {
 	s.t.Helper()
 	cmd := s.command(argv[0], argv[1:]...)
@@ -251,9 +270,14 @@ func (s *Session) owned(name string) bool {
 	return err == nil && owned
 }
 
-// WaitFor looks at cond until it holds. When it does not in time, the test fails with what was waited for, and the screen
-// is kept as failed-<test>.png.
+// WaitFor looks at cond until it holds. When it does not in time, the test fails with what was waited for, and the
+// screen is kept as failed-<test>.png.
 func (s *Session) WaitFor(cond func() bool, timeout time.Duration, what string) {
+	s.t.Helper()
+	s.waitFor(cond, timeout, func() string { return what })
+}
+
+func (s *Session) waitFor(cond func() bool, timeout time.Duration, what func() string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.done, timeout)
 	defer cancel()
@@ -264,7 +288,7 @@ func (s *Session) WaitFor(cond func() bool, timeout time.Duration, what string) 
 		case <-look.C:
 		case <-ctx.Done():
 			path := s.Screenshot("failed-" + strings.NewReplacer("/", "-", " ", "-").Replace(s.t.Name()))
-			s.t.Fatalf("waited %v for %s (see %s)", timeout, what, path)
+			s.t.Fatalf("waited %v for %s (see %s)", timeout, what(), path)
 		}
 	}
 }

@@ -128,6 +128,12 @@ func TestDesktop(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Run("tray-program", []string{trayProgram + "=" + dir}, self)
+	t.Cleanup(func() {
+		if t.Failed() {
+			data, err := os.ReadFile(filepath.Join(dir, "clicks.log"))
+			t.Logf("clicks.log (%v):\n%s", err, data)
+		}
+	})
 	clicked := func(line string) {
 		t.Helper()
 		s.WaitFor(func() bool {
@@ -152,6 +158,11 @@ func TestDesktop(t *testing.T) {
 	menu := s.OpenMenu()
 	s.hover(menu, nil, "Launch shell")
 	s.Screenshot("self-2-menu")
+	agents := s.hover(menu, nil, "Launch with")
+	agentMenu := s.popup(func() { s.Click(agents.X, agents.Y, 1) }, "the submenu")
+	s.hover(agentMenu, []string{"Launch with"}, "claude-code")
+	s.Screenshot("self-2-submenu")
+	s.Key("Escape")
 	s.Key("Escape")
 	s.ClickMenuPath("Stop")
 	clicked("stop")
@@ -159,9 +170,12 @@ func TestDesktop(t *testing.T) {
 	s.ClickMenuPath("Notify")
 	clicked("notify")
 	s.WaitFor(func() bool { return len(s.Notifications()) == 1 }, 30*time.Second, "the notification")
-	if n := s.Notifications()[0]; n.App != "CALMenu" || n.Summary != "Artifact landed" || !strings.Contains(n.Body, "app_1.txt") {
+	n := s.Notifications()[0]
+	if n.App != "CALMenu" || n.Summary != "Artifact landed" || !strings.Contains(n.Body, "app_1.txt") {
 		t.Errorf("notification %+v", n)
 	}
+	s.WaitFor(func() bool { _, ok := s.FindClass("^Dunst$"); return ok }, 30*time.Second, "the notification's window")
+	s.Screenshot("self-3-notification")
 	s.ClickNotification()
 	clicked("notification clicked")
 
@@ -171,7 +185,7 @@ func TestDesktop(t *testing.T) {
 		got, _ := os.ReadFile(filepath.Join(dir, "result"))
 		return string(got) == "two words|$HOME;'|"
 	}, 30*time.Second, "the result of the command in the terminal")
-	s.Screenshot("self-3-terminal")
+	s.Screenshot("self-4-terminal")
 	s.Key("ctrl+c")
 
 	s.dialogs(clicked)
@@ -184,20 +198,22 @@ func (s *Session) dialogs(clicked func(string)) {
 	s.t.Helper()
 	s.ClickMenuPath("Ask")
 	s.WaitForWindow("^Rollback$", 30*time.Second)
-	s.Screenshot("self-4-question")
+	s.Screenshot("self-5-question")
 	s.Key("Return")
 	clicked("answer {Cancelled:false Button:0 Text: Choice:0} <nil>")
 
 	s.ClickMenuPath("Password")
 	s.Focus(s.WaitForWindow("^Sign in$", 30*time.Second))
 	s.Type("secret_<1>")
-	s.Screenshot("self-5-password")
+	s.Screenshot("self-6-password")
 	s.Key("Return")
 	clicked("answer {Cancelled:false Button:0 Text:secret_<1> Choice:0} <nil>")
 
 	s.ClickMenuPath("Choose")
 	s.Focus(s.WaitForWindow("^Agent$", 30*time.Second))
-	s.Key("Down", "Down", "Return")
+	s.Key("Down")
+	s.Screenshot("self-7-list")
+	s.Key("Return")
 	clicked("answer {Cancelled:false Button:0 Text: Choice:1} <nil>")
 }
 
