@@ -1,0 +1,16 @@
+//go:build !cgo
+
+package shell
+
+import "errors"
+
+// withoutAppKit lets everything else be compiled and checked where there is no SDK.
+type withoutAppKit struct{}
+
+func newSystem() system { return withoutAppKit{} }
+
+func (withoutAppKit) prepare(hooks) error {
+	return errors.New("starting the menu bar: this build has no AppKit (built without cgo)")
+}
+
+func (withoutAppKit) release(done func()) { done() }
