@@ -14,3 +14,11 @@ func (withoutAppKit) prepare(hooks) error {
 }
 
 func (withoutAppKit) release(done func()) { done() }
+
+// StartsAtLogin is for an application bundle to know.
+func StartsAtLogin() LoginItem { return LoginUnavailable }
+
+// SetStartAtLogin is for an application bundle to do.
+func SetStartAtLogin(bool) error {
+	return errors.New("changing the login item: this build has no AppKit (built without cgo)")
+}

@@ -1,5 +1,5 @@
-// Package shell runs the menu bar program: it owns the main thread together with the tray, tells the application of sleep,
-// wake and user switches, and lets go of everything once, whichever way the program ends.
+// Package shell runs the menu bar program: it owns the main thread together with the tray, tells the application of
+// sleep, wake and user switches, and lets go of everything once, whichever way the program ends.
 //
 // What must hold: the application's clean-up runs exactly once, on a quit from the menu, on a signal, on logout and on
 // shutdown alike; quitting while a dialog is open closes the dialog first; nothing on the main thread waits for another
@@ -82,9 +82,10 @@ func newShell(tray Tray, s system, onEvent func(Event)) *Shell {
 	}
 }
 
-// Run shows the tray until Quit is called or ctx ends. It must be called on the main goroutine. onReady is called once, on
-// a goroutine of its own, when the loop runs or is about to. onQuit is called exactly once, however Run or the process ends (the system
-// may end the process without Run returning), possibly on the main thread: it must not wait for the tray or a dialog.
+// Run shows the tray until Quit is called or ctx ends. It must be called on the main goroutine. onReady is called once,
+// on a goroutine of its own, when the loop runs or is about to. onQuit is called exactly once, however Run or the
+// process ends (the system may end the process without Run returning), possibly on the main thread: it must not wait
+// for the tray or a dialog.
 func (s *Shell) Run(ctx context.Context, onReady, onQuit func()) error {
 	leave := sync.OnceFunc(onQuit)
 	defer leave()

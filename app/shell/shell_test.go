@@ -27,8 +27,8 @@ func (r *record) all() []string {
 	return slices.Clone(r.events)
 }
 
-// fakeMac is a loop as AppKit's: its notifications come from the loop, and ending the loop while a dialog is open ends the
-// dialog and nothing else.
+// fakeMac is a loop as AppKit's: its notifications come from the loop, and ending the loop while a dialog is open ends
+// the dialog and nothing else.
 type fakeMac struct {
 	record
 	prepared error
@@ -148,7 +148,9 @@ func TestLogout(t *testing.T) {
 			t.Errorf("happened: %q, want %q", got, want)
 		}
 		s.Quit()
-		<-returned
+		if err := <-returned; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
@@ -215,6 +217,8 @@ func TestEvents(t *testing.T) {
 			t.Errorf("happened: %q, want %q", got, want)
 		}
 		s.Quit()
-		<-returned
+		if err := <-returned; err != nil {
+			t.Error(err)
+		}
 	})
 }

@@ -39,8 +39,8 @@ func macTerminal(name, script string) []string {
 }
 
 // macScript returns a script (.command) that runs r in the terminal that opened it. It removes itself and its folder at
-// once, and hands on those variables of env (NAME=value) that are CALMenu's: an application is started with the desktop's
-// environment, not with that of the program that asked for it.
+// once, and hands on those variables of env (NAME=value) that are CALMenu's: an application is started with the
+// desktop's environment, not with that of the program that asked for it.
 func macScript(r TerminalRequest, env []string) (string, error) {
 	if len(r.Argv) == 0 {
 		return "", errors.New("opening a terminal: nothing to run in it")

@@ -70,8 +70,8 @@ func modalButtons(q Question) (titles []string, cancel int) {
 	return append(titles, "Cancel"), len(titles)
 }
 
-// modalAnswer returns what pressing button (an index in modalButtons; others mean the dialog was closed) of q says, with
-// text and choice in its fields.
+// modalAnswer returns what pressing button (an index in modalButtons; others mean the dialog was closed) of q says,
+// with text and choice in its fields.
 func modalAnswer(q Question, button int, text string, choice int) Answer {
 	titles, cancel := modalButtons(q)
 	if button < 0 || button >= len(titles) || button == cancel {
@@ -92,8 +92,8 @@ func modalAnswer(q Question, button int, text string, choice int) Answer {
 	}
 }
 
-// cText makes text safe for a C string that must be UTF-8: Foundation answers nil to anything else, and AppKit raises on
-// nil.
+// cText makes text safe for a C string that must be UTF-8: Foundation answers nil to anything else, and AppKit raises
+// on nil.
 func cText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
 }

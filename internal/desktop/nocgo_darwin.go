@@ -4,8 +4,8 @@ package desktop
 
 import "context"
 
-// Without cgo there is no AppKit. Detect says so and makes no desktop, so nothing here is reached but hasAppKit; it lets
-// everything else be compiled and checked where there is no SDK.
+// Without cgo there is no AppKit. Detect says so and makes no desktop, so nothing here is reached but hasAppKit; it
+// lets everything else be compiled and checked where there is no SDK.
 const hasAppKit = false
 
 type cocoaHost struct{}

@@ -4,8 +4,8 @@
 //	dtypecheck [-os darwin] [-arch arm64] [-test] [-depbodies] [packages]
 //
 // It reads every package the named ones need, dependencies and the standard library included, at the exact versions of
-// go.mod, and checks the named module's functions and all declarations. Names under C., Objective-C sources and selector
-// strings are beyond it. It exits 1 if there are errors and 2 if it could not do its work.
+// go.mod, and checks the named module's functions and all declarations. Names under C., Objective-C sources and
+// selector strings are beyond it. It exits 1 if there are errors and 2 if it could not do its work.
 package main
 
 import (

@@ -7,8 +7,8 @@ import (
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
-// safeFlag is the compiler flag without which darwinkit v0.5.0 hands C pointers to the stack of a goroutine, on Go 1.25 and
-// newer: https://github.com/progrium/darwinkit/issues/286. It switches that stack allocation off.
+// safeFlag is the compiler flag without which darwinkit v0.5.0 hands C pointers to the stack of a goroutine, on Go 1.25
+// and newer: https://github.com/progrium/darwinkit/issues/286. It switches that stack allocation off.
 const safeFlag = "-d=variablemakehash=qn"
 
 // CheckBuild says whether this program was compiled so that Cocoa can be called safely, as an error if not.

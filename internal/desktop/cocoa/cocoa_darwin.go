@@ -21,9 +21,9 @@ func Launched() { launched.Store(true) }
 // LoopRuns says whether this process has a menu bar program's loop. Command-line verbs have none.
 func LoopRuns() bool { return launched.Load() }
 
-// OnMain has f run on the main thread and does not wait for it. It is served in all common run loop modes, so also while a
-// menu or a dialog is open, and f may open a dialog: a block on the main dispatch queue could not, the queue would stand
-// still until it closed.
+// OnMain has f run on the main thread and does not wait for it. It is served in all common run loop modes, so also
+// while a menu or a dialog is open, and f may open a dialog: a block on the main dispatch queue could not, the queue
+// would stand still until it closed.
 func OnMain(f func()) {
 	objc.WithAutoreleasePool(func() {
 		target, sel := action.Wrap(func(objc.Object) { f() })
@@ -32,8 +32,8 @@ func OnMain(f func()) {
 	})
 }
 
-// Observe calls f for each notification called name, until the process ends, on the thread that posts it: for AppKit's own
-// that is the main thread.
+// Observe calls f for each notification called name, until the process ends, on the thread that posts it: for AppKit's
+// own that is the main thread.
 func Observe(center foundation.INotificationCenter, name string, f func()) {
 	// The centre does not retain its observers, so the +1 of Wrap is kept.
 	target, sel := action.Wrap(func(objc.Object) { f() })
