@@ -17,7 +17,9 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-func (a *App) identityDir(name string) string { return filepath.Join(a.Home.WorkspaceDir(name), "keys") }
+func (a *App) identityDir(name string) string {
+	return filepath.Join(a.Home.WorkspaceDir(name), "keys")
+}
 
 // bootTime is how long a guest may take from the start of its machine to an SSH session.
 func (a *App) bootTime() time.Duration {

@@ -49,7 +49,6 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go a.watchMachine(ctx, cancel, w.Name)
 	o, _, err := a.guestOptions(w.Name)
 	if err != nil {
 		return err
@@ -60,14 +59,24 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 	defer func() { _ = link.Close() }()
 	k := &keeper{App: a, w: w, hooks: h, policy: a.networkPolicy(ctx, w)}
 	for ctx.Err() == nil {
-		c, err := link.Client(ctx)
+		waitCtx, stopWaiting := context.WithCancel(ctx)
+		go a.watchMachine(waitCtx, stopWaiting, w.Name)
+		c, err := link.Client(waitCtx)
+		stopWaiting()
 		if err != nil {
+			if m, merr := a.Driver.Machine(ctx, w.Name); merr == nil && !m.Running {
+				return nil
+			}
 			if ctx.Err() != nil {
 				break
 			}
 			return fmt.Errorf("keeping %q: %w", w.Name, err)
 		}
 		k.serve(ctx, c)
+		// A connection that has ended is the first sign of a machine that has.
+		if m, err := a.Driver.Machine(ctx, w.Name); errors.Is(err, vm.ErrNotFound) || err == nil && !m.Running {
+			return nil
+		}
 	}
 	return nil
 }
@@ -83,8 +92,6 @@ type keeper struct {
 func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() {})
-	defer stop()
 	go func() {
 		select {
 		case <-c.Done():

@@ -79,3 +79,18 @@ func (a *App) operate(
 	}
 	return op.End(err, hint.Of(err))
 }
+
+// Recover finishes or undoes what a crash left of a workspace's machine, unless an operation holds the workspace: that one
+// has done it.
+func (a *App) Recover(ctx context.Context, name string) error {
+	l := flock.New(filepath.Join(a.Home.LocksDir(), name+".lock"), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err != nil || !ok {
+		return err
+	}
+	defer func() { _ = l.Close() }()
+	if err := a.Driver.Recover(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
+		return fmt.Errorf("recovering workspace %q: %w", name, err)
+	}
+	return nil
+}

@@ -11,7 +11,9 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-func (a *App) outboxState(name string) string { return filepath.Join(a.Home.WorkspaceDir(name), "outbox") }
+func (a *App) outboxState(name string) string {
+	return filepath.Join(a.Home.WorkspaceDir(name), "outbox")
+}
 
 func (a *App) outboxOptions(ctx context.Context, w *config.Workspace) (outbox.Options, error) {
 	dest, err := a.ensureOutput(ctx, w)

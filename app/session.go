@@ -37,6 +37,8 @@ type SessionOptions struct {
 type Terminal struct {
 	TTY *os.File
 	Out io.Writer
+	// Ready is called when the agent is about to take the terminal over.
+	Ready func()
 }
 
 var (
@@ -112,6 +114,7 @@ func (a *App) attach(
 	if term == "" {
 		term = "xterm-256color"
 	}
+	t.Ready()
 	out, err := session.Attach(ctx, c, t.TTY, session.Options{Name: ag.ID, Argv: argv, Env: env, Term: term})
 	end := journal.Event{Kind: journal.SessionEnd, Workspace: w.Name, Op: id, Agent: ag.ID, Exit: out.Exit}
 	if out.Detached {

@@ -234,4 +234,6 @@ func (c *cmd) interactive() bool {
 	return ok && !c.noTTY && term.IsTerminal(int(c.streams.In.Fd())) && term.IsTerminal(int(out.Fd()))
 }
 
-func (c *cmd) colour() bool { return c.interactive() && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
+func (c *cmd) colour() bool {
+	return c.interactive() && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

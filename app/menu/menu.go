@@ -122,9 +122,6 @@ func header(s state.State, w state.Workspace) []statusicon.Item {
 
 func agentItems(w state.Workspace, choices []Choice) []statusicon.Item {
 	launch := entry("Launch "+w.AgentName, Action{Launch, w.Name, ""})
-	if len(w.Sessions) > 0 {
-		launch.Title = "Show " + w.AgentName
-	}
 	items := []statusicon.Item{launch}
 	if len(choices) > 1 {
 		with := statusicon.Item{Title: "Launch with"}
@@ -256,4 +253,14 @@ func IsolationLine(w state.Workspace) string {
 		return fmt.Sprintf("Isolation of %s is broken: %s", w.Name, w.Isolation.Reason)
 	}
 	return fmt.Sprintf("Isolation of %s is %s", w.Name, w.Isolation.Level)
+}
+
+// Trouble is the menu of a CALMenu that cannot read its own state.
+func Trouble(text, advice string) []statusicon.Item {
+	items := []statusicon.Item{label(clip(text, 110))}
+	if advice != "" {
+		items = append(items, label(clip(advice, 110)))
+	}
+	return append(items, separator, entry("Doctor", Action{Verb: Doctor}), entry("Preferences", Action{Verb: Preferences}),
+		separator, entry("Quit CALMenu", Action{Verb: Quit}))
 }

@@ -1,0 +1,241 @@
+// Package bar is the menu-bar agent: it shows the State, looks after running workspaces, and does what is clicked. Where
+// there is no desktop it does the same without the showing.
+//
+// What must hold: one agent per home; nothing done by a click blocks the menu; what a click started ends in a
+// notification if it fails; the agent may die at any instant and loses no machine and no session by it.
+package bar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/calmenu/calmenu/app"
+	"github.com/calmenu/calmenu/app/menu"
+	"github.com/calmenu/calmenu/app/state"
+	"github.com/calmenu/calmenu/internal/desktop"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/journal"
+	"github.com/calmenu/calmenu/internal/statusicon"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// Agent is the menu-bar agent of one process.
+type Agent struct {
+	app    *app.App
+	desk   desktop.Desktop // nil where there is none
+	tray   Tray            // nil where there is none
+	self   string          // path of this program, for terminals it opens
+	choose []menu.Choice
+
+	refresh chan struct{} // asks for another look at the facts; holds one request at most
+	quit    context.CancelFunc
+	work    sync.WaitGroup // what clicks have started
+
+	mu      sync.Mutex // guards what follows
+	last    state.State
+	keeping map[string]bool
+}
+
+// Tray shows a menu. *statusicon.Tray is one.
+type Tray interface {
+	Set(m statusicon.Menu)
+}
+
+// ErrRunning is returned if another agent of this home runs already.
+var ErrRunning = errors.New("CALMenu is running already")
+
+// New makes an agent. desk and tray may be nil.
+func New(a *app.App, desk desktop.Desktop) (*Agent, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	b := &Agent{app: a, desk: desk, self: self, refresh: make(chan struct{}, 1), keeping: map[string]bool{}}
+	for _, ag := range a.Agents {
+		b.choose = append(b.choose, menu.Choice{ID: ag.ID, Name: ag.Name})
+	}
+	return b, nil
+}
+
+// Show gives the agent a tray. It must be called before Run.
+func (b *Agent) Show(t Tray) { b.tray = t }
+
+// factsEvery is how often the driver is asked for machines that began or ended without a word in the journal. Those this
+// agent keeps are noticed at once, by their connection.
+const factsEvery = 5 * time.Second
+
+// agesEvery is how often the menu is redrawn for the ages in it alone.
+const agesEvery = time.Minute
+
+// Run is the agent's life. It returns when ctx ends or Quit is chosen. log is told, in a line each, what a person who
+// started it in a terminal wants to know.
+func (b *Agent) Run(ctx context.Context, log io.Writer) error {
+	l := flock.New(filepath.Join(b.app.Home.LocksDir(), "agent.lock"), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err != nil {
+		return fmt.Errorf("locking the agent: %w", err)
+	}
+	if !ok {
+		return hint.Wrap(ErrRunning, "Its icon is in the menu bar. CALMenu status shows what it does.")
+	}
+	defer func() { _ = l.Close() }()
+	ctx, b.quit = context.WithCancel(ctx)
+	defer b.quit()
+	if err := b.app.Journal.Append(journal.Event{Kind: journal.AgentBegin}); err != nil {
+		return err
+	}
+	defer func() { _ = b.app.Journal.Append(journal.Event{Kind: journal.AgentEnd}) }()
+	defer b.work.Wait()
+
+	watching := make(chan error, 1)
+	go func() { watching <- b.app.Journal.Watch(ctx, b.Refresh) }()
+	b.recover(ctx)
+	facts := time.NewTicker(factsEvery)
+	defer facts.Stop()
+	ages := time.NewTicker(agesEvery)
+	defer ages.Stop()
+	var machines []vm.Machine
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-watching:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		case <-facts.C:
+			now, err := b.app.Driver.Machines(ctx)
+			if err == nil && sameMachines(machines, now) {
+				continue
+			}
+			machines = now
+		case <-ages.C:
+		case <-b.refresh:
+		}
+		if err := b.look(ctx, log); err != nil && ctx.Err() == nil {
+			b.app.Log.Error().Err(err).Msg("reading the state")
+			b.show(statusicon.Menu{
+				Title: "CALMenu", Status: statusicon.Broken, Tooltip: "CALMenu: " + err.Error(),
+				Items: menu.Trouble(err.Error(), hint.Of(err)),
+			})
+		}
+	}
+}
+
+func sameMachines(a, b []vm.Machine) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Name != b[i].Name || a[i].Running != b[i].Running || a[i].PID != b[i].PID {
+			return false
+		}
+	}
+	return true
+}
+
+// Refresh asks for another look at the facts. It never blocks.
+func (b *Agent) Refresh() {
+	select {
+	case b.refresh <- struct{}{}:
+	default:
+	}
+}
+
+// recover finishes or undoes what a crash left in any workspace.
+func (b *Agent) recover(ctx context.Context) {
+	names, err := b.app.Config.Workspaces()
+	if err != nil {
+		b.app.Log.Error().Err(err).Msg("listing workspaces")
+		return
+	}
+	for _, n := range names {
+		if err := b.app.Recover(ctx, n); err != nil {
+			b.app.Log.Error().Str("workspace", n).Err(err).Msg("recovering")
+		}
+	}
+}
+
+// look folds the state, shows it, and looks after what runs.
+func (b *Agent) look(ctx context.Context, log io.Writer) error {
+	s, err := b.app.State(ctx)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	before := b.last
+	b.last = s
+	b.mu.Unlock()
+	b.show(menu.Build(s, b.choose))
+	for _, w := range s.Workspaces {
+		if w.PID != 0 && w.Life == state.Running {
+			b.keep(ctx, w.Name)
+		}
+		old, known := before.Find(w.Name)
+		if known && old.Isolation.Level != w.Isolation.Level && w.Isolation.Level == isolation.Broken {
+			b.notify(desktop.Notification{
+				Title: "Isolation broken", Body: menu.IsolationLine(w),
+				OnClick: func() { b.Do(menu.Action{Verb: menu.Isolation, Workspace: w.Name}) },
+			})
+		}
+		if b.desk == nil && (!known || !reflect.DeepEqual(old.Why(), w.Why())) {
+			_, _ = fmt.Fprintf(log, "%s %s: %s\n", s.Time.Format(time.TimeOnly), w.Name, w.Why())
+		}
+	}
+	return nil
+}
+
+func (b *Agent) show(m statusicon.Menu) {
+	if b.tray != nil {
+		b.tray.Set(m)
+	}
+}
+
+// keep looks after a running workspace unless this agent does already. Another process may be doing it: then it is tried
+// again for as long as the machine runs.
+func (b *Agent) keep(ctx context.Context, name string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.keeping[name] {
+		return
+	}
+	b.keeping[name] = true
+	b.work.Go(func() {
+		err := b.app.Keep(ctx, name, app.Hooks{Landed: b.landed})
+		if err != nil && !errors.Is(err, app.ErrKept) && ctx.Err() == nil {
+			b.app.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")
+		}
+		if err != nil {
+			select {
+			case <-time.After(2 * time.Second):
+			case <-ctx.Done():
+			}
+		}
+		b.mu.Lock()
+		delete(b.keeping, name)
+		b.mu.Unlock()
+		b.Refresh()
+	})
+}
+
+func (b *Agent) notify(n desktop.Notification) {
+	if b.desk == nil || !b.app.Config.UI.Notifications {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := b.desk.Notify(ctx, n); err != nil {
+		b.app.Log.Warn().Err(err).Msg("posting a notification")
+	}
+}

@@ -1,0 +1,265 @@
+package bar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/calmenu/calmenu/app"
+	"github.com/calmenu/calmenu/app/menu"
+	"github.com/calmenu/calmenu/app/state"
+	"github.com/calmenu/calmenu/internal/atomicfile"
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/desktop"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/snapshot"
+	outbox "github.com/calmenu/calmenu/internal/sync"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// Click does what the entry with this identifier stands for. It returns at once.
+func (b *Agent) Click(id string) {
+	if a, ok := menu.ParseID(id); ok {
+		b.Do(a)
+	}
+}
+
+// Do carries out an action of the menu on a goroutine of its own. Its failure becomes a notification.
+func (b *Agent) Do(a menu.Action) {
+	b.work.Go(func() {
+		ctx := context.Background() // quitting must not cut an operation short; it is waited for
+		err := b.act(ctx, a)
+		if err == nil || errors.Is(err, app.ErrDeclined) {
+			return
+		}
+		b.app.Log.Error().Str("action", a.Verb).Str("workspace", a.Workspace).Err(err).Msg("menu")
+		b.notify(desktop.Notification{
+			Title: fmt.Sprintf("CALMenu: %s failed", a.Verb),
+			Body:  strings.TrimSpace(err.Error() + "\n" + hint.Of(err)),
+		})
+	})
+}
+
+func (b *Agent) act(ctx context.Context, a menu.Action) error {
+	switch a.Verb {
+	case menu.Launch:
+		argv := []string{"session", a.Workspace}
+		if a.Arg != "" {
+			argv = append(argv, "--agent", a.Arg)
+		}
+		return b.terminal(ctx, a.Workspace, argv...)
+	case menu.Shell:
+		return b.terminal(ctx, a.Workspace+" shell", "shell", a.Workspace)
+	case menu.Isolation:
+		return b.terminal(ctx, "Isolation Report", "isolation", a.Workspace, "--pause")
+	case menu.Doctor:
+		return b.terminal(ctx, "Doctor", "doctor", "--pause")
+	case menu.Logs:
+		return b.desk.Open(ctx, b.app.LogFile())
+	case menu.Preferences:
+		return b.preferences(ctx)
+	case menu.Reveal:
+		return b.desk.Reveal(ctx, a.Arg)
+	case menu.OpenOutput:
+		return b.openOutput(ctx, a.Workspace)
+	case menu.Switch:
+		return b.app.Switch(a.Workspace)
+	case menu.Quit:
+		return b.askQuit(ctx)
+	}
+	return b.change(ctx, a)
+}
+
+// change carries out the actions that change a workspace. Progress is in the journal, and so in the menu.
+func (b *Agent) change(ctx context.Context, a menu.Action) error {
+	name := a.Workspace
+	switch a.Verb {
+	case menu.Start:
+		return b.app.Start(ctx, name, nil)
+	case menu.Stop:
+		return b.app.Stop(ctx, name, nil)
+	case menu.Restart:
+		return b.app.Restart(ctx, name, nil)
+	case menu.Sync:
+		r, err := b.app.Sync(ctx, name, nil)
+		if err == nil && len(r.Landed)+len(r.Refused) == 0 {
+			b.notify(desktop.Notification{Title: "Nothing new", Body: "~/output in " + name + " holds nothing that has not landed."})
+		}
+		if err == nil {
+			if w, werr := b.app.Workspace(name); werr == nil {
+				b.landed(w, r)
+			}
+		}
+		return err
+	case menu.Snapshot:
+		return b.snapshot(ctx, name)
+	case menu.Rollback, menu.Undo:
+		return b.rollback(ctx, a)
+	case menu.New:
+		return b.newWorkspace(ctx)
+	case menu.Delete:
+		return b.delete(ctx, name)
+	}
+	return fmt.Errorf("the menu asked for %q, which is nothing CALMenu does", a.Verb)
+}
+
+func (b *Agent) terminal(ctx context.Context, title string, args ...string) error {
+	return b.desk.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu: " + title, Argv: append([]string{b.self}, args...)})
+}
+
+func (b *Agent) ask(ctx context.Context, q desktop.Question) (desktop.Answer, error) {
+	ans, err := b.desk.Ask(ctx, q)
+	if err == nil && ans.Cancelled {
+		err = app.ErrDeclined
+	}
+	return ans, err
+}
+
+func (b *Agent) snapshot(ctx context.Context, name string) error {
+	ans, err := b.ask(ctx, desktop.Question{
+		Kind: desktop.Entry, Title: "Snapshot of " + name, Text: "A name for the snapshot (empty: the time):",
+	})
+	if err != nil {
+		return err
+	}
+	s, err := b.app.TakeSnapshot(ctx, name, snapshot.Snapshot{Name: strings.TrimSpace(ans.Text)}, nil)
+	if err != nil {
+		return err
+	}
+	b.notify(desktop.Notification{Title: "Snapshot taken", Body: fmt.Sprintf("%s: %s", name, s.Name)})
+	return nil
+}
+
+func (b *Agent) rollback(ctx context.Context, a menu.Action) error {
+	text := "What changed since then leaves the workspace. It is kept, and Undo brings it back."
+	_, err := b.ask(ctx, desktop.Question{
+		Kind: desktop.Confirm, Title: "Roll back " + a.Workspace + "?", Text: text, Buttons: []string{"Roll Back"},
+	})
+	if err != nil {
+		return err
+	}
+	var r app.Rolled
+	if a.Verb == menu.Undo {
+		r, err = b.app.UndoRollback(ctx, a.Workspace, nil)
+	} else {
+		r, err = b.app.Rollback(ctx, a.Workspace, a.Arg, nil)
+	}
+	if err != nil {
+		return err
+	}
+	b.notify(desktop.Notification{Title: "Rolled back", Body: fmt.Sprintf("%s is as it was at %q.", a.Workspace, r.To.Name)})
+	return nil
+}
+
+func (b *Agent) newWorkspace(ctx context.Context) error {
+	ans, err := b.ask(ctx, desktop.Question{
+		Kind: desktop.Entry, Title: "New workspace", Text: "Name (lower-case letters, digits and hyphens):",
+	})
+	if err != nil {
+		return err
+	}
+	name := strings.TrimSpace(ans.Text)
+	if err := vm.ValidName(name); err != nil {
+		return err
+	}
+	if err := b.app.New(ctx, name, nil, nil); err != nil {
+		return err
+	}
+	return b.app.Switch(name)
+}
+
+func (b *Agent) delete(ctx context.Context, name string) error {
+	_, err := b.ask(ctx, desktop.Question{
+		Kind: desktop.Confirm, Title: "Delete " + name + "?", Buttons: []string{"Delete"},
+		Text: "Its disk and all its snapshots are removed. What has landed in the output folder stays.",
+	})
+	if err != nil {
+		return err
+	}
+	return b.app.Delete(ctx, name, nil)
+}
+
+func (b *Agent) openOutput(ctx context.Context, name string) error {
+	w, err := b.app.Workspace(name)
+	if err != nil {
+		return err
+	}
+	dir := b.app.OutputDir(w)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the output folder: %w", err)
+	}
+	return b.desk.Open(ctx, dir)
+}
+
+// preferences opens config.yaml, which is made, with every setting commented out, if there is none.
+func (b *Agent) preferences(ctx context.Context) error {
+	file := b.app.Home.ConfigFile()
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		if err := atomicfile.Write(file, config.Template(), 0o600); err != nil {
+			return err
+		}
+	}
+	return b.desk.Open(ctx, file)
+}
+
+// askQuit ends the agent. If machines run it asks what becomes of them, unless that is configured.
+func (b *Agent) askQuit(ctx context.Context) error {
+	b.mu.Lock()
+	s := b.last
+	b.mu.Unlock()
+	var running []string
+	for _, w := range s.Workspaces {
+		if w.Life == state.Running {
+			running = append(running, w.Name)
+		}
+	}
+	how := b.app.Config.VM.KeepRunningOnQuit
+	if len(running) > 0 && how == "ask" {
+		ans, err := b.ask(ctx, desktop.Question{
+			Kind: desktop.Confirm, Title: "Quit CALMenu?",
+			Text:    fmt.Sprintf("Running: %s. Agents in them can go on without the menu.", strings.Join(running, ", ")),
+			Buttons: []string{"Keep Running", "Stop Them"},
+		})
+		if err != nil {
+			return err
+		}
+		how = []string{"keep", "stop"}[ans.Button]
+	}
+	if how == "stop" {
+		for _, n := range running {
+			if err := b.app.Stop(ctx, n, nil); err != nil && !errors.Is(err, vm.ErrNotRunning) {
+				return err
+			}
+		}
+	}
+	b.quit()
+	return nil
+}
+
+// landed announces what a burst brought; clicking reveals the first of it.
+func (b *Agent) landed(w *config.Workspace, r outbox.Report) {
+	if n := len(r.Landed); n > 0 {
+		first := r.Landed[0]
+		body := fmt.Sprintf("%s (%s)", filepath.Base(first.Path), humanize.Bytes(uint64(first.Size)))
+		if n > 1 {
+			body += fmt.Sprintf(" and %d more, %s in all", n-1, humanize.Bytes(uint64(r.Bytes)))
+		}
+		reveal := func() { b.Do(menu.Action{Verb: menu.Reveal, Workspace: w.Name, Arg: first.Path}) }
+		b.notify(desktop.Notification{
+			Title: "Artifact from " + w.Name, Body: body, OnClick: reveal,
+			Actions: []desktop.Action{{Label: "Reveal", Run: reveal}},
+		})
+	}
+	if n := len(r.Refused); n > 0 {
+		b.notify(desktop.Notification{
+			Title: "Artifact refused",
+			Body:  fmt.Sprintf("%s: %s: %s", w.Name, r.Refused[0].Name, r.Refused[0].Reason),
+		})
+	}
+}

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/calmenu/calmenu/app"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/session"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+func (c *cmd) session() *cobra.Command {
+	var o app.SessionOptions
+	cc := &cobra.Command{
+		Use: "session [WORKSPACE]", Short: "Open the agent in this terminal", Args: cobra.MaximumNArgs(1),
+		Long: `Start the workspace if need be, show the launch confirmation, take the session snapshot, and attach this terminal to
+the agent. Closing the terminal leaves the agent running; the same command attaches again. The exit code is the
+agent's own.`,
+		ValidArgsFunction: c.workspaceNames,
+	}
+	f := cc.Flags()
+	f.StringVar(&o.Agent, "agent", "", "another agent than the workspace's own (see: CALMenu agent list)")
+	f.StringVar(&o.Prompt, "prompt", "", "a first prompt for the agent")
+	f.BoolVar(&o.Yes, "yes", false, "launch without asking")
+	f.BoolVar(&o.AcceptBroken, "i-accept-no-isolation", false, "launch although isolation is not proven")
+	cc.RunE = func(cc *cobra.Command, args []string) error {
+		o.Workspace = arg(args, 0)
+		return c.runSession(cc, o)
+	}
+	return cc
+}
+
+func (c *cmd) shell() *cobra.Command {
+	cc := &cobra.Command{
+		Use: "shell [WORKSPACE]", Short: "Open a shell in the guest in this terminal", Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: c.workspaceNames,
+	}
+	cc.RunE = func(cc *cobra.Command, args []string) error {
+		return c.runSession(cc, app.SessionOptions{Workspace: arg(args, 0), Agent: "shell", Yes: true})
+	}
+	return cc
+}
+
+func (c *cmd) runSession(cc *cobra.Command, o app.SessionOptions) error {
+	if !c.interactive() {
+		return hint.Errorf("Without a terminal, run single commands: CALMenu exec WORKSPACE -- COMMAND",
+			"a session needs a terminal for its input and output")
+	}
+	o.Colour = c.colour()
+	p := c.newProgress()
+	// Phases and the confirmation share the terminal: a phase's line is cleared before anything else is written.
+	out := &clearing{p: p, f: c.streams.Out.(*os.File)}
+	outcome, err := c.app.Session(cc.Context(), app.Terminal{TTY: c.streams.In, Out: out, Ready: p.Done}, o, p.Report)
+	p.Done()
+	if err != nil {
+		return err
+	}
+	switch {
+	case outcome.Detached:
+		return c.say("Detached. The agent goes on in the VM; the same command attaches again.")
+	case outcome.Lost:
+		return hint.Errorf("If the VM was stopped or rolled back, that was the reason.",
+			"the agent ended without an exit code")
+	case outcome.Exit != 0:
+		return guestExit(outcome.Exit)
+	}
+	return nil
+}
+
+// clearing writes to the terminal after clearing the progress line.
+type clearing struct {
+	p *progress
+	f *os.File
+}
+
+func (w *clearing) Write(b []byte) (int, error) {
+	w.p.Done()
+	return w.f.Write(b)
+}
+
+func (c *cmd) exec() *cobra.Command {
+	var noTTY bool
+	cc := &cobra.Command{
+		Use: "exec [WORKSPACE] -- COMMAND [ARG...]", Short: "Run a command in the guest",
+		Long: `Run a command in the running guest and end with its exit code. Arguments reach the command as they are: no shell
+sees them. On a terminal the command gets one too; standard input, output and error are passed through otherwise.`,
+		Args: func(cc *cobra.Command, args []string) error {
+			if d := cc.ArgsLenAtDash(); d < 0 || d > 1 || len(args) == d {
+				return errors.New("the command to run follows --")
+			}
+			return nil
+		},
+		ValidArgsFunction: c.workspaceNames,
+	}
+	cc.Flags().BoolVar(&noTTY, "no-tty", false, "give the command no terminal")
+	cc.RunE = func(cc *cobra.Command, args []string) error {
+		d := cc.ArgsLenAtDash()
+		name := ""
+		if d == 1 {
+			name = args[0]
+		}
+		t := app.ExecStreams{In: c.streams.In, Out: c.streams.Out, Err: c.streams.Err}
+		if c.interactive() && !noTTY {
+			t.TTY = c.streams.In
+		}
+		if c.streams.In != nil && !term.IsTerminal(int(c.streams.In.Fd())) {
+			t.PassInput = true
+		}
+		exit, err := c.app.Exec(cc.Context(), name, args[d:], t)
+		if err != nil {
+			return err
+		}
+		if exit != 0 {
+			return guestExit(exit)
+		}
+		return nil
+	}
+	return cc
+}
+
+// agent lists the coding agents.
+func (c *cmd) agent() *cobra.Command {
+	cc := &cobra.Command{Use: "agent", Short: "The coding agents"}
+	cc.AddCommand(&cobra.Command{
+		Use: "list", Short: "List the agents a workspace can run", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			type row struct {
+				ID       string `json:"id"`
+				Name     string `json:"name"`
+				Homepage string `json:"homepage,omitempty"`
+				Custom   bool   `json:"custom,omitempty"`
+			}
+			rows := make([]row, 0, len(c.app.Agents))
+			for _, a := range c.app.Agents {
+				rows = append(rows, row{a.ID, a.Name, a.Homepage, a.Custom})
+			}
+			return c.print(rows, table("AGENT\tNAME\tHOMEPAGE", func(yield func(string) bool) {
+				for _, r := range rows {
+					if !yield(fmt.Sprintf("%s\t%s\t%s", r.ID, r.Name, r.Homepage)) {
+						return
+					}
+				}
+			}))
+		},
+	})
+	return cc
+}
+
+// quietly runs f with a progress line.
+func (c *cmd) quietly(f func(p vm.Progress) error) error {
+	p := c.newProgress()
+	err := f(p.Report)
+	p.Done()
+	return err
+}
+
+func printable(s string) string { return session.Printable(s) }
