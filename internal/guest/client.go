@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Client is an authenticated connection to one guest. All methods are safe to call at once from several goroutines; once
-// Done is closed they all fail with Err.
+// Client is an authenticated connection to one guest. All methods are safe to call at once from several goroutines;
+// once Done is closed they all fail with Err.
 type Client struct {
 	ssh     *ssh.Client
 	raw     net.Conn
@@ -101,16 +101,16 @@ func (c *Client) Close() error {
 func (c *Client) ServerVersion() string { return string(c.ssh.ServerVersion()) }
 
 // Listen listens on a TCP address of the guest, such as "127.0.0.1:1080" (port 0: any free one). Connections accepted
-// there end in this process. They know no deadlines; close them instead. A listener must be accepted from without pause:
-// connections nobody accepts hold up everything else on this connection.
+// there end in this process. They know no deadlines; close them instead. A listener must be accepted from without
+// pause: connections nobody accepts hold up everything else on this connection.
 func (c *Client) Listen(addr string) (net.Listener, error) {
 	return await(context.Background(), c, "open a port in the guest", func() (net.Listener, error) {
 		return c.ssh.Listen("tcp", addr)
 	}, func(l net.Listener) { _ = l.Close() })
 }
 
-// await runs f, a request of the SSH library, which has no contexts, and gives up on it when ctx or the connection ends or
-// the guest does not answer in time. drop disposes of a result that comes when nobody waits any more.
+// await runs f, a request of the SSH library, which has no contexts, and gives up on it when ctx or the connection
+// ends or the guest does not answer in time. drop disposes of a result that comes when nobody waits any more.
 func await[T any](ctx context.Context, c *Client, what string, f func() (T, error), drop func(T)) (T, error) {
 	type result struct {
 		v   T
@@ -149,7 +149,8 @@ func await[T any](ctx context.Context, c *Client, what string, f func() (T, erro
 	case <-c.done:
 		return none, fmt.Errorf("%s: %w", what, c.err)
 	case <-timer.C:
-		return none, fmt.Errorf("%s: guest did not answer within %v: %w", what, c.options.Timeout, context.DeadlineExceeded)
+		return none, fmt.Errorf("%s: guest did not answer within %v: %w",
+			what, c.options.Timeout, context.DeadlineExceeded)
 	}
 }
 

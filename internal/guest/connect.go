@@ -76,8 +76,8 @@ func Connect(ctx context.Context, o Options) (*Client, error) {
 	return connect(ctx, o, o.Timeout)
 }
 
-// connect waits for the server's first byte no longer than banner: a port forwarded into a guest that still boots accepts
-// connections and then is silent.
+// connect waits for the server's first byte no longer than banner: a port forwarded into a guest that still boots
+// accepts connections and then is silent.
 func connect(ctx context.Context, o Options, banner time.Duration) (*Client, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout,
 		fmt.Errorf("guest did not answer within %v: %w", o.Timeout, context.DeadlineExceeded))
@@ -211,8 +211,9 @@ func (p *peeked) Read(b []byte) (int, error) {
 // machine boots, another one may answer at its address, and its keys may not be in place.
 const refusals = 5
 
-// WaitConnect connects to a guest that may still be booting: it tries again, 50 to 250 ms apart, until ctx ends. A wrong
-// host key or a refused key met several times in a row ends it too. report, unless nil, is told each failed attempt.
+// WaitConnect connects to a guest that may still be booting: it tries again, 50 to 250 ms apart, until ctx ends. A
+// wrong host key or a refused key met several times in a row ends it too. report, unless nil, is told each failed
+// attempt.
 func WaitConnect(ctx context.Context, o Options, report func(attempt int, err error)) (*Client, error) {
 	o, err := o.withDefaults()
 	if err != nil {

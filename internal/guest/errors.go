@@ -23,7 +23,8 @@ var (
 	ErrThawed = errors.New("guest's file system was thawed too early")
 )
 
-// HostKeyError is a guest that presents another host key than the pinned one: another machine, or one that was replaced.
+// HostKeyError is a guest that presents another host key than the pinned one: another machine, or one that was
+// replaced.
 type HostKeyError struct {
 	Want, Got string // SHA256 fingerprints
 }

@@ -33,8 +33,9 @@ chmod "$2" "$t"
 mv -f "$t" "$1"
 trap - EXIT`
 
-// WriteFile replaces a file of the guest's user whole: the path holds the old content or the new, never a part. A relative
-// path is relative to the user's home; the directory must exist. The mode's permission bits apply, whatever the umask.
+// WriteFile replaces a file of the guest's user whole: the path holds the old content or the new, never a part. A
+// relative path is relative to the user's home; the directory must exist. The mode's permission bits apply, whatever
+// the umask.
 func (c *Client) WriteFile(ctx context.Context, path string, mode os.FileMode, data []byte) error {
 	if path == "" || strings.HasSuffix(path, "/") {
 		return fmt.Errorf("write %q in guest: not a file's name", path)

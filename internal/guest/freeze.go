@@ -14,9 +14,10 @@ import (
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
-// freezeScript freezes the guest's root file system, says so, and thaws it on a line or the end of its input. Nothing in
-// it writes to a disk while that is frozen. The watchdog is a session of its own, so that no death of this shell takes it
-// along, and it asks several times in case the freeze is completed only after it first did; it starts before the freeze.
+// freezeScript freezes the guest's root file system, says so, and thaws it on a line or the end of its input. Nothing
+// in it writes to a disk while that is frozen. The watchdog is a session of its own, so that no death of this shell
+// takes it along, and it asks several times in case the freeze is completed only after it first did; it starts before
+// the freeze.
 const freezeScript = `sync
 setsid sh -c 'for i in 1 2 3 4; do sleep 5; fsfreeze -u /; done' </dev/null >/dev/null 2>&1 &
 w=$!
@@ -33,12 +34,14 @@ echo $r`
 // FreezeLimit is how long a guest stays frozen at most: then it thaws itself, whatever this side does.
 const FreezeLimit = 5 * time.Second
 
-// Freeze brings the guest's file system to a state on disk that is whole, runs do, and lets the guest go on, also if do
-// panics, ctx ends or the connection breaks. do must be done within FreezeLimit (of which the freezing itself takes a
-// part); otherwise the error is ErrThawed, and what do made of the disk is not to be relied on. do's own error comes first.
+// Freeze brings the guest's file system to a state on disk that is whole, runs do, and lets the guest go on, also if
+// do panics, ctx ends or the connection breaks. do must be done within FreezeLimit (of which the freezing itself takes
+// a part); otherwise the error is ErrThawed, and what do made of the disk is not to be relied on. do's own error comes
+// first.
 func (c *Client) Freeze(ctx context.Context, do func() error) (err error) {
 	if c.darwin() {
-		return hint.Errorf("Stop the workspace before taking the snapshot.", "freeze guest: macOS cannot freeze its file system")
+		return hint.Errorf("Stop the workspace before taking the snapshot.",
+			"freeze guest: macOS cannot freeze its file system")
 	}
 	freezer, err := c.startFreezer(ctx)
 	if err != nil {
@@ -64,6 +67,9 @@ func (c *Client) Freeze(ctx context.Context, do func() error) (err error) {
 	return err
 }
 
+// maxWords bounds what is read of the script's output, in bytes and so also in lines.
+const maxWords = 256
+
 // freezer is the shell in the guest that froze it.
 type freezer struct {
 	session *ssh.Session
@@ -82,7 +88,7 @@ func (c *Client) startFreezer(ctx context.Context) (*freezer, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &freezer{session: session, stderr: &tail{limit: 4 << 10}, lines: make(chan string, 4)}
+	f := &freezer{session: session, stderr: &tail{limit: 4 << 10}, lines: make(chan string, maxWords)}
 	session.Stderr = f.stderr
 	f.stdin, err = session.StdinPipe()
 	if err != nil {
@@ -92,14 +98,14 @@ func (c *Client) startFreezer(ctx context.Context) (*freezer, error) {
 	if err != nil {
 		return nil, errors.Join(err, session.Close())
 	}
-	if _, err := await(ctx, c, "start", func() (struct{}, error) { return struct{}{}, session.Start(line) }, nil); err != nil {
+	if err := c.start(ctx, session, line); err != nil {
 		go func() { _ = session.Close() }()
 		return nil, err
 	}
 	go func() {
 		defer close(f.lines)
 		// The script writes two short words; whatever a hostile guest writes beyond that is not read.
-		scanner := bufio.NewScanner(io.LimitReader(stdout, 256))
+		scanner := bufio.NewScanner(io.LimitReader(stdout, maxWords))
 		for scanner.Scan() {
 			f.lines <- scanner.Text()
 		}
@@ -151,8 +157,8 @@ func (f *freezer) ended(c *Client) error {
 	return guestSaid(Result{Stderr: []byte(f.stderr.String()), Exit: exit})
 }
 
-// thaw tells the script to thaw, and waits until it has, no longer than the guest's own watchdog would take. It does not
-// heed a context: the guest must not stay frozen because somebody lost patience.
+// thaw tells the script to thaw, and waits until it has, no longer than the guest's own watchdog would take. It does
+// not heed a context: the guest must not stay frozen because somebody lost patience.
 func (f *freezer) thaw(c *Client) error {
 	go func() {
 		_, _ = io.WriteString(f.stdin, "thaw\n")

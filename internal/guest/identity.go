@@ -121,8 +121,8 @@ func (id *Identity) HostKeyPub() []byte { return ssh.MarshalAuthorizedKey(id.hos
 // HostPublic is the host key a seeded guest must present.
 func (id *Identity) HostPublic() ssh.PublicKey { return id.host.PublicKey() }
 
-// PinHost records the host key met at first contact, for drivers that cannot seed one. Once a key is recorded, any other
-// is a *HostKeyError. Of several processes that pin at once, the first one's key stands.
+// PinHost records the host key met at first contact, for drivers that cannot seed one. Once a key is recorded, any
+// other is a *HostKeyError. Of several processes that pin at once, the first one's key stands.
 func (id *Identity) PinHost(key ssh.PublicKey) error {
 	if _, err := id.Pinned(); errors.Is(err, ErrNotPinned) {
 		if err := createOnce(filepath.Join(id.dir, pinFile), ssh.MarshalAuthorizedKey(key)); err != nil {

@@ -25,7 +25,8 @@ func TestEnsureIdentityIsMadeOnce(t *testing.T) {
 	}
 	wg.Wait()
 	for _, id := range all {
-		if id == nil || !bytes.Equal(id.AuthorizedKey(), all[0].AuthorizedKey()) || !bytes.Equal(id.HostKeyPEM(), all[0].HostKeyPEM()) {
+		if id == nil || !bytes.Equal(id.AuthorizedKey(), all[0].AuthorizedKey()) ||
+			!bytes.Equal(id.HostKeyPEM(), all[0].HostKeyPEM()) {
 			t.Fatal("callers at once got different keys")
 		}
 	}

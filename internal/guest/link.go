@@ -39,9 +39,9 @@ type clocks struct {
 	mono time.Duration
 }
 
-// NewLink starts connecting in the background. onChange, unless nil, is told from one goroutine when the connection comes
-// up (err: what went wrong in setting the guest's clock after a sleep, else nil) and when it went down or could not be
-// renewed (err: why; the same reason is told once).
+// NewLink starts connecting in the background. onChange, unless nil, is told from one goroutine when the connection
+// comes up (err: what went wrong in setting the guest's clock after a sleep, else nil) and when it went down or could
+// not be renewed (err: why; the same reason is told once).
 func NewLink(o Options, onChange func(up bool, err error)) *Link {
 	started := time.Now()
 	return newLink(o, onChange, jumpCheck, func() clocks {

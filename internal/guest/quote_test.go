@@ -25,8 +25,8 @@ func shells(t testing.TB) [][]string {
 
 func FuzzQuote(f *testing.F) {
 	for _, s := range []string{
-		"", "a", "a b", "'", "''", `"`, `\`, "\\'", "$x ${x} $(id) `id`", "*?[a]", "~ ~root", "a=b =ls", "if", "-n", "!", "!!",
-		"#", "\n", "\r\n", "\t", "\x01\x7f\x81\x88", "é", "\xff\xfe", "{a,b}", "^x^y", "&& || ; | > <", "'\\''", "𝕊",
+		"", "a", "a b", "'", "''", `"`, `\`, "\\'", "$x ${x} $(id) `id`", "*?[a]", "~ ~root", "a=b =ls", "if", "-n", "!",
+		"!!", "#", "\n", "\r\n", "\t", "\x01\x7f\x81\x88", "é", "\xff\xfe", "{a,b}", "^x^y", "&& || ; | > <", "'\\''", "𝕊",
 	} {
 		f.Add(s, "second")
 		f.Add("first", s)
@@ -50,7 +50,10 @@ func FuzzQuote(f *testing.F) {
 				t.Errorf("%v: %q came back as %q (%v)", shell, want, out, err)
 			}
 		}
-		line, err := Cmd{Argv: []string{"sh", "-c", `printf '%s\0%s\0' "$A" "$1"`, "sh", b}, Env: map[string]string{"A": a}}.line()
+		line, err := Cmd{
+			Argv: []string{"sh", "-c", `printf '%s\0%s\0' "$A" "$1"`, "sh", b},
+			Env:  map[string]string{"A": a},
+		}.line()
 		if err != nil {
 			t.Fatal(err)
 		}

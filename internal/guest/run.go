@@ -38,8 +38,8 @@ type Result struct {
 }
 
 // Output runs a command and collects its output. A status other than 0 is no error: it is in Result.Exit. Errors are a
-// lost connection, a signal (*SignalError), too much output (ErrLimit), or the end of ctx, which kills the command; what
-// was written until then is in the Result.
+// lost connection, a signal (*SignalError), too much output (ErrLimit), or the end of ctx, which kills the command;
+// what was written until then is in the Result.
 func (c *Client) Output(ctx context.Context, cmd Cmd) (Result, error) {
 	if cmd.Limit == 0 {
 		cmd.Limit = DefaultLimit
@@ -49,8 +49,8 @@ func (c *Client) Output(ctx context.Context, cmd Cmd) (Result, error) {
 	return Result{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), Exit: exit, Truncated: errors.Is(err, ErrLimit)}, err
 }
 
-// Stream runs a command and hands on its output as it comes; nil writers discard. A writer's error kills the command and
-// is returned. Otherwise it is as Output.
+// Stream runs a command and hands on its output as it comes; nil writers discard. A writer's error kills the command
+// and is returned. Otherwise it is as Output.
 func (c *Client) Stream(ctx context.Context, cmd Cmd, stdout, stderr io.Writer) (exit int, err error) {
 	return c.run(ctx, cmd, stdout, stderr, nil)
 }
@@ -58,8 +58,8 @@ func (c *Client) Stream(ctx context.Context, cmd Cmd, stdout, stderr io.Writer) 
 // killGrace is how long a killed command's last words are waited for.
 const killGrace = 2 * time.Second
 
-// run is behind Output, Stream and PTY. prepare, unless nil, is called on the session before the command starts, and what
-// it returns when the command runs.
+// run is behind Output, Stream and PTY. prepare, unless nil, is called on the session before the command starts, and
+// what it returns when the command runs.
 func (c *Client) run(
 	ctx context.Context, cmd Cmd, stdout, stderr io.Writer, prepare func(context.Context, *ssh.Session) error,
 ) (int, error) {
@@ -92,7 +92,7 @@ func (c *Client) run(
 			return fail(err)
 		}
 	}
-	if _, err := await(ctx, c, "start", func() (struct{}, error) { return struct{}{}, session.Start(line) }, nil); err != nil {
+	if err := c.start(ctx, session, line); err != nil {
 		return fail(err)
 	}
 	if stdin != nil {
@@ -117,6 +117,11 @@ func (c *Client) run(
 		return fail(c.explain(err))
 	}
 	return exit, nil
+}
+
+func (c *Client) start(ctx context.Context, session *ssh.Session, line string) error {
+	_, err := await(ctx, c, "start", func() (struct{}, error) { return struct{}{}, session.Start(line) }, nil)
+	return err
 }
 
 // kill ends a command: by signal, where the guest's server delivers it (OpenSSH does unless the user is root), and by
@@ -194,8 +199,8 @@ func (e *errorReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// outlet hands on a command's output up to a limit, and nothing after shut. It never returns an error: the library would
-// stop reading, and the command would block rather than end.
+// outlet hands on a command's output up to a limit, and nothing after shut. It never returns an error: the library
+// would stop reading, and the command would block rather than end.
 type outlet struct {
 	mu     sync.Mutex
 	w      io.Writer

@@ -82,8 +82,9 @@ func TestContextKillsTheCommand(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	reason := errors.New("changed my mind")
 	out := &notify{first: func() { cancel(reason) }}
-	exit, err := c.Stream(ctx, Cmd{Argv: []string{"sh", "-c", `trap "" TERM HUP; echo $$ >"$0"; echo go; sleep 1000 & wait`, pid}},
-		out, nil)
+	exit, err := c.Stream(ctx, Cmd{
+		Argv: []string{"sh", "-c", `trap "" TERM HUP; echo $$ >"$0"; echo go; sleep 1000 & wait`, pid},
+	}, out, nil)
 	if !errors.Is(err, reason) || exit != -1 {
 		t.Errorf("got %d, %v", exit, err)
 	}
@@ -118,8 +119,11 @@ func TestCommandEndedBySignal(t *testing.T) {
 
 func TestLostConnectionEndsTheCommand(t *testing.T) {
 	c := startSSHD(t).connect()
+	in, typed := io.Pipe()
+	defer typed.Close()
 	out := &notify{first: func() { c.Close() }}
-	if _, err := c.Stream(t.Context(), Cmd{Argv: []string{"sh", "-c", "echo go; sleep 1000"}}, out, nil); !errors.Is(err, ErrClosed) {
+	_, err := c.Stream(t.Context(), Cmd{Argv: []string{"sh", "-c", "echo go; exec cat"}, Stdin: in}, out, nil)
+	if !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
 	}
 }

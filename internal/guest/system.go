@@ -35,8 +35,8 @@ func (c *Client) SetClock(ctx context.Context, t time.Time) error {
 	return nil
 }
 
-// ClockSkew is how far the guest's clock is ahead of this host's; half the round trip is its error, and up to a second on
-// macOS.
+// ClockSkew is how far the guest's clock is ahead of this host's; half the round trip is its error, and up to a second
+// on macOS.
 func (c *Client) ClockSkew(ctx context.Context) (time.Duration, error) {
 	format := "+%s.%N"
 	if c.darwin() {

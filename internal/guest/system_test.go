@@ -129,7 +129,9 @@ func TestClock(t *testing.T) {
 }
 
 func FuzzParseUnix(f *testing.F) {
-	for _, s := range []string{"", "0", "1700000000", "1700000000.123456789", "-1", "1.5", "9223372036854775807", "x", "1.-12345678"} {
+	for _, s := range []string{
+		"", "0", "1700000000", "1700000000.123456789", "-1", "1.5", "9223372036854775807", "x", "1.-12345678",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -158,7 +160,8 @@ func TestPowerOff(t *testing.T) {
 		t.Errorf("macOS guest was told %q", got)
 	}
 	s.program("systemctl", `echo "nothing to\033[31m do" >&2; exit 5`)
-	if err := s.connect().PowerOff(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing to[31m do (exit status 5)") {
+	err = s.connect().PowerOff(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "nothing to[31m do (exit status 5)") {
 		t.Errorf("a refusal became %v", err)
 	}
 }
