@@ -1,0 +1,230 @@
+package sync
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+)
+
+// item is what lands as one: a file, or a bundle with all that is in it.
+type item struct {
+	Name   string
+	Bundle bool
+	Files  []entry  // regular files, sorted by name; of a file itself alone
+	Dirs   []string // of a bundle: its directories, itself first
+	Size   int64
+	Source string
+}
+
+// plan is what a pass is to do about a listing.
+type plan struct {
+	Fetch     []item
+	Waiting   []string // open for writing in the guest
+	Unchanged int
+	Refused   []Refusal
+}
+
+// usage is what the destination holds.
+type usage struct {
+	Files int
+	Bytes int64
+}
+
+// makePlan decides what becomes of each entry of a listing. known are the sources of what has landed. It is a pure
+// function: the same listing in any order gives the same plan.
+func makePlan(l listing, known map[string]string, used usage, o Options) plan {
+	p := planner{o: o, known: known, dead: map[string]bool{}, dirs: map[string]bool{}, bundles: map[string]*item{}}
+	if l.Root == nil {
+		return p.plan
+	}
+	if l.Root.Kind != 'd' {
+		p.refuse(o.GuestDir, "the outbox itself is "+kindName(l.Root.Kind)+", not a directory")
+		return p.plan
+	}
+	entries := slices.SortedFunc(slices.Values(l.Entries), func(a, b entry) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.source(), b.source()))
+	})
+	if l.More {
+		p.refuse(o.GuestDir, fmt.Sprintf("has more than %s entries: the rest was not looked at",
+			humanize.Comma(int64(o.Limits.MaxFiles))))
+	}
+	p.claim(entries)
+	p.countLinks(entries)
+	for i, e := range entries {
+		if i > 0 && entries[i-1].Name == e.Name {
+			continue // a listing never holds a name twice; the first is as good as any other lie
+		}
+		p.sort(e)
+	}
+	p.finish(l.Open, used)
+	return p.plan
+}
+
+type inode struct{ device, inode uint64 }
+
+type planner struct {
+	o       Options
+	known   map[string]string
+	claims  map[string]string // clash key -> the name that has it
+	links   map[inode]uint64
+	dirs    map[string]bool // directories that things may lie in
+	dead    map[string]bool // directories whose content has been decided upon already
+	bundles map[string]*item
+	items   []item
+	plan    plan
+}
+
+func (p *planner) refuse(name, reason string) {
+	p.plan.Refused = append(p.plan.Refused, Refusal{Name: display(name), Reason: reason})
+}
+
+// claim gives names that have landed, and the directories above them, the right of way over names that clash with them.
+func (p *planner) claim(entries []entry) {
+	landed := make(map[string]bool, len(p.known))
+	for name := range p.known {
+		for ; name != "." && !landed[name]; name = path.Dir(name) {
+			landed[name] = true
+		}
+	}
+	p.claims = make(map[string]string, len(entries))
+	for _, e := range entries {
+		if landed[e.Name] {
+			key := clashKey(e.Name)
+			if _, ok := p.claims[key]; !ok {
+				p.claims[key] = e.Name
+			}
+		}
+	}
+}
+
+func (p *planner) countLinks(entries []entry) {
+	p.links = map[inode]uint64{}
+	for _, e := range entries {
+		if e.Kind == 'f' && e.Links > 1 {
+			p.links[inode{e.Device, e.Inode}]++
+		}
+	}
+}
+
+// sort puts one entry where it belongs. Parents come before what lies in them.
+func (p *planner) sort(e entry) {
+	parent := path.Dir(e.Name)
+	if p.dead[parent] || p.o.excluded(e.Name) {
+		p.dead[e.Name] = true
+		return
+	}
+	bundle := p.bundles[bundleOf(e.Name)]
+	if reason := p.check(e, parent); reason != "" {
+		p.dead[e.Name] = true
+		if bundle == nil {
+			p.refuse(e.Name, reason)
+			return
+		}
+		p.refuse(bundle.Name, fmt.Sprintf("holds %s: %s", display(e.Name), reason))
+		p.dead[bundle.Name] = true
+		delete(p.bundles, bundle.Name)
+		return
+	}
+	p.claims[clashKey(e.Name)] = e.Name
+	if e.Kind == 'd' {
+		p.dirs[e.Name] = true
+	}
+	switch {
+	case bundle != nil && e.Kind == 'd':
+		bundle.Dirs = append(bundle.Dirs, e.Name)
+	case bundle != nil:
+		bundle.Files = append(bundle.Files, e)
+		bundle.Size += e.Size
+	case e.Kind == 'd' && bundleOf(e.Name) == e.Name:
+		p.bundles[e.Name] = &item{Name: e.Name, Bundle: true, Dirs: []string{e.Name}}
+	case e.Kind == 'f':
+		p.items = append(p.items, item{Name: e.Name, Files: []entry{e}, Size: e.Size, Source: e.source()})
+	}
+}
+
+// check returns why an entry cannot land, or "".
+func (p *planner) check(e entry, parent string) string {
+	if reason := checkName(e.Name, p.o.Limits); reason != "" {
+		return reason
+	}
+	if parent != "." && !p.dirs[parent] {
+		return "lies below something that is not a directory"
+	}
+	if owner, ok := p.claims[clashKey(e.Name)]; ok && owner != e.Name {
+		return fmt.Sprintf("differs from %s only by case or by how it is encoded", display(owner))
+	}
+	switch {
+	case e.Kind == 'd':
+		return ""
+	case e.Kind != 'f':
+		return "is " + kindName(e.Kind)
+	case e.Links > 1 && p.links[inode{e.Device, e.Inode}] < e.Links:
+		return "is a hard link: it has names outside of the outbox"
+	case e.Size > p.o.Limits.MaxFile:
+		return fmt.Sprintf("is larger than %s", humanize.Bytes(uint64(p.o.Limits.MaxFile)))
+	}
+	return ""
+}
+
+// finish turns what is left into work, within the quotas. What does not fit keeps nothing back that does.
+func (p *planner) finish(open map[string]bool, used usage) {
+	for _, b := range p.bundles {
+		b.Source = bundleSource(b)
+		p.items = append(p.items, *b)
+	}
+	slices.SortFunc(p.items, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
+	for _, it := range p.items {
+		switch {
+		case p.known[it.Name] == it.Source:
+			p.plan.Unchanged++
+		case slices.ContainsFunc(it.Files, func(e entry) bool { return open[e.Name] }):
+			p.plan.Waiting = append(p.plan.Waiting, it.Name)
+		case used.Bytes+it.Size > p.o.Limits.MaxTotal:
+			p.refuse(it.Name, fmt.Sprintf("would make more than the %s that are kept in all",
+				humanize.Bytes(uint64(p.o.Limits.MaxTotal))))
+		case used.Files+len(it.Files) > p.o.Limits.MaxFiles:
+			p.refuse(it.Name, fmt.Sprintf("would make more than the %s files that are kept in all",
+				humanize.Comma(int64(p.o.Limits.MaxFiles))))
+		default:
+			used.Bytes += it.Size
+			used.Files += len(it.Files)
+			p.plan.Fetch = append(p.plan.Fetch, it)
+		}
+	}
+}
+
+// bundleSource identifies a bundle's content as entry.source does a file's.
+func bundleSource(b *item) string {
+	h := sha256.New()
+	for _, d := range b.Dirs {
+		fmt.Fprintf(h, "d %s\x00", d)
+	}
+	for _, e := range b.Files {
+		fmt.Fprintf(h, "f %s %s\x00", e.source(), e.Name)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func kindName(kind byte) string {
+	switch kind {
+	case 'f':
+		return "a file"
+	case 'd':
+		return "a directory"
+	case 'l':
+		return "a symbolic link"
+	case 'p':
+		return "a FIFO"
+	case 's':
+		return "a socket"
+	case 'b', 'c':
+		return "a device"
+	}
+	return "of an unknown kind"
+}

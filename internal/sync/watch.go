@@ -1,0 +1,95 @@
+package sync
+
+import (
+	"context"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/guest"
+)
+
+// How a watched outbox is looked at. A file that is still open is never taken, so quiet only has to bundle bursts.
+const (
+	quiet       = 100 * time.Millisecond // after the last event, before a pass
+	longestWait = time.Second            // for quiet, in a burst that does not end
+	pollEvery   = 2 * time.Second        // while the guest cannot watch
+	watchFor    = 10 * time.Minute       // without an event; then the outbox is looked at, whatever was missed
+	firstRetry  = 250 * time.Millisecond // for what was still being written; doubled up to lastRetry
+	lastRetry   = 4 * time.Second
+)
+
+// Watch brings in what the guest puts into its outbox as it comes, until ctx ends or the connection dies; the error tells
+// which. onReport is called after a pass that landed something, and for refusals not met before; onProgress as Once's;
+// both from one goroutine, and each may be nil. A guest that cannot watch its outbox is asked every two seconds instead.
+func Watch(ctx context.Context, r Runner, o Options, onReport func(Report), onProgress func(Progress)) error {
+	e, err := open(r, o, onProgress)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	if onReport == nil {
+		onReport = func(Report) {}
+	}
+	for {
+		// A guest whose watches end at once, for want of the program or of the directory, is polled at this pace.
+		pace := time.NewTimer(pollEvery)
+		if err := e.watch(ctx, onReport); err != nil {
+			pace.Stop()
+			return err
+		}
+		select {
+		case <-pace.C:
+		case <-ctx.Done():
+			pace.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+// watch makes a pass at the start of a watch in the guest, and one after each burst of events until the watch ends. That
+// it has ended is no error: the next one tells whether the connection lives.
+func (e *engine) watch(ctx context.Context, onReport func(Report)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	ev := newEvents()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = e.r.Stream(ctx, guest.Cmd{Argv: watchArgv(e.o)}, ev, ev.established())
+	}()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	// Changes made before the watch stands are seen by the pass that follows its first word.
+	alive, err := ev.await(ctx, ended, pollEvery)
+	if err != nil {
+		return err
+	}
+	var root uint64
+	for first, retry := true, firstRetry; ; first = false {
+		report, l, err := e.pass(ctx)
+		if len(report.Landed) > 0 || len(e.fresh) > 0 {
+			report.Refused = e.fresh
+			onReport(report)
+		}
+		if err != nil {
+			return err
+		}
+		if !alive || l.Root == nil || !first && l.Root.Inode != root {
+			return nil // there is no watch, or it is not on what is the outbox now
+		}
+		root = l.Root.Inode
+		wait := watchFor
+		switch {
+		case report.Waiting > 0:
+			wait, retry = retry, min(2*retry, lastRetry)
+		case ev.directories():
+			wait = firstRetry // what was put into a directory before it was watched has given no event
+			fallthrough
+		default:
+			retry = firstRetry
+		}
+		if alive, err = ev.await(ctx, ended, wait); err != nil {
+			return err
+		}
+	}
+}
