@@ -81,7 +81,9 @@ func Build(s state.State, choices []Choice) statusicon.Menu {
 	m.Items = append(m.Items, separator)
 	m.Items = append(m.Items, artifactItems(s, w)...)
 	m.Items = append(m.Items, separator, workspaceItem(s, w))
-	m.Items = append(m.Items, footer(entry("Isolation Report", Action{Verb: Isolation, Workspace: w.Name}))...)
+	report := entry("Isolation Report", Action{Verb: Isolation, Workspace: w.Name})
+	report.Disabled = w.Life != state.Running
+	m.Items = append(m.Items, footer(report)...)
 	return m
 }
 
@@ -111,12 +113,14 @@ func header(s state.State, w state.Workspace) []statusicon.Item {
 		items = append(items, label(clip(w.LastError.Hint, 110)))
 	}
 	items = append(items, label(fmt.Sprintf("Agent: %s | Network: allow list only", w.AgentName)))
-	if last := "No snapshot yet"; len(w.Snapshots) > 0 {
-		last = "Last snapshot " + age(s.Time, w.Snapshots[0].Created)
-		items = append(items, label(last))
-	} else {
-		items = append(items, label(last))
+	last := "No snapshot yet"
+	for _, sn := range w.Snapshots {
+		if sn.Kind != snapshot.Undo { // an undo is no backup: it is what was given up
+			last = "Last snapshot " + age(s.Time, sn.Created)
+			break
+		}
 	}
+	items = append(items, label(last))
 	return items
 }
 

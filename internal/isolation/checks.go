@@ -150,7 +150,7 @@ func shakeHands(ctx context.Context, s *Subject) (key ssh.PublicKey, offered []s
 		},
 		HostKeyCallback:   func(_ string, _ net.Addr, k ssh.PublicKey) error { key = k; return nil },
 		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
-		Ciphers:           guest.Ciphers(s.Driver.Info().Capabilities.Emulated),
+		Config:            ssh.Config{Ciphers: guest.Ciphers(s.Driver.Info().Capabilities.Emulated)},
 		Timeout:           checkTime,
 	}
 	c, _, _, err := ssh.NewClientConn(conn, s.Name, cfg)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/dustin/go-humanize"
 	"github.com/mattn/go-runewidth"
@@ -152,6 +153,10 @@ func wrap(s string, width int) []string {
 				lines, cur = append(lines, cur), ""
 			}
 			head := runewidth.Truncate(word, width, "")
+			if head == "" { // one character wider than the line: it must go somewhere
+				_, n := utf8.DecodeRuneInString(word)
+				head = word[:n]
+			}
 			lines, word = append(lines, head), word[len(head):]
 		}
 		switch {

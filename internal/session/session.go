@@ -82,43 +82,67 @@ type Outcome struct {
 // Attach connects the terminal tty to the agent until the agent ends, the session is detached, or ctx ends. The terminal
 // is in raw mode meanwhile and is restored before Attach returns.
 func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, error) {
-	restore, err := raw(tty)
-	if err != nil {
-		return Outcome{}, err
-	}
-	defer restore()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-
-	resized := make(chan struct{}, 1)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGWINCH, syscall.SIGHUP, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	go func() {
-		for {
-			select {
-			case s := <-signals:
-				if s != syscall.SIGWINCH {
-					cancel() // the window was closed; the agent lives on in tmux
-					return
-				}
-				select {
-				case resized <- struct{}{}:
-				default:
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-
 	env := map[string]string{"CAL_TMUX_CONF": tmuxConf, "TERM": o.Term}
 	for k, v := range o.Env {
 		env[k] = v
 	}
 	argv := append([]string{"sh", "-c", startScript, "cal", o.Name}, o.Argv...)
-	_, err = g.PTY(ctx, guest.Cmd{Argv: argv, Env: env}, guest.Terminal{
-		In: tty, Out: tty, Term: o.Term, Resized: resized,
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Closing the window detaches; the agent lives on in tmux.
+	gone := make(chan os.Signal, 2)
+	signal.Notify(gone, syscall.SIGHUP, syscall.SIGTERM)
+	defer signal.Stop(gone)
+	go func() {
+		select {
+		case <-gone:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_, err := RunPTY(ctx, g, tty, guest.Cmd{Argv: argv, Env: env})
+	if ctx.Err() != nil {
+		return Outcome{Detached: true}, nil
+	}
+	if err != nil {
+		return Outcome{}, fmt.Errorf("running the agent: %w", err)
+	}
+	return outcome(ctx, g, o.Name)
+}
+
+// RunPTY runs a command on a terminal of its own that mirrors tty: its size follows, its keys go through raw. tty is
+// given back as it was before RunPTY returns.
+func RunPTY(ctx context.Context, g Guest, tty *os.File, cmd guest.Cmd) (int, error) {
+	restore, err := raw(tty)
+	if err != nil {
+		return -1, err
+	}
+	defer restore()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	winch := make(chan os.Signal, 1)
+	signal.Notify(winch, syscall.SIGWINCH)
+	defer signal.Stop(winch)
+	resized := make(chan struct{}, 1)
+	go func() {
+		for {
+			select {
+			case <-winch:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case resized <- struct{}{}:
+			default: // one is pending already
+			}
+		}
+	}()
+	name := cmd.Env["TERM"]
+	if name == "" {
+		name = "xterm-256color"
+	}
+	return g.PTY(ctx, cmd, guest.Terminal{
+		In: tty, Out: tty, Term: name, Resized: resized,
 		Size: func() (int, int) {
 			w, h, err := term.GetSize(int(tty.Fd()))
 			if err != nil {
@@ -127,14 +151,6 @@ func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, err
 			return w, h
 		},
 	})
-	restore()
-	if ctx.Err() != nil {
-		return Outcome{Detached: true}, nil
-	}
-	if err != nil {
-		return Outcome{}, fmt.Errorf("running the agent: %w", err)
-	}
-	return outcome(ctx, g, o.Name)
 }
 
 func outcome(ctx context.Context, g Guest, name string) (Outcome, error) {
@@ -157,18 +173,13 @@ func outcome(ctx context.Context, g Guest, name string) (Outcome, error) {
 // bracketed paste, focus reports, application keypad, colours.
 const leave = "\x1b[?1049l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?25h\x1b[?1l\x1b>\x1b[0m"
 
-// raw switches a terminal to raw mode and returns the function, safe to call twice, that gives it back.
+// raw switches a terminal to raw mode and returns the function that gives it back.
 func raw(tty *os.File) (func(), error) {
 	old, err := term.MakeRaw(int(tty.Fd()))
 	if err != nil {
 		return nil, fmt.Errorf("switching the terminal to raw mode: %w", err)
 	}
-	done := false
 	return func() {
-		if done {
-			return
-		}
-		done = true
 		_, _ = io.WriteString(tty, leave)
 		_ = term.Restore(int(tty.Fd()), old)
 	}, nil

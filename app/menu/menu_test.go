@@ -1,0 +1,145 @@
+package menu
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/calmenu/calmenu/app/state"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/snapshot"
+	"github.com/calmenu/calmenu/internal/statusicon"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// text renders a menu as a person would draw it: indentation is depth, [x] a tick, (grey) an entry that cannot be clicked.
+func text(m statusicon.Menu) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "icon: %s\ntooltip: %s\n", m.Status, m.Tooltip)
+	var walk func(items []statusicon.Item, indent string)
+	walk = func(items []statusicon.Item, indent string) {
+		for _, it := range items {
+			switch {
+			case it.Separator:
+				b.WriteString(indent + "---\n")
+				continue
+			case it.Checkable && it.Checked:
+				b.WriteString(indent + "[x] " + it.Title)
+			case it.Checkable:
+				b.WriteString(indent + "[ ] " + it.Title)
+			default:
+				b.WriteString(indent + it.Title)
+			}
+			switch {
+			case it.Disabled:
+				b.WriteString("  (grey)")
+			case it.ID != "":
+				b.WriteString("  <" + it.ID + ">")
+			}
+			b.WriteString("\n")
+			walk(it.Children, indent+"    ")
+		}
+	}
+	walk(m.Items, "")
+	return b.String()
+}
+
+func running(change func(*state.Workspace)) state.State {
+	w := state.Workspace{
+		Name: "demo", Agent: "claude-code", AgentName: "Claude Code", Life: state.Running, PID: 4711,
+		Isolation: state.Isolation{Level: isolation.Verified, Passed: 9, Total: 9},
+		Snapshots: []snapshot.Snapshot{
+			{ID: "s3", Name: "before rollback", Kind: snapshot.Undo, Created: now.Add(-2 * time.Minute)},
+			{ID: "s2", Name: "before the rewrite", Kind: snapshot.Manual, Created: now.Add(-time.Hour), SizeBytes: 12e6},
+			{ID: "s1", Name: "session-2026-03-01", Kind: snapshot.Session, Created: now.Add(-26 * time.Hour), SizeBytes: 3e9},
+		},
+		Artifacts: []state.Artifact{{Path: "/out/demo/app.ipa", Size: 4_200_000, Time: now.Add(-30 * time.Second)}},
+		Refused:   []state.Refusal{{Name: "evil", Reason: "a symbolic link", Time: now}},
+	}
+	if change != nil {
+		change(&w)
+	}
+	return state.State{Time: now, Current: "demo", Workspaces: []state.Workspace{
+		w, {Name: "zoo", Agent: "shell", AgentName: "Shell", Life: state.Stopped},
+	}}
+}
+
+func TestMenuForEachKindOfState(t *testing.T) {
+	cases := map[string]state.State{
+		"none":    {Time: now},
+		"running": running(nil),
+		"starting": running(func(w *state.Workspace) {
+			w.Life = state.Starting
+			w.Operation = &state.Operation{Verb: "start", Phase: "waiting for SSH", Since: now}
+			w.Isolation = state.Isolation{Level: isolation.Unknown}
+		}),
+		"building": running(func(w *state.Workspace) {
+			w.Life = state.Starting
+			w.Operation = &state.Operation{Verb: "new", Phase: "downloading packages", Done: 30, Total: 120}
+		}),
+		"broken": running(func(w *state.Workspace) {
+			w.Isolation = state.Isolation{Level: isolation.Broken, Reason: "the guest reached a service on the host"}
+		}),
+		"failed": running(func(w *state.Workspace) {
+			w.Life, w.PID = state.Failed, 0
+			w.LastError = &state.Failure{Verb: "start", Text: "not enough free disk space", Hint: "Free 4 GB."}
+		}),
+		"stopped": running(func(w *state.Workspace) { w.Life, w.PID, w.Snapshots, w.Artifacts, w.Refused = state.Stopped, 0, nil, nil, nil }),
+	}
+	choices := []Choice{{"claude-code", "Claude Code"}, {"shell", "Shell"}}
+	for name, s := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := text(Build(s, choices))
+			file := filepath.Join("testdata", name+".txt")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got); d != "" {
+				t.Errorf("menu differs from %s (-want +got):\n%s", file, d)
+			}
+		})
+	}
+}
+
+func TestEveryEntryIsAnActionThatParses(t *testing.T) {
+	var walk func(items []statusicon.Item)
+	walk = func(items []statusicon.Item) {
+		for _, it := range items {
+			if it.ID != "" {
+				a, ok := ParseID(it.ID)
+				if !ok || a.ID() != it.ID {
+					t.Errorf("entry %q has identifier %q, which means %+v", it.Title, it.ID, a)
+				}
+			}
+			walk(it.Children)
+		}
+	}
+	walk(Build(running(nil), nil).Items)
+	if _, ok := ParseID("nonsense"); ok {
+		t.Error("nonsense is taken for an action")
+	}
+}
+
+func TestTheMenuOnlyChangesWhenAPersonWouldSeeIt(t *testing.T) {
+	a := running(nil)
+	b := a
+	b.Time = b.Time.Add(10 * time.Second)
+	if d := cmp.Diff(text(Build(a, nil)), text(Build(b, nil))); d != "" {
+		t.Errorf("ten seconds change the menu:\n%s", d)
+	}
+}

@@ -1,0 +1,112 @@
+package session
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mattn/go-runewidth"
+
+	"github.com/calmenu/calmenu/internal/isolation"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func facts() Facts {
+	return Facts{
+		Workspace: "demo", VM: "running since 3 minutes ago", Level: isolation.Verified, Passed: 9, Total: 9,
+		Agent: "Claude Code", Repositories: []string{"app (branch agent/fix-login)", "site (branch main)"},
+		LastBackup: now.Add(-2 * time.Minute), BackupKind: "session-2026-03-01-1158", Now: now,
+	}
+}
+
+func TestConfirmationGolden(t *testing.T) {
+	broken := facts()
+	broken.Level, broken.Reason = isolation.Broken, "the guest reached a service on the host (direct-10.0.2.2:41111)"
+	fresh := facts()
+	fresh.Repositories, fresh.LastBackup = nil, time.Time{}
+	fresh.Level, fresh.Reason = isolation.Unknown, "not proven yet since the VM started"
+	for name, c := range map[string]struct {
+		f     Facts
+		width int
+	}{
+		"verified-80": {facts(), 80}, "verified-40": {facts(), 40}, "broken-60": {broken, 60}, "fresh-200": {fresh, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Render(c.f, c.width, false)
+			for line := range strings.Lines(got) {
+				if w := runewidth.StringWidth(strings.TrimSuffix(line, "\n")); w > c.width {
+					t.Errorf("a line of %d columns in a terminal of %d: %s", w, c.width, line)
+				}
+			}
+			if plain := visible(Render(c.f, c.width, true)); plain != runewidth.StringWidth(got) {
+				t.Errorf("colour changes what is visible")
+			}
+			file := filepath.Join("testdata", name+".txt")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), got); d != "" {
+				t.Errorf("differs from %s (-want +got):\n%s", file, d)
+			}
+		})
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for in, want := range map[string]Choice{
+		"\r": Launch, "\n": Launch, "b": BackupFirst, "B": BackupFirst, "q": Quit, "xyzQ": Quit, "\x03": Quit,
+		"": Quit, "zzz": Quit, "x\r": Launch,
+	} {
+		got, err := ReadChoice(strings.NewReader(in))
+		if err != nil || got != want {
+			t.Errorf("keys %q: %v, %v; want %v", in, got, err, want)
+		}
+	}
+}
+
+func FuzzPrintableLeavesNothingThatActsOnATerminal(f *testing.F) {
+	f.Add("plain")
+	f.Add("\x1b]0;title\x07\x1b[2J\u202egnp.exe\x9b31m\xff")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range Printable(s) {
+			if r < 0x20 && r != '\t' || r >= 0x7f && r < 0xa0 || r >= '\u202a' && r <= '\u202e' {
+				t.Errorf("%q leaves %q", s, r)
+			}
+		}
+	})
+}
+
+func FuzzWrapKeepsWordsAndWidth(f *testing.F) {
+	f.Add("a list of words", 10)
+	f.Add("ein-sehr-langes-wort-ohne-jede-stelle-zum-trennen", 7)
+	f.Add("漢字 かな", 4)
+	f.Fuzz(func(t *testing.T, s string, width int) {
+		if width < 2 || width > 200 || len(s) > 2000 {
+			return
+		}
+		lines := wrap(s, width)
+		for _, l := range lines {
+			if runewidth.StringWidth(l) > width && utf8.RuneCountInString(l) > 1 {
+				t.Errorf("line %q is wider than %d", l, width)
+			}
+		}
+		if got, want := strings.Join(strings.Fields(strings.Join(lines, " ")), ""),
+			strings.Join(strings.Fields(Printable(s)), ""); got != want {
+			t.Errorf("wrapping %q keeps %q", want, got)
+		}
+	})
+}
