@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
 )
@@ -34,6 +35,7 @@ func (d *linux) Ask(ctx context.Context, q Question) (Answer, error) {
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader(input)
+	cmd.WaitDelay = time.Second
 	out, problems := &capped{left: maxAnswer}, &capped{left: 4 << 10}
 	cmd.Stdout, cmd.Stderr = out, problems
 	err = cmd.Run()
@@ -79,7 +81,7 @@ func zenity(q Question) (args []string, input string, err error) {
 			"--print-column=1", "--height=360", "--text="+escapeMarkup(q.Text), cancel)
 		var rows strings.Builder
 		for i, c := range q.Choices {
-			fmt.Fprintf(&rows, "%d\n%s\n", i, escapeMarkup(oneLine(c)))
+			fmt.Fprintf(&rows, "%d\n%s\n", i, oneLine(c))
 		}
 		input = rows.String()
 	default:

@@ -53,6 +53,9 @@ func (d *linux) Close() error {
 // alive is ctx, ended also by Close.
 func (d *linux) alive(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	if d.over.Err() != nil {
+		cancel(ErrClosed)
+	}
 	stop := context.AfterFunc(d.over, func() { cancel(ErrClosed) })
 	return ctx, func() { stop(); cancel(nil) }
 }

@@ -25,7 +25,7 @@ const gtkCSS = `
 menu { padding: 5px 0; margin: 0; border: 1px solid #b0b0b0; border-radius: 0; background: #fbfbfb; }
 menu menuitem { min-height: 20px; padding: 3px 10px; margin: 0; border: 0; color: #1c1c1c; }
 menu menuitem:disabled { color: #8c8c8c; }
-menu menuitem:hover, menu menuitem:hover * { background: #2f6fd6; color: #ffffff; }
+menu menuitem:hover { background: #2f6fd6; color: #ffffff; }
 menu separator { min-height: 1px; margin: 4px 0; padding: 0; border: 0; background: #d4d4d4; }
 .xfce4-panel.background { background: #22262e; color: #e8ecf2; }
 .xfce4-panel button, .xfce4-panel button:hover, .xfce4-panel button:active, .xfce4-panel button:checked,
@@ -86,6 +86,7 @@ const dunstRC = `[global]
     mouse_right_click = close_current
     sort = no
     notification_limit = 5
+    show_indicators = no
     markup = full
 [urgency_normal]
     background = "#22262e"

@@ -3,6 +3,7 @@
 package desktoptest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"image"
@@ -11,6 +12,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"time"
 
 	xdraw "golang.org/x/image/draw"
 
@@ -52,15 +54,27 @@ func decodeXWD(data []byte) (*image.RGBA, error) {
 	return img, nil
 }
 
-// Screenshot keeps the screen as name.png in Artifacts and returns its path.
+// Screenshot keeps the screen as name.png in Artifacts and returns its path. It gives programs a moment to finish
+// drawing: it waits until two looks in a row show the same, but not for long, for a clock or a cursor may never rest.
 func (s *Session) Screenshot(name string) string {
 	s.t.Helper()
+	screen := s.Screen()
+	for range 10 {
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-s.done.Done():
+		}
+		before := screen
+		if screen = s.Screen(); bytes.Equal(before.Pix, screen.Pix) {
+			break
+		}
+	}
 	path := filepath.Join(s.out, name+".png")
 	f, err := os.Create(path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := png.Encode(f, s.Screen()); err != nil {
+	if err := png.Encode(f, screen); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -65,7 +65,7 @@ func program(dir string) error {
 				OnClick: func() { note("notification clicked") }})
 		case "terminal":
 			err = d.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu demo", Dir: dir, Argv: []string{"sh", "-c",
-				`printf '%s|' "$@" >result; echo; echo "  CAL Isolation Check: demo"; exec cat`, "sh", "two words", "$HOME;'"}})
+				`echo; echo "  CAL Isolation Check: demo"; printf '%s|' "$@" >result; exec cat`, "sh", "two words", "$HOME;'"}})
 		case "ask":
 			go func() {
 				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Confirm, Title: "Rollback",
@@ -74,13 +74,13 @@ func program(dir string) error {
 			}()
 		case "password":
 			go func() {
-				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Password, Title: "Sign in", Text: "Fine-grained token"})
+				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Password, Title: "Sign in", Text: "Fine-grained <token> & how_to"})
 				note(fmt.Sprintf("answer %+v %v", a, err))
 			}()
 		case "list":
 			go func() {
-				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.List, Title: "Agent", Text: "Which agent?",
-					Choices: []string{"shell", "claude & code", "codex"}})
+				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.List, Title: "Agent", Text: "Which <agent> & how_to?",
+					Choices: []string{"shell", "claude & <code>", "codex"}})
 				note(fmt.Sprintf("answer %+v %v", a, err))
 			}()
 		case "quit":

@@ -1,0 +1,149 @@
+package desktop
+
+import (
+	"bufio"
+	"context"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+	"github.com/google/go-cmp/cmp"
+)
+
+// server is a notification server that tells the test what it was given.
+type server struct {
+	can []string
+
+	mu   sync.Mutex // guards last
+	last uint32
+	got  chan []string // title, body, actions...
+}
+
+func (s *server) GetCapabilities() ([]string, *dbus.Error) { return s.can, nil }
+
+func (s *server) Notify(_ string, _ uint32, _, title, body string, actions []string, _ map[string]dbus.Variant,
+	_ int32) (uint32, *dbus.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	s.got <- append([]string{title, body}, actions...)
+	return s.last, nil
+}
+
+// bus starts a session bus with s on it and returns the environment that leads there and the server's connection.
+func bus(t *testing.T, s *server) (func(string) string, *dbus.Conn) {
+	t.Helper()
+	program, err := exec.LookPath("dbus-daemon")
+	if err != nil {
+		t.Skip("dbus-daemon is not installed (apt install dbus-daemon)")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, program, "--session", "--nofork", "--nopidfile", "--print-address=1",
+		"--address=unix:tmpdir="+t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	})
+	address, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{"DBUS_SESSION_BUS_ADDRESS": strings.TrimSpace(address)}
+	conn, err := dbus.Connect(vars["DBUS_SESSION_BUS_ADDRESS"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.Export(s, notifyPath, notifyName); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.RequestName(notifyName, dbus.NameFlagDoNotQueue); err != nil {
+		t.Fatal(err)
+	}
+	return env(vars), conn
+}
+
+func TestNotificationsCallBackOnce(t *testing.T) {
+	s := &server{can: []string{"actions", "body", "body-markup"}, got: make(chan []string, 10)}
+	env, conn := bus(t, s)
+	d := newLinux(env)
+	clicks := make(chan string, 10)
+	err := d.Notify(t.Context(), Notification{Title: "T", Body: "a <b> & c",
+		OnClick: func() { clicks <- "click" }, Actions: []Action{{"Show", func() { clicks <- "show" }}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"T", "a &lt;b&gt; &amp; c", "default", "Open", "0", "Show"}, <-s.got); d != "" {
+		t.Errorf("the server got (-want +got):\n%s", d)
+	}
+	if err := d.Notify(t.Context(), Notification{Title: "second", OnClick: func() { clicks <- "second" }}); err != nil {
+		t.Fatal(err)
+	}
+	emit := func(id uint32, key string) {
+		t.Helper()
+		if err := conn.Emit(notifyPath, notifyName+".ActionInvoked", id, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	emit(1, "0")
+	if got := within(t, clicks); got != "show" {
+		t.Errorf("called %q, want show", got)
+	}
+	emit(1, "default") // answered already
+	emit(9, "default") // somebody else's
+	emit(2, "default")
+	if got := within(t, clicks); got != "second" {
+		t.Errorf("called %q, want second", got)
+	}
+	d.Close()
+	if err := d.Notify(t.Context(), Notification{Title: "late"}); err == nil {
+		t.Error("a closed desktop took a notification")
+	}
+}
+
+func within(t *testing.T, c <-chan string) string {
+	t.Helper()
+	select {
+	case s := <-c:
+		return s
+	case <-time.After(20 * time.Second):
+		t.Fatal("no handler was called")
+		return ""
+	}
+}
+
+func TestServerWithoutActionsGetsTextAlone(t *testing.T) {
+	s := &server{can: []string{"body"}, got: make(chan []string, 1)}
+	env, _ := bus(t, s)
+	d := newLinux(env)
+	defer d.Close()
+	if err := d.Notify(t.Context(), Notification{Title: "T", Body: "<b>", OnClick: func() {}}); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"T", "<b>"}, <-s.got); d != "" {
+		t.Errorf("the server got (-want +got):\n%s", d)
+	}
+}
+
+func TestHandlersAreBounded(t *testing.T) {
+	h := handlers{byID: map[uint32]map[string]func(){}}
+	for id := range uint32(3 * most) {
+		h.keep(id, map[string]func(){"default": func() {}})
+	}
+	if len(h.byID) != most || len(h.ids) != most {
+		t.Errorf("%d handlers are kept, %d IDs", len(h.byID), len(h.ids))
+	}
+	if h.take(0, "default") != nil || h.take(3*most-1, "default") == nil {
+		t.Error("not the newest are kept")
+	}
+}
