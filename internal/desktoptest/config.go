@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -114,12 +115,42 @@ MiscMenubarDefault=FALSE
 MiscDefaultGeometry=110x32
 `
 
+// terminalScript is the desktop's x-terminal-emulator (-T title -e argv...): xfce4-terminal, with everything that the
+// program prints kept for TerminalText by script(1), which takes a shell command only.
+const terminalScript = `#!/bin/bash
+title=$2; shift 3
+exec xfce4-terminal --disable-server --title="$title" -x script -qfe -c "$(printf '%%q ' "$@")" '%s/terminal-'$$
+`
+
+// escapes are the control sequences of a terminal (ECMA-48): CSI, OSC, single characters.
+var escapes = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[ -/]*[0-~])|\r|\x07|\x0f`)
+
+// TerminalText returns everything printed so far in the terminals that were opened by x-terminal-emulator, without
+// control sequences. Text that was drawn over is still in it.
+func (s *Session) TerminalText() string {
+	s.t.Helper()
+	logs, err := filepath.Glob(filepath.Join(s.dir, "terminal-*"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, log := range logs {
+		data, err := os.ReadFile(log)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all.Write(escapes.ReplaceAll(data, nil))
+	}
+	return all.String()
+}
+
 func (s *Session) configFiles() map[string]string {
 	script := filepath.Join(s.dir, "notified.sh")
 	return map[string]string{
 		"config/gtk-3.0/gtk.css":                                  gtkCSS,
 		"config/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml": fmt.Sprintf(panelXML, panelHeight, trayIconSize),
 		"config/xfce4/terminal/terminalrc":                        terminalRC,
+		"bin/x-terminal-emulator":                                 fmt.Sprintf(terminalScript, s.dir),
 		"dunstrc":                                                 fmt.Sprintf(dunstRC, script),
 		"notified.sh":                                             fmt.Sprintf(notificationScript, s.notified()),
 	}

@@ -133,7 +133,7 @@ func (s *Session) WaitForItem(labels ...string) MenuItem {
 func (s *Session) OpenMenu() Window {
 	s.t.Helper()
 	var at image.Rectangle
-	s.WaitFor(func() (ok bool) { at, ok = s.anyIcon(); return ok }, patience, "an icon in the tray")
+	s.WaitFor(func() (ok bool) { at, ok = s.AnyTrayIcon(); return ok }, patience, "an icon in the tray")
 	return s.popup(func() { s.Click(at.Min.X+at.Dx()/2, at.Min.Y+at.Dy()/2, 1) }, "the menu")
 }
 
@@ -159,16 +159,21 @@ func (s *Session) popup(do func(), what string) Window {
 // entry must light up under the mouse before it is clicked. Labels are as in FindItem.
 func (s *Session) ClickMenuPath(labels ...string) {
 	s.t.Helper()
+	at := s.HoverMenuPath(labels...)
+	s.Click(at.X, at.Y, 1)
+}
+
+// HoverMenuPath is ClickMenuPath up to the last click: the menu is left open, with the mouse on the entry.
+func (s *Session) HoverMenuPath(labels ...string) image.Point {
+	s.t.Helper()
 	s.WaitForItem(labels...)
 	w := s.OpenMenu()
-	for depth, label := range labels {
+	last := len(labels) - 1
+	for depth, label := range labels[:last] {
 		at := s.hover(w, labels[:depth], label)
-		if depth == len(labels)-1 {
-			s.Click(at.X, at.Y, 1)
-			return
-		}
 		w = s.popup(func() { s.Click(at.X, at.Y, 1) }, fmt.Sprintf("the submenu %q", label))
 	}
+	return s.hover(w, labels[:last], labels[last])
 }
 
 // hover moves the mouse to an entry of the menu shown in w and waits until it lights up there.

@@ -139,8 +139,8 @@ func (s *Session) WaitForIcon(status statusicon.Status) image.Rectangle {
 	return at
 }
 
-// anyIcon returns where the icon is, whatever it shows.
-func (s *Session) anyIcon() (at image.Rectangle, there bool) {
+// AnyTrayIcon returns where the icon is, whatever it shows, and whether there is one.
+func (s *Session) AnyTrayIcon() (at image.Rectangle, there bool) {
 	for _, status := range statusicon.Statuses {
 		if at, there = s.TrayIcon(status); there {
 			break

@@ -147,7 +147,8 @@ func (s *Session) configure() {
 	}
 	s.fb = filepath.Join(dirs["fb"], "Xvfb_screen0")
 	s.env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + dirs["home"], "LANG=C.UTF-8", "SHELL=/bin/sh",
+		"PATH=" + filepath.Join(s.dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + dirs["home"], "LANG=C.UTF-8",
+		"SHELL=/bin/bash",
 		"XDG_CONFIG_HOME=" + dirs["config"], "XDG_CACHE_HOME=" + dirs["cache"], "XDG_DATA_HOME=" + dirs["data"],
 		"XDG_RUNTIME_DIR=" + dirs["run"], "XDG_CURRENT_DESKTOP=XFCE", "GDK_BACKEND=x11", "GSETTINGS_BACKEND=memory",
 		"NO_AT_BRIDGE=1", "GTK_A11Y=none",

@@ -37,11 +37,16 @@ func TestMain(m *testing.M) {
 func program(dir string) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
-	d, why := desktop.Detect(os.Getenv)
+	d, why := desktop.Detect(os.Getenv, desktop.WithTerminal("xfce4-terminal"))
 	if d == nil {
 		return fmt.Errorf("no desktop: %s", why)
 	}
 	defer d.Close()
+	recorded, why := desktop.Detect(os.Getenv)
+	if recorded == nil {
+		return fmt.Errorf("no desktop: %s", why)
+	}
+	defer recorded.Close()
 	note := func(line string) {
 		f, err := os.OpenFile(filepath.Join(dir, "clicks.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err == nil {
@@ -66,6 +71,9 @@ func program(dir string) error {
 		case "terminal":
 			err = d.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu demo", Dir: dir, Argv: []string{"sh", "-c",
 				`echo; echo "  CAL Isolation Check: demo"; printf '%s|' "$@" >result; exec cat`, "sh", "two words", "$HOME;'"}})
+		case "record":
+			err = recorded.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu recorded", Argv: []string{"sh", "-c",
+				`printf '%s|' "$@"; read -r line; echo "got $line"; sleep 60`, "sh", "two words", "$HOME;'"}})
 		case "ask":
 			go func() {
 				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Confirm, Title: "Rollback",
@@ -74,7 +82,8 @@ func program(dir string) error {
 			}()
 		case "password":
 			go func() {
-				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Password, Title: "Sign in", Text: "Fine-grained <token> & how_to"})
+				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Password, Title: "Sign in",
+					Text: "Fine-grained <token> & how_to"})
 				note(fmt.Sprintf("answer %+v %v", a, err))
 			}()
 		case "list":
@@ -114,7 +123,8 @@ func demoMenu(s statusicon.Status) statusicon.Menu {
 		states = append(states, item(other.String(), strings.ToUpper(other.String()[:1])+other.String()[1:]))
 	}
 	items = append(items, statusicon.Item{Title: "Status", Children: states}, line, item("notify", "Notify"),
-		item("terminal", "Open Terminal"), item("ask", "Ask…"), item("password", "Password…"), item("list", "Choose…"),
+		item("terminal", "Open Terminal"), item("record", "Record Terminal"), item("ask", "Ask…"),
+		item("password", "Password…"), item("list", "Choose…"),
 		line, item("quit", "Quit"))
 	return statusicon.Menu{Title: "CALMenu", Tooltip: "CALMenu: " + s.String(), Status: s, Items: items}
 }
@@ -155,15 +165,12 @@ func TestDesktop(t *testing.T) {
 	s.WaitForItem("Stop")
 	s.ClickMenuPath("Launch with", "claude-code")
 	clicked("agent-claude-code")
-	menu := s.OpenMenu()
-	s.hover(menu, nil, "Launch shell")
+	s.HoverMenuPath("Launch shell")
 	s.Screenshot("self-2-menu")
-	agents := s.hover(menu, nil, "Launch with")
-	agentMenu := s.popup(func() { s.Click(agents.X, agents.Y, 1) }, "the submenu")
-	s.hover(agentMenu, []string{"Launch with"}, "claude-code")
+	s.Key("Escape")
+	s.HoverMenuPath("Launch with", "claude-code")
 	s.Screenshot("self-2-submenu")
-	s.Key("Escape")
-	s.Key("Escape")
+	s.Key("Escape", "Escape")
 	s.ClickMenuPath("Stop")
 	clicked("stop")
 
@@ -187,11 +194,19 @@ func TestDesktop(t *testing.T) {
 	}, 30*time.Second, "the result of the command in the terminal")
 	s.Screenshot("self-4-terminal")
 	s.Key("ctrl+c")
+	s.ClickMenuPath("Record Terminal")
+	s.WaitFor(func() bool { return strings.Contains(s.TerminalText(), "two words|$HOME;'|") }, 30*time.Second,
+		"the text in the terminal")
+	s.Focus(s.WaitForWindow("CALMenu recorded", 30*time.Second))
+	s.Type("typed")
+	s.Key("Return")
+	s.WaitFor(func() bool { return strings.Contains(s.TerminalText(), "got typed") }, 30*time.Second,
+		"what was typed in the terminal")
 
 	s.dialogs(clicked)
 	s.ClickMenuPath("Quit")
 	clicked("quit")
-	s.WaitFor(func() bool { _, there := s.anyIcon(); return !there }, 30*time.Second, "the icon to go")
+	s.WaitFor(func() bool { _, there := s.AnyTrayIcon(); return !there }, 30*time.Second, "the icon to go")
 }
 
 func (s *Session) dialogs(clicked func(string)) {
