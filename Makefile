@@ -14,8 +14,9 @@ GOVULNCHECK_VERSION := v1.9.0
 TOOLS := build/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+VERSION := $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || \
+	echo "0.1.0-dev+$$(git describe --always --dirty 2>/dev/null || echo unknown)")
+LDFLAGS := -s -w -X github.com/calmenu/calmenu/app.stamp=$(VERSION)
 
 # macOS: AppKit needs cgo, and darwinkit v0.5.0 hands C pointers to Go slices that Go >= 1.25 may put on the goroutine
 # stack; this flag keeps them on the heap (progrium/darwinkit#286). all=, because its generic calls are compiled in their

@@ -17,10 +17,11 @@ func CheckBuild() error {
 	if !ok {
 		bi = &debug.BuildInfo{}
 	}
-	return checkSettings(bi.Settings)
+	return CheckSettings(bi.Settings)
 }
 
-func checkSettings(settings []debug.BuildSetting) error {
+// CheckSettings says the same of a program with these build settings.
+func CheckSettings(settings []debug.BuildSetting) error {
 	for _, s := range settings {
 		// Only all= reaches the packages in which darwinkit's generic calls are compiled.
 		if s.Key == "-gcflags" && strings.Contains(s.Value, "all="+safeFlag) {

@@ -26,9 +26,9 @@ func TestCheckBuild(t *testing.T) {
 		{"no build information", nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := checkSettings(tt.settings)
+			err := CheckSettings(tt.settings)
 			if (err == nil) != tt.ok {
-				t.Fatalf("checkSettings = %v, want ok %v", err, tt.ok)
+				t.Fatalf("CheckSettings = %v, want ok %v", err, tt.ok)
 			}
 			if err != nil && !strings.Contains(hint.Of(err), "make app") {
 				t.Errorf("hint is %q, want the way to build it", hint.Of(err))
