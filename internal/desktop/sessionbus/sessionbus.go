@@ -1,5 +1,3 @@
-//go:build !darwin
-
 // Package sessionbus finds the D-Bus session bus of the desktop and what is on it. It never starts one: on a machine
 // without a desktop there is none, and CALMenu says so.
 package sessionbus
