@@ -46,7 +46,7 @@ func (d *Driver) start(ctx context.Context, name string, o vm.StartOptions, p vm
 		args = append(args, "--net-softnet", "--net-softnet-block=0.0.0.0/0")
 	}
 	p.Report(vm.Phase{Name: "starting"})
-	wait := 250 * time.Millisecond
+	wait := d.options.Settle / 20
 	for tries := 5; ; tries-- {
 		err := d.launch(ctx, name, args)
 		// The lock of a machine that was killed a moment ago is not always free at once (section 8).

@@ -118,6 +118,10 @@ func runInGuest(ctx context.Context, m machine, argv []string, input bool) error
 		return failC("unknown (2): %v", err)
 	}
 	environ := strings.Split(string(env), "\x00")
+	// The guest's user can empty its home, but not remove it.
+	if err := os.MkdirAll(m.file(guestHome), 0o700); err != nil {
+		return err
+	}
 	path, err := lookPath(argv[0], environ)
 	if err != nil {
 		return failC(`unknown (2): exec: "%s": executable file not found in $PATH`, argv[0])
