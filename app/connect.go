@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -42,7 +43,7 @@ func (a *App) guestOptions(name string) (guest.Options, *guest.Identity, error) 
 	}
 	caps := a.Driver.Info().Capabilities
 	return guest.Options{
-		Dial:    a.dialer(name),
+		Dial:    func(ctx context.Context) (net.Conn, error) { return a.Driver.DialSSH(ctx, name) },
 		User:    caps.User,
 		Auth:    []ssh.AuthMethod{ssh.PublicKeys(id.Signer())},
 		HostKey: pinned,

@@ -93,7 +93,9 @@ func TestMenuForEachKindOfState(t *testing.T) {
 			w.Life, w.PID = state.Failed, 0
 			w.LastError = &state.Failure{Verb: "start", Text: "not enough free disk space", Hint: "Free 4 GB."}
 		}),
-		"stopped": running(func(w *state.Workspace) { w.Life, w.PID, w.Snapshots, w.Artifacts, w.Refused = state.Stopped, 0, nil, nil, nil }),
+		"stopped": running(func(w *state.Workspace) {
+			w.Life, w.PID, w.Snapshots, w.Artifacts, w.Refused = state.Stopped, 0, nil, nil, nil
+		}),
 	}
 	choices := []Choice{{"claude-code", "Claude Code"}, {"shell", "Shell"}}
 	for name, s := range cases {
