@@ -22,10 +22,10 @@ unit_tests() {
   CGO_ENABLED=1 "$GO" test -race -timeout 10m ./...
 }
 
-# Packages whose tests start virtual machines or a desktop say so by naming the variable that lets them. One at a time:
-# each of them may load all cores.
+# Packages whose tests start virtual machines or a desktop say so by naming the variable that lets them, or the harness
+# that asks for it. One at a time: each of them may load all cores.
 machine_tests() {
-  packages=$(grep -rlE --include='*_test.go' 'CAL_TEST_(VM|DESKTOP)' app cmd internal tools 2>/dev/null |
+  packages=$(grep -rlE --include='*_test.go' 'CAL_TEST_(VM|DESKTOP)|desktoptest\.' app cmd internal tools 2>/dev/null |
     xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
   [ -n "$packages" ] || {
     printf 'no package has VM or desktop tests\n'
