@@ -210,7 +210,7 @@ func (rc *receiver) file(content io.Reader, at string, e entry) (sum string, err
 			return "", rerr
 		}
 	}
-	err = errors.Join(f.Chmod(hostMode(e, rc.o)), quarantine(f, rc.o.Agent), f.Sync())
+	err = errors.Join(f.Chmod(hostMode(e, rc.o)), quarantine(f, rc.o.Agent))
 	if err == nil {
 		t := e.MTime.time()
 		err = rc.dest.Chtimes(at, t, t)
@@ -219,6 +219,39 @@ func (rc *receiver) file(content io.Reader, at string, e entry) (sum string, err
 		return "", errors.Join(errHost, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// syncWorkers flush at the same time: file systems make one commit of several, and a commit is what takes time.
+const syncWorkers = 32
+
+// makeDurable flushes what has been received to the disk.
+func makeDurable(dest *os.Root, items []staged) error {
+	names := make(chan string)
+	failed := make(chan error, syncWorkers)
+	for range syncWorkers {
+		go func() {
+			var errs []error
+			for name := range names {
+				f, err := dest.Open(name)
+				if err == nil {
+					err = errors.Join(f.Sync(), f.Close())
+				}
+				errs = append(errs, err)
+			}
+			failed <- errors.Join(errs...)
+		}()
+	}
+	for _, s := range items {
+		for _, e := range s.Files {
+			names <- s.place(e.Name)
+		}
+	}
+	close(names)
+	var errs []error
+	for range syncWorkers {
+		errs = append(errs, <-failed)
+	}
+	return errors.Join(errs...)
 }
 
 // hostMode is what a guest's file may be on the host: readable, never setuid, executable only where that is wanted.

@@ -64,7 +64,7 @@ func (l *lander) land(s staged, before record) (a Artifact, same bool, err error
 		}
 		return a, true, errors.Join(err, l.dest.RemoveAll(s.at))
 	default:
-		version, err := l.setAside(s.Name, there, max(before.Version, 1))
+		version, err := l.setAside(s.Name, there, max(before.Version, 1), !s.Bundle)
 		if err != nil {
 			return a, false, err
 		}
@@ -106,7 +106,7 @@ func (l *lander) makeDirs(dir string) error {
 	case !info.IsDir() && strings.HasPrefix(dir+"/", versionsDir+"/"):
 		return refusal(fmt.Sprintf("%s on the host is not a directory", display(dir)))
 	case !info.IsDir():
-		if _, err = l.setAside(dir, info, 1); err == nil {
+		if _, err = l.setAside(dir, info, 1, false); err == nil {
 			err = l.dest.Mkdir(dir, 0o755)
 		}
 	}
@@ -117,7 +117,8 @@ func (l *lander) makeDirs(dir string) error {
 }
 
 // setAside keeps what has a name now among the versions, under the first free number from version on, and returns that.
-func (l *lander) setAside(name string, there fs.FileInfo, version int) (int, error) {
+// A file that a file is about to replace keeps its name until then: the name is there at every instant.
+func (l *lander) setAside(name string, there fs.FileInfo, version int, byFile bool) (int, error) {
 	if err := l.makeDirs(path.Dir(versionName(name, version))); err != nil {
 		return 0, err
 	}
@@ -125,15 +126,14 @@ func (l *lander) setAside(name string, there fs.FileInfo, version int) (int, err
 		to := versionName(name, version)
 		kept, err := l.dest.Lstat(to)
 		switch {
-		case err == nil && os.SameFile(kept, there):
+		case err == nil && byFile && os.SameFile(kept, there):
 			return version, nil // by a pass that was killed before it came to the rename
 		case err == nil:
 			continue
 		case !errors.Is(err, fs.ErrNotExist):
 			return 0, err
 		}
-		if there.Mode().IsRegular() {
-			// A second name, so that the first is there at every instant.
+		if byFile && there.Mode().IsRegular() {
 			if err := l.dest.Link(name, to); err == nil {
 				return version, nil
 			}

@@ -48,7 +48,10 @@ func makePlan(l listing, known map[string]string, used usage, o Options) plan {
 		return p.plan
 	}
 	entries := slices.SortedFunc(slices.Values(l.Entries), func(a, b entry) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind), strings.Compare(a.source(), b.source()))
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.source(), b.source()))
 	})
 	if l.More {
 		p.refuse(o.GuestDir, fmt.Sprintf("has more than %s entries: the rest was not looked at",

@@ -46,8 +46,13 @@ func (s stamp) time() time.Time {
 // source identifies content without reading it: whatever changes it changes this. (The time of the last change of the
 // inode cannot be set by a program.)
 func (e entry) source() string {
-	return fmt.Sprintf("%d:%d:%d.%d:%d.%d:%o",
-		e.Inode, e.Size, e.MTime.Sec, e.MTime.Nano, e.CTime.Sec, e.CTime.Nano, e.Mode)
+	b := make([]byte, 0, 96)
+	for _, n := range [...]int64{
+		e.Size, e.MTime.Sec, int64(e.MTime.Nano), e.CTime.Sec, int64(e.CTime.Nano), int64(e.Mode),
+	} {
+		b = append(strconv.AppendInt(b, n, 10), ':')
+	}
+	return string(strconv.AppendUint(b, e.Inode, 10))
 }
 
 // listing is the guest's outbox at one moment.

@@ -1,0 +1,142 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/guest"
+)
+
+// local is a guest that is this machine: it runs the real programs in a home of its own.
+type local struct {
+	home string
+	path string // PATH; empty: that of the test
+	// before, unless nil, is called before a program starts, with its name.
+	before func(program string)
+	// stdout, unless nil, stands between a program's output and who reads it.
+	stdout func(program string, w io.Writer) io.Writer
+}
+
+func (l *local) Stream(ctx context.Context, c guest.Cmd, stdout, stderr io.Writer) (int, error) {
+	program := c.Argv[2] // after "env LC_ALL=C"
+	if l.before != nil {
+		l.before(program)
+	}
+	if l.stdout != nil {
+		stdout = l.stdout(program, stdout)
+	}
+	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = l.home, c.Stdin, stdout, stderr
+	cmd.Env = append(os.Environ(), "HOME="+l.home)
+	if l.path != "" {
+		cmd.Env = append(cmd.Env, "PATH="+l.path)
+	}
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return exit.ExitCode(), nil
+	}
+	return 0, err
+}
+
+// need skips a test on a machine without the programs that a Debian guest has.
+func need(t testing.TB, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			t.Skipf("%s is missing on this machine: %v", p, err)
+		}
+	}
+	out, err := exec.Command("find", "--version").CombinedOutput()
+	if err != nil || len(out) < 4 || string(out[:4]) != "find" {
+		t.Skip("find is not GNU find")
+	}
+}
+
+// outbox is a guest's outbox and its host, ready for a pass.
+type outbox struct {
+	testing.TB
+	guest *local
+	dir   string // the outbox in the guest
+	o     Options
+}
+
+func newOutbox(t testing.TB) *outbox {
+	t.Helper()
+	need(t, "find", "tar")
+	root := t.TempDir()
+	b := &outbox{
+		TB: t, guest: &local{home: filepath.Join(root, "home")}, dir: filepath.Join(root, "home", "output"),
+		o: Options{
+			Workspace: "demo", Agent: "claude", Dest: filepath.Join(root, "cal-output", "demo"),
+			State: filepath.Join(root, "state"),
+		},
+	}
+	b.must(os.MkdirAll(b.dir, 0o755))
+	return b
+}
+
+func (b *outbox) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// put writes a file into the guest's outbox.
+func (b *outbox) put(name, content string) {
+	b.Helper()
+	p := filepath.Join(b.dir, name)
+	b.must(os.MkdirAll(filepath.Dir(p), 0o755))
+	b.must(os.WriteFile(p, []byte(content), 0o644))
+}
+
+// have is what the host has under a name, or "" if there is nothing.
+func (b *outbox) have(name string) string {
+	b.Helper()
+	content, err := os.ReadFile(filepath.Join(b.o.Dest, name))
+	if err != nil && !os.IsNotExist(err) {
+		b.Fatal(err)
+	}
+	return string(content)
+}
+
+func (b *outbox) once() Report {
+	b.Helper()
+	r, err := Once(b.Context(), b.guest, b.o, nil)
+	b.must(err)
+	return r
+}
+
+func landed(r Report) []string {
+	var names []string
+	for _, a := range r.Landed {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// tree lists what is on the host: every name, directories with a slash.
+func (b *outbox) tree() []string {
+	b.Helper()
+	var names []string
+	b.must(filepath.WalkDir(b.o.Dest, func(p string, d os.DirEntry, err error) error {
+		if err != nil || p == b.o.Dest {
+			return err
+		}
+		rel, err := filepath.Rel(b.o.Dest, p)
+		if d.IsDir() {
+			rel += "/"
+		}
+		names = append(names, rel)
+		return err
+	}))
+	return names
+}
