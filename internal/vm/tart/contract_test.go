@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The tests named TestContractRowNN hold the double to the rows of the Tart contract; those of the driver are elsewhere.
+// The tests named TestContractRowNN hold the double to the rows of the Tart contract; the driver has tests of its own.
 
 // wantResult compares how a command ended. The texts of a usage are matched by their beginning alone.
 func wantResult(t *testing.T, r result, code int, out, errText string) {

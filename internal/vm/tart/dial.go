@@ -17,9 +17,9 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// DialSSH implements vm.Dialer. The way through the guest agent needs no address, no lease and no permission of the host's;
-// only where the agent does not answer is the guest's address tried beside it. The connection is returned once the guest
-// has said its first byte, as an SSH server does unasked (RFC 4253 section 4.2).
+// DialSSH implements vm.Dialer. The way through the guest agent needs no address, no lease and no permission of the
+// host's; only where the agent does not answer is the guest's address tried beside it. The connection is returned once
+// the guest has said its first byte, as an SSH server does unasked (RFC 4253 section 4.2).
 func (d *Driver) DialSSH(ctx context.Context, name string) (net.Conn, error) {
 	if err := vm.ValidName(name); err != nil {
 		return nil, err
@@ -118,8 +118,8 @@ func (d *Driver) dialAgent(ctx context.Context, name string) (net.Conn, error) {
 	return first, nil
 }
 
-// dialAddress goes over the virtual network. Leases can be stale (row 48), so the address is asked for at each call, and
-// of both of Tart's sources that need no agent.
+// dialAddress goes over the virtual network. Leases can be stale (row 48), so the address is asked for at each call,
+// and of both of Tart's sources that need no agent.
 func (d *Driver) dialAddress(ctx context.Context, name string) (net.Conn, error) {
 	var errs []error
 	tried := map[string]bool{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,6 +36,14 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	os.Setenv("TART_DOUBLE_SCALE", "0.02") // fifty times faster than tart
+	// Each call is a process here: unless asked for more, a few random histories have to do.
+	flag.Parse()
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("4"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	return m.Run()
 }
 

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockHolder is the process that holds a POSIX write lock on f, or 0. Closing f gives up no lock but this process's own,
-// and it has none.
+// lockHolder is the process that holds a POSIX write lock on f, or 0. Closing f gives up no lock but this process's
+// own, and it has none.
 func lockHolder(f *os.File) (int, error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
 	if err := unix.FcntlFlock(f.Fd(), unix.F_GETLK, &lock); err != nil {

@@ -45,8 +45,8 @@ func (d *Driver) imageDir(image string) string {
 	return filepath.Join(d.home, "cache", "OCIs", strings.ReplaceAll(host, ":", "%3A"), repo, tag)
 }
 
-// ImageReady implements vm.Images. It looks at the files, since any command but pull and clone deletes what an interrupted
-// pull could resume from (section 2).
+// ImageReady implements vm.Images. It looks at the files, since any command but pull and clone deletes what an
+// interrupted pull could resume from (section 2).
 func (d *Driver) ImageReady(ctx context.Context, image string) (bool, error) {
 	if err := checkImage(image); err != nil {
 		return false, err

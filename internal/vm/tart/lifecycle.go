@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
@@ -66,7 +67,25 @@ func (d *Driver) build(ctx context.Context, s vm.Spec, temp string, p vm.Progres
 	}
 	p.Report(vm.Phase{Name: "configuring", Done: 1, Total: steps})
 	d.at("create: set")
-	image, err := d.get(ctx, temp)
+	if err := d.configure(ctx, s, temp); err != nil {
+		return err
+	}
+	p.Report(vm.Phase{Name: "verifying", Done: 2, Total: steps})
+	d.at("create: verify")
+	made, err := d.details(temp)
+	if err != nil {
+		return err
+	}
+	if (s.CPU != 0 && made.CPU != s.CPU) || (s.MemoryMiB != 0 && made.MemoryMiB != s.MemoryMiB) {
+		return fmt.Errorf("verifying: it has %d processors and %d MiB, not %d and %d",
+			made.CPU, made.MemoryMiB, s.CPU, s.MemoryMiB)
+	}
+	d.at("create: rename")
+	return ctx.Err()
+}
+
+func (d *Driver) configure(ctx context.Context, s vm.Spec, temp string) error {
+	image, err := d.details(temp)
 	if err != nil {
 		return err
 	}
@@ -74,24 +93,14 @@ func (d *Driver) build(ctx context.Context, s vm.Spec, temp string, p vm.Progres
 	set := []string{"set", temp, "--random-mac"}
 	set = append(set, resources(s.CPU, s.MemoryMiB)...)
 	// Tart counts gigabytes of 10^9 bytes and grows only.
-	if gb := (int64(s.DiskGiB)<<30 + 1e9 - 1) / 1e9; gb > image.Disk {
+	if gb := (int64(s.DiskGiB)<<30 + 1e9 - 1) / 1e9; gb > image.DiskBytes/1e9 {
 		set = append(set, "--disk-size", strconv.FormatInt(gb, 10))
 	}
-	if _, err := d.tart(ctx, set...); err != nil {
-		return err
+	_, err = d.tart(ctx, set...)
+	if err != nil && strings.Contains(err.Error(), "should be larger than the current disk size") {
+		return nil // a sparse format's file is smaller than its disk; the rest of the settings is saved (row 42)
 	}
-	p.Report(vm.Phase{Name: "verifying", Done: 2, Total: steps})
-	d.at("create: verify")
-	made, err := d.get(ctx, temp)
-	if err != nil {
-		return err
-	}
-	if (s.CPU != 0 && made.CPU != s.CPU) || (s.MemoryMiB != 0 && made.Memory != s.MemoryMiB) {
-		return fmt.Errorf("verifying: it has %d processors and %d MiB, not %d and %d",
-			made.CPU, made.Memory, s.CPU, s.MemoryMiB)
-	}
-	d.at("create: rename")
-	return ctx.Err()
+	return err
 }
 
 func resources(cpu, memoryMiB int) (args []string) {

@@ -68,8 +68,8 @@ func (inv inventory) of(ws string) (snapshots, temps []string) {
 	return snapshots, temps
 }
 
-// find returns the inventory and a workspace's machine in it. The caller holds the workspace's lock: what a crash left is
-// put right first.
+// find returns the inventory and a workspace's machine in it. The caller holds the workspace's lock: what a crash left
+// is put right first.
 func (d *Driver) find(ctx context.Context, ws string) (inventory, entry, error) {
 	if err := d.finishLocked(ctx, ws); err != nil {
 		return nil, entry{}, err

@@ -11,7 +11,8 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// intent is what is written before a change of several steps, so that whoever comes after a crash can finish or undo it.
+// intent is what is written before a change of several steps, so that whoever comes after a crash can finish or undo
+// it.
 type intent struct {
 	Op   string `json:"op"`             // "restore" or "delete"
 	Undo string `json:"undo,omitempty"` // the Tart name the replaced machine gets

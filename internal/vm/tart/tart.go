@@ -1,9 +1,10 @@
-// Package tart runs macOS guests by the tart command line (https://github.com/openai/tart, 2.31.0 or newer): argv in, JSON
-// and files out. "Row N" and "section N" in its comments are those of the Tart contract the double in tartdouble plays.
+// Package tart runs macOS guests by the tart command line (https://github.com/openai/tart, 2.31.0 or newer): argv in,
+// JSON and files out. "Row N" and "section N" in its comments are those of the Tart contract that tartdouble plays.
 //
 // What must hold: a machine is found by Tart's own facts (its directory, the lock on its config.json), never by memory;
-// nothing is deleted before its successor is in place, because Tart itself replaces and power-cuts without asking; every
-// change of a workspace happens under that workspace's lock file, and what takes several steps is journaled first.
+// nothing is deleted before its successor is in place, because Tart itself replaces and power-cuts without asking;
+// every change of a workspace happens under that workspace's lock file, and what takes several steps is journaled
+// first.
 package tart
 
 import (
@@ -109,8 +110,8 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return d
 }
 
-// checkHome refuses directories in which `tart exec` cannot find its control socket: Tart changes to the percent-encoded
-// path and ignores that this fails (row 55).
+// checkHome refuses directories in which `tart exec` cannot find its control socket: Tart changes to the
+// percent-encoded path and ignores that this fails (row 55).
 func checkHome(home string) error {
 	const what = "Set TART_HOME to an absolute path of plain letters, digits and ./_- (no spaces)."
 	if !filepath.IsAbs(home) {

@@ -3,7 +3,6 @@ package tart_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os/exec"
@@ -81,10 +80,7 @@ func (d *driver) shutdown(name string) vm.Shutdown {
 }
 
 func TestTartConforms(t *testing.T) {
-	// Each call is a process here: a few random histories have to do.
-	if err := flag.Set("rapid.checks", "4"); err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
 	dir := func(d vm.Driver, name string) string { return d.(*driver).w.path("vms", "cal-"+name) }
 	vmtest.Conformance(t, func(t *testing.T) vm.Driver { return newDriver(t, stock) }, vmtest.Options{
 		WriteMark: func(_ context.Context, d vm.Driver, name, value string) error {
@@ -110,6 +106,7 @@ func TestCrashedRollbackLosesNothing(t *testing.T) {
 	}
 	for step, want := range steps {
 		t.Run(step, func(t *testing.T) {
+			t.Parallel()
 			d := newDriver(t, stock)
 			d.machine(t, "ws")
 			d.w.put("cal-ws", "old")
@@ -178,6 +175,7 @@ func TestCrashedCreationAndSnapshotLeaveNothing(t *testing.T) {
 		"snapshot: clone", "snapshot: stamp", "snapshot: rename",
 	} {
 		t.Run(step, func(t *testing.T) {
+			t.Parallel()
 			d := newDriver(t, stock)
 			d.machine(t, "other")
 			dieAt(d, step, func() { _ = d.Create(t.Context(), spec("ws"), nil) })
@@ -204,6 +202,7 @@ func TestCrashedCreationAndSnapshotLeaveNothing(t *testing.T) {
 func TestCrashedDeletionIsFinished(t *testing.T) {
 	for _, step := range []string{"delete: cal-ws_snap_s1", "delete: cal-ws", "delete: state"} {
 		t.Run(step, func(t *testing.T) {
+			t.Parallel()
 			d := newDriver(t, stock)
 			d.machine(t, "ws")
 			if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
@@ -223,6 +222,7 @@ func TestCrashedDeletionIsFinished(t *testing.T) {
 }
 
 func TestMachineOutlivesTheDriverAndIsFoundAgain(t *testing.T) {
+	t.Parallel()
 	d := newDriver(t, stock)
 	d.machine(t, "ws")
 	d.start(t, "ws")

@@ -208,7 +208,8 @@ func (m machine) save(c config) error {
 	return os.WriteFile(m.file("config.json"), data, 0o644)
 }
 
-// holder is the process that has the machine's lock, or 0. Never call it in that process: closing the file ends the lock.
+// holder is the process that has the machine's lock, or 0. Never call it in that process: closing the file ends the
+// lock.
 func (m machine) holder() int {
 	f, err := os.Open(m.file("config.json"))
 	if err != nil {

@@ -1,9 +1,9 @@
 // Tartdouble plays the tart program (Tart 2.32) for tests on any Unix: its files, locks, signals, texts and exit codes,
 // with a sandbox of internal/vm/vmtest as the guest. "Row N" in its comments is a row of the Tart contract.
 //
-// What must hold: locks are real fcntl and flock locks, a running machine is a process that holds one, and where the real
-// program is careless (a clone replaces, a stop is a power cut) so is this one. TART_HOME/double.json scripts the guests,
-// and the environment's TART_DOUBLE_SCALE stretches or shrinks every wait.
+// What must hold: locks are real fcntl and flock locks, a running machine is a process that holds one, and where the
+// real program is careless (a clone replaces, a stop is a power cut) so is this one. TART_HOME/double.json scripts the
+// guests, and the environment's TART_DOUBLE_SCALE stretches or shrinks every wait.
 package main
 
 import (

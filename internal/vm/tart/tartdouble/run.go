@@ -306,8 +306,8 @@ func (r *running) hostKey() (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(key)
 }
 
-// socketDir goes where the control socket is, by the percent-encoded path tart mistakes for one: with a space or a letter
-// beyond ASCII in it this fails unnoticed and the socket is in the working directory (row 55).
+// socketDir goes where the control socket is, by the percent-encoded path tart mistakes for one: with a space or a
+// letter beyond ASCII in it this fails unnoticed and the socket is in the working directory (row 55).
 func socketDir(m machine) { _ = os.Chdir((&url.URL{Path: m.dir}).EscapedPath()) }
 
 // serveControl answers control.sock: once the agent is up each connection is greeted, and ends with the machine.
