@@ -109,10 +109,13 @@ func (s *session) forward(req *http.Request) bool {
 	if s.plain == nil {
 		s.plain = newForwarder(s.proxy)
 	}
-	up := &counter{ReadCloser: req.Body}
+	// Closing the guest's body would read all of it, wanted or not; what is left of it ends with the connection.
+	up := &counter{body: io.NopCloser(req.Body)}
 	out := outgoing(req, &r)
 	if req.ContentLength != 0 {
 		out.Body = up
+	} else {
+		up.ended.Store(true)
 	}
 	if strings.EqualFold(req.Header.Get("Expect"), "100-continue") {
 		if _, err := s.conn.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err != nil {
@@ -127,12 +130,11 @@ func (s *session) forward(req *http.Request) bool {
 		return s.refuse(http.StatusBadGateway, fmt.Sprintf("fetch from %s: %v", hostPort(host, port), err))
 	}
 	defer res.Body.Close()
-	down := &counter{ReadCloser: res.Body}
+	down := &counter{body: res.Body}
 	res.Body = down
 	again := s.prepareAnswer(req, res)
 	err = res.Write(s.conn)
-	// The rest of a body the server did not want is not worth reading.
-	again = again && err == nil && !res.Close && drained(req)
+	again = again && err == nil && up.ended.Load()
 	record.BytesUp, record.BytesDown = up.n.Load(), down.n.Load()
 	if err != nil {
 		record.Err = oneLine(err.Error())
@@ -156,15 +158,6 @@ func (s *session) prepareAnswer(req *http.Request, res *http.Response) bool {
 		res.TransferEncoding = []string{"chunked"}
 	}
 	return again
-}
-
-// drained tells whether the request's body was read to its end.
-func drained(req *http.Request) bool {
-	if req.ContentLength == 0 {
-		return true
-	}
-	n, err := req.Body.Read(make([]byte, 1))
-	return n == 0 && errors.Is(err, io.EOF)
 }
 
 // target reads the destination of a request in absolute form.

@@ -163,22 +163,29 @@ func judge(a netip.Addr, own []netip.Prefix) (reach, string) {
 	if !a.IsValid() || a.Zone() != "" {
 		return never, "not an address"
 	}
-	for _, p := range own {
-		if p.Addr().Unmap().WithZone("") == a {
-			return never, "an address of this host"
-		}
-	}
 	if nat64.Contains(a) {
 		b := a.As16()
 		if r, what := judge(netip.AddrFrom4([4]byte(b[12:])), own); r != public {
 			return r, what + ", translated"
 		}
-		return public, ""
 	}
+	to, what := public, ""
 	for _, s := range specials {
 		if s.prefix.Contains(a) {
-			return s.reach, s.what
+			to, what = s.reach, s.what
+			break
 		}
+	}
+	if to == never {
+		return to, what
+	}
+	for _, p := range own {
+		if p.Addr().Unmap().WithZone("") == a {
+			return never, "an address of this host"
+		}
+	}
+	if to == private {
+		return to, what
 	}
 	for _, p := range own {
 		// Prefixes with an IPv4-mapped address never contain an IPv4 one.

@@ -156,8 +156,9 @@ func (s *session) finish(record *Connection) {
 
 // connect serves CONNECT: a tunnel of bytes to the destination.
 func (s *session) connect(req *http.Request) {
-	record := &Connection{Time: time.Now(), Host: oneLine(req.Host)}
-	host, portText, err := net.SplitHostPort(req.Host)
+	// Not req.Host, which a Host header may have filled in.
+	record := &Connection{Time: time.Now(), Host: oneLine(req.URL.Host)}
+	host, portText, err := net.SplitHostPort(req.URL.Host)
 	port, portErr := parsePort(portText)
 	if err != nil || portErr != nil {
 		record.Reason = "is refused: CONNECT needs host:port"
@@ -232,14 +233,20 @@ func splice(near net.Conn, nearIn io.Reader, far net.Conn) (up, down int64, err 
 	return up, down, err
 }
 
-// counter counts the bytes read through it.
+// counter counts the bytes read of a body, and remembers its end.
 type counter struct {
-	io.ReadCloser
-	n atomic.Int64
+	body  io.ReadCloser
+	n     atomic.Int64
+	ended atomic.Bool
 }
 
 func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.ReadCloser.Read(b)
+	n, err := c.body.Read(b)
 	c.n.Add(int64(n))
+	if errors.Is(err, io.EOF) {
+		c.ended.Store(true)
+	}
 	return n, err
 }
+
+func (c *counter) Close() error { return c.body.Close() }
