@@ -117,7 +117,8 @@ func bundleOf(name string) string {
 		if i < len(name) && name[i] != '/' {
 			continue
 		}
-		if bundleSuffixes[strings.ToLower(path.Ext(name[:i]))] {
+		ext := path.Ext(name[:i])
+		if bundleSuffixes[strings.ToLower(ext)] && path.Base(name[:i]) != ext {
 			return name[:i]
 		}
 	}

@@ -124,7 +124,7 @@ func (p *planner) sort(e entry) {
 	}
 	bundle := p.bundles[bundleOf(e.Name)]
 	if reason := p.check(e, parent); reason != "" {
-		p.dead[e.Name] = true
+		p.dead[e.Name] = e.Name != "." // which only a liar lists, and in which everything lies
 		if bundle == nil {
 			p.refuse(e.Name, reason)
 			return
