@@ -64,8 +64,8 @@ install_debian() {
   # An old package list names files that the mirror no longer has, so a refusal is answered by one look for a new list.
   # shellcheck disable=SC2086
   { have_lists && apt install --no-install-recommends $missing; } ||
-    { apt update && apt install --no-install-recommends $missing; } || {
-    why=$(grep -E '^(E|W): ' "$log" | tail -n 1 | sed 's/^[EW]: //')
+    { apt -o APT::Update::Error-Mode=any update && apt install --no-install-recommends $missing; } || {
+    why=$({ grep -E '^[EW]: .*(Failed to fetch|space|lock)' "$log" || grep '^E: ' "$log"; } | tail -n 1 | sed 's/^[EW]: //')
     fail "apt-get could not install the packages CALMenu needs: ${why:-it gave no reason}." \
       "The whole output is in $log. Check the network and free disk space, then run: $command"
   }
