@@ -146,19 +146,20 @@ func (d *Driver) Machines(ctx context.Context) ([]vm.Machine, error) {
 	return all, nil
 }
 
-// whole lists what is there, and lists again after any of the named workspaces was found with its machine out of place:
-// in the middle of a rollback, or where a crash left one.
+// whole lists what is there, so that every one of the named workspaces with a change under way is seen before or after
+// it: never in the middle of a rollback, or where a crash left one.
 func (d *Driver) whole(ctx context.Context, names ...string) (inventory, error) {
+	changing := map[string]bool{}
+	for _, ws := range names {
+		changing[ws] = d.journaled(ws)
+	}
 	inv, err := d.list(ctx)
 	if err != nil {
 		return nil, err
 	}
 	again := false
 	for _, ws := range names {
-		if _, ok := inv.local(machineName(ws)); ok {
-			continue
-		}
-		if _, err := os.Stat(d.state(ws, journalSuffix)); err != nil {
+		if _, ok := inv.local(machineName(ws)); ok || !(changing[ws] || d.journaled(ws)) {
 			continue
 		}
 		again = true
@@ -170,6 +171,11 @@ func (d *Driver) whole(ctx context.Context, names ...string) (inventory, error) 
 		return inv, nil
 	}
 	return d.list(ctx)
+}
+
+func (d *Driver) journaled(ws string) bool {
+	_, err := os.Stat(d.state(ws, journalSuffix))
+	return err == nil
 }
 
 // finish waits for whoever changes a workspace and puts right what a crash left of such a change.

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -219,6 +221,106 @@ func TestCrashedDeletionIsFinished(t *testing.T) {
 			wantLeftovers(t, d)
 		})
 	}
+}
+
+// Whoever looks while a rollback is under way sees the machine, before or after it.
+func TestRollbackIsNeverSeenHalfDone(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, stock)
+	d.machine(t, "ws")
+	if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+		t.Fatal(err)
+	}
+	looker, commands := d.logged(t, "")
+	looked := make(chan error)
+	d.At(func(step string) {
+		if step != "restore: put in place" {
+			return
+		}
+		go func() {
+			_, err := looker.Machine(t.Context(), "ws")
+			all, listErr := looker.Machines(t.Context())
+			if len(all) != 1 {
+				listErr = errors.Join(listErr, fmt.Errorf("listed %+v", all))
+			}
+			looked <- errors.Join(err, listErr)
+		}()
+		d.w.await("a look at the machines", func() bool { return count(commands(), "list") > 0 })
+		d.w.wantState("cal-ws", "") // out of place, and time for the look to see that
+	})
+	if err := d.Restore(t.Context(), "ws", "s1", "undo1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-looked; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRequirementsSayWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, stock)
+	d.w.darwin("a", "b")
+	d.w.boot("a")
+	d.w.boot("b")
+	o := d.options
+	o.HostOS, o.HostArch = "linux", "amd64"
+	old := newDriver(t, `{"version": "2.0.0"}`)
+	missing := o
+	missing.Binary = filepath.Join(t.TempDir(), "tart")
+	missing.CutNetwork = true
+	for _, tt := range []struct {
+		d        *driver
+		name     string
+		ok       bool
+		optional bool
+		detail   string
+	}{
+		{d, "tart", true, false, "2.32.1 at "},
+		{d, "free slot for a macOS guest", false, true, "2 of 2 in use: a, b"},
+		{d, "softnet", false, true, "not found in PATH"},
+		{old, "tart", false, false, "2.31.0 is needed"},
+		{openDriver(t, d.w, o), "macOS 13 on Apple silicon", false, false, "linux amd64"},
+		{openDriver(t, d.w, missing), "tart", false, false, "not found"},
+		{openDriver(t, d.w, missing), "softnet", false, false, "not found in PATH"},
+	} {
+		if _, err := exec.LookPath(tt.name); tt.name == "softnet" && err == nil {
+			continue // this host has it
+		}
+		all := tt.d.Requirements(t.Context())
+		i := slices.IndexFunc(all, func(r vm.Requirement) bool { return r.Name == tt.name })
+		if i < 0 {
+			t.Errorf("no requirement %q in %+v", tt.name, all)
+			continue
+		}
+		r := all[i]
+		if r.OK != tt.ok || r.Optional != tt.optional || !strings.Contains(r.Detail, tt.detail) || r.Hint == "" {
+			t.Errorf("requirement %+v, want %+v", r, tt)
+		}
+	}
+}
+
+func TestStartSaysWhatAppleRefuses(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, stock)
+	d.machine(t, "ws")
+	d.options.Settle = time.Second
+	quick, commands := d.logged(t, "")
+	const domain = `{"guests": {"*": {"start_error": "Error Domain=VZErrorDomain Code=`
+	d.w.script(domain + `1 \"The virtual machine failed to start.\""}}}`)
+	wantError(t, quick.Start(t.Context(), "ws", vm.StartOptions{}, nil), nil, "failed to start", "unlock-keychain")
+	d.w.script(domain + `2 \"Failed to lock auxiliary storage.\""}}}`)
+	wantError(t, quick.Start(t.Context(), "ws", vm.StartOptions{}, nil), nil, "auxiliary storage", "")
+	if n := count(commands(), "run"); n != 1+5 {
+		t.Errorf("tart run was run %d times, want once for the keychain and five times for the lock", n)
+	}
+}
+
+func TestTartThatIsNotThereSaysHowToGetIt(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, "")
+	d.options.Binary = "no-such-tart"
+	_, err := d.reopen(t).Machines(t.Context())
+	wantError(t, err, nil, "no-such-tart", "brew install")
 }
 
 func TestMachineOutlivesTheDriverAndIsFoundAgain(t *testing.T) {

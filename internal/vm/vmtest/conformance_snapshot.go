@@ -69,16 +69,16 @@ func (s *suite) snapshots(t *testing.T) {
 	other := s.Reopen(t, d)
 	ctx := t.Context()
 	s.machine(t, d, "past")
-	s.machine(t, d, "past-2") // whose name begins as the other's
+	s.machine(t, d, "past-snap-s1") // whose name may be taken for a part of the other
 	wantSnapshots(t, d, "past")
 	s.write(t, d, "past", "one")
 	s.take(t, d, "past", "s1")
-	s.take(t, d, "past-2", "zz")
+	s.take(t, d, "past-snap-s1", "zz")
 	s.write(t, other, "past", "two")
 	s.take(t, other, "past", "s2")
 	wantSnapshots(t, d, "past", "s1", "s2")
-	wantSnapshots(t, other, "past-2", "zz")
-	wantNames(t, d, "past", "past-2")
+	wantSnapshots(t, other, "past-snap-s1", "zz")
+	wantNames(t, d, "past", "past-snap-s1")
 	if err := d.CreateSnapshot(ctx, "past", "s1", nil); err == nil {
 		t.Error("CreateSnapshot under an identifier that is taken succeeded")
 	}
@@ -114,8 +114,8 @@ func (s *suite) snapshots(t *testing.T) {
 	if err := d.Delete(ctx, "past"); err != nil {
 		t.Fatalf("Delete: %v", err)
 	}
-	wantNames(t, other, "past-2")
-	wantSnapshots(t, d, "past-2", "zz")
+	wantNames(t, other, "past-snap-s1")
+	wantSnapshots(t, d, "past-snap-s1", "zz")
 	s.machine(t, d, "past")
 	wantSnapshots(t, d, "past")
 }
