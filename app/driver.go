@@ -28,6 +28,8 @@ func NewDriver(home config.Home, cfg *config.Config) (vm.Driver, error) {
 		return tart.New(tart.Options{
 			Binary: os.Getenv("CAL_TART"), Home: os.Getenv("TART_HOME"),
 			StateDir: filepath.Join(home.Dir, "isolation", "tart"),
+			// The guest has no way out but the one CALMenu gives it; it is reached over its guest agent.
+			CutNetwork: true,
 		})
 	}
 	return nil, hint.Errorf("CAL_DRIVER is qemu or tart, or not set.", "there is no driver %q", name)

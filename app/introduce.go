@@ -4,30 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"net"
 	"strings"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// introduceScript lets CALMenu in by key, shuts the door for passwords, and says who the guest is. Its standard input is
-// the public key. The image's stock password is public knowledge; it must not be a way in for one moment longer.
+// introduceScript lets CALMenu in by key and shuts the door for passwords. Its standard input is the public key. The image's stock password is public knowledge; it must not be a way in for one moment longer.
 const introduceScript = `set -e
 umask 077
 mkdir -p "$HOME/.ssh" "$HOME/workspace" "$HOME/output"
 key=$(cat)
 touch "$HOME/.ssh/authorized_keys"
 grep -qxF "$key" "$HOME/.ssh/authorized_keys" || printf '%s\n' "$key" >>"$HOME/.ssh/authorized_keys"
-sudo -n sh -c 'mkdir -p /etc/ssh/sshd_config.d
-printf "PasswordAuthentication no\nKbdInteractiveAuthentication no\n" >/etc/ssh/sshd_config.d/000-calmenu.conf'
+printf 'PasswordAuthentication no\nKbdInteractiveAuthentication no\n' |
+  sudo -n tee /etc/ssh/sshd_config.d/000-calmenu.conf >/dev/null
 if [ -e /System/Library/LaunchDaemons/ssh.plist ]; then sudo -n launchctl kickstart -k system/com.openssh.sshd || true
-elif command -v systemctl >/dev/null; then sudo -n systemctl reload ssh || true; fi
-cat /etc/ssh/ssh_host_ed25519_key.pub`
+elif command -v systemctl >/dev/null; then sudo -n systemctl reload ssh || true; fi`
 
 // introduce meets a guest that no key could be put into before its first boot: over the driver's own channel, which needs
 // neither network nor password, it puts the workspace's key in and pins the host key.
@@ -41,7 +37,7 @@ func (a *App) introduce(ctx context.Context, w *config.Workspace, report vm.Prog
 	}
 	if _, err := id.Pinned(); err == nil {
 		return nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	} else if !errors.Is(err, guest.ErrNotPinned) {
 		return err
 	}
 	ex, ok := a.Driver.(vm.Execer)
@@ -53,13 +49,16 @@ func (a *App) introduce(ctx context.Context, w *config.Workspace, report vm.Prog
 	defer cancel()
 	for {
 		report.Report(vm.Phase{Name: "waiting for the guest agent"})
-		out, exit, err := ex.Exec(ctx, w.Name, []string{"sh", "-c", introduceScript}, strings.NewReader(string(id.AuthorizedKey())))
+		_, exit, err := ex.Exec(ctx, w.Name, []string{"sh", "-c", introduceScript}, strings.NewReader(string(id.AuthorizedKey())))
 		if err == nil && exit == 0 {
-			key, _, _, _, perr := ssh.ParseAuthorizedKey(out)
-			if perr != nil {
-				return fmt.Errorf("reading the guest's host key: %w", perr)
+			// The guest agent answers, so this goes through it too, not over the network.
+			caps := a.Driver.Info().Capabilities
+			dial := func(ctx context.Context) (net.Conn, error) { return a.Driver.DialSSH(ctx, w.Name) }
+			m, err := guest.Probe(ctx, dial, caps.User, guest.Ciphers(caps.Emulated))
+			if err != nil {
+				return fmt.Errorf("reading the guest's host key: %w", err)
 			}
-			return id.PinHost(key)
+			return id.PinHost(m.HostKey)
 		}
 		if err == nil {
 			err = fmt.Errorf("setting up the guest's log-in: exit code %d", exit)

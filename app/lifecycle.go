@@ -163,22 +163,42 @@ func (a *App) Stop(ctx context.Context, name string, p vm.Progress) error {
 }
 
 func (a *App) stop(ctx context.Context, w *config.Workspace, report vm.Progress) error {
+	how := vm.Shutdown{Grace: a.grace()}
+	report.Report(vm.Phase{Name: "asking the guest to shut down"})
+	askCtx, cancel := context.WithTimeout(ctx, askTime)
+	client, err := a.Connect(askCtx, w)
+	cancel()
+	switch {
+	case err == nil:
+		defer func() { _ = client.Close() }()
+		how.Guest = client.PowerOff
+	case errors.Is(err, vm.ErrNotFound), errors.Is(err, vm.ErrNotRunning), ctx.Err() != nil:
+		return fmt.Errorf("stopping workspace %q: %w", w.Name, err)
+	default:
+		// A guest that cannot be asked would only be waited for in vain.
+		a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("the guest cannot be asked to shut down")
+		how.Guest = a.powerOffByAgent(w.Name)
+	}
 	report.Report(vm.Phase{Name: "shutting down"})
-	err := a.Driver.Stop(ctx, w.Name, vm.Shutdown{
-		Grace: a.grace(),
-		Guest: func(ctx context.Context) error {
-			client, err := a.Connect(ctx, w)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = client.Close() }()
-			return client.PowerOff(ctx)
-		},
-	})
-	if err != nil {
+	if err := a.Driver.Stop(ctx, w.Name, how); err != nil {
 		return fmt.Errorf("stopping workspace %q: %w", w.Name, err)
 	}
 	return isolation.Discard(a.Home.WorkspaceDir(w.Name))
+}
+
+// askTime bounds the attempt to reach a guest that is to be shut down.
+const askTime = 15 * time.Second
+
+// powerOffByAgent asks a guest to shut down over the driver's own channel; nil where there is none.
+func (a *App) powerOffByAgent(name string) func(context.Context) error {
+	ex, ok := a.Driver.(vm.Execer)
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		_, _, err := ex.Exec(ctx, name, []string{"sudo", "-n", "shutdown", "-h", "now"}, nil)
+		return err
+	}
 }
 
 // grace is how long a guest may take to shut down before its machine is powered off.

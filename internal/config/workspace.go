@@ -55,11 +55,22 @@ func (c *Config) Workspace(name string) (*Workspace, error) {
 	return w, nil
 }
 
+// errNoWorkspace is fs.ErrNotExist without talk of files.
+var errNoWorkspace error = noWorkspaceError{}
+
+type noWorkspaceError struct{}
+
+func (noWorkspaceError) Error() string        { return "there is no such workspace" }
+func (noWorkspaceError) Is(target error) bool { return target == fs.ErrNotExist }
+
 func (c *Config) noWorkspace(name string, err error) error {
 	advice := "make it with: CALMenu new " + name
 	all, _ := c.Workspaces()
 	if near := Nearest(name, all); near != "" {
 		advice = fmt.Sprintf("did you mean %s? Or %s", near, advice)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errNoWorkspace
 	}
 	return hint.Wrap(fmt.Errorf("opening workspace %q: %w", name, err), advice)
 }

@@ -42,8 +42,7 @@ type Subject struct {
 
 	// One handshake serves two checks: under emulation each costs half a second.
 	once    sync.Once
-	key     ssh.PublicKey
-	offered []string
+	manners guest.Manners
 	err     error
 }
 
@@ -121,71 +120,36 @@ func checkDevices(ctx context.Context, s *Subject) (Outcome, string, string) {
 	return Pass, "", "neither device on the machine's command line"
 }
 
-func handshake(ctx context.Context, s *Subject) (key ssh.PublicKey, offered []string, err error) {
-	s.once.Do(func() { s.key, s.offered, s.err = shakeHands(ctx, s) })
-	return s.key, s.offered, s.err
-}
-
-// shakeHands tries to log in without a key and records the host key and which kinds of password login were offered.
-func shakeHands(ctx context.Context, s *Subject) (key ssh.PublicKey, offered []string, err error) {
-	conn, err := s.Driver.DialSSH(ctx, s.Name)
-	if err != nil {
-		return nil, nil, fmt.Errorf("reaching the guest: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	refuse := errors.New("only asking")
-	cfg := &ssh.ClientConfig{
-		User: s.User,
-		Auth: []ssh.AuthMethod{
-			ssh.PasswordCallback(func() (string, error) {
-				offered = append(offered, "password")
-				return "", refuse
-			}),
-			ssh.KeyboardInteractive(func(string, string, []string, []bool) ([]string, error) {
-				offered = append(offered, "keyboard-interactive")
-				return nil, refuse
-			}),
-		},
-		HostKeyCallback:   func(_ string, _ net.Addr, k ssh.PublicKey) error { key = k; return nil },
-		HostKeyAlgorithms: []string{ssh.KeyAlgoED25519},
-		Config:            ssh.Config{Ciphers: guest.Ciphers(s.Driver.Info().Capabilities.Emulated)},
-		Timeout:           checkTime,
-	}
-	c, _, _, err := ssh.NewClientConn(conn, s.Name, cfg)
-	if err == nil {
-		_ = c.Close()
-		return key, append(offered, "none"), nil
-	}
-	if key == nil {
-		return nil, nil, fmt.Errorf("speaking SSH with the guest: %w", err)
-	}
-	return key, offered, nil
+func (s *Subject) probe(ctx context.Context) (guest.Manners, error) {
+	s.once.Do(func() {
+		dial := func(ctx context.Context) (net.Conn, error) { return s.Driver.DialSSH(ctx, s.Name) }
+		s.manners, s.err = guest.Probe(ctx, dial, s.User, guest.Ciphers(s.Driver.Info().Capabilities.Emulated))
+	})
+	return s.manners, s.err
 }
 
 func checkHostKey(ctx context.Context, s *Subject) (Outcome, string, string) {
 	if s.HostKey == nil {
 		return NoProof, "no host key was pinned", ""
 	}
-	key, _, err := handshake(ctx, s)
+	m, err := s.probe(ctx)
 	if err != nil {
 		return NoProof, fmt.Sprintf("the guest's host key could not be read: %v", err), ""
 	}
-	ev := fmt.Sprintf("pinned %s, met %s", ssh.FingerprintSHA256(s.HostKey), ssh.FingerprintSHA256(key))
-	if !bytes.Equal(key.Marshal(), s.HostKey.Marshal()) {
+	ev := fmt.Sprintf("pinned %s, met %s", ssh.FingerprintSHA256(s.HostKey), ssh.FingerprintSHA256(m.HostKey))
+	if !bytes.Equal(m.HostKey.Marshal(), s.HostKey.Marshal()) {
 		return Fail, "the guest shows another host key than the one pinned", ev
 	}
 	return Pass, "", ev
 }
 
 func checkPassword(ctx context.Context, s *Subject) (Outcome, string, string) {
-	_, offered, err := handshake(ctx, s)
+	m, err := s.probe(ctx)
 	switch {
 	case err != nil:
 		return NoProof, fmt.Sprintf("the guest's ways to log in could not be read: %v", err), ""
-	case len(offered) > 0:
-		return Fail, fmt.Sprintf("the guest accepts log-in by %s", strings.Join(offered, " and ")), ""
+	case len(m.Offered) > 0:
+		return Fail, fmt.Sprintf("the guest accepts log-in by %s", strings.Join(m.Offered, " and ")), ""
 	}
 	return Pass, "", fmt.Sprintf("log-in as %s without a key: neither password nor keyboard-interactive is offered", s.User)
 }
