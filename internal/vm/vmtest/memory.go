@@ -55,6 +55,7 @@ type world struct {
 	busy     map[string]chan struct{} // by machine name: held by the one call that changes it
 	next     map[string][]func(context.Context) error
 	calls    []string
+	guests   []*SSHGuest // all there ever were
 }
 
 type machine struct {
@@ -256,13 +257,10 @@ func (w *world) end(mc *machine) {
 
 func (w *world) close() {
 	w.mu.Lock()
-	var guests []*SSHGuest
 	for _, mc := range w.machines {
-		if mc.run != nil && mc.run.guest != nil {
-			guests = append(guests, mc.run.guest)
-		}
 		w.end(mc)
 	}
+	guests := w.guests
 	w.mu.Unlock()
 	for _, g := range guests {
 		g.Wait()

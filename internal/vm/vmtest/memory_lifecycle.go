@@ -76,6 +76,9 @@ func (m *Memory) Start(ctx context.Context, name string, o vm.StartOptions, p vm
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	mc.run = r
+	if r.guest != nil {
+		w.guests = append(w.guests, r.guest)
+	}
 	return nil
 }
 

@@ -257,6 +257,13 @@ func (r *running) boot() error {
 	if err != nil {
 		return err
 	}
+	// The guest's temporary files are removed with TART_HOME, even if this process is killed.
+	if err := os.MkdirAll(r.path("double-run"), 0o700); err != nil {
+		return err
+	}
+	if err := os.Setenv("TMPDIR", r.path("double-run")); err != nil {
+		return err
+	}
 	r.off = make(chan struct{})
 	r.guest, err = vmtest.NewSSHGuest(vmtest.SSHGuestOptions{
 		Home: r.machine.file(guestHome), HostKey: key, User: "admin", Password: "admin",
