@@ -71,7 +71,9 @@ func archive(t *testing.T, headers ...tar.Header) string {
 // TestLyingPrograms has a guest whose find and tar are written by its worst enemy. Whatever they say: nothing lands but
 // what was listed under a good name and handed over whole, nothing is written elsewhere, and the pass ends.
 func TestLyingPrograms(t *testing.T) {
-	reg := func(name string, size int64) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg, Size: size} }
+	reg := func(name string, size int64) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeReg, Size: size}
+	}
 	good := archive(t, reg("./good", 4))
 	endless := func(w io.Writer) (int, error) {
 		for i := 0; ; i++ {
