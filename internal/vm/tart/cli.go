@@ -41,9 +41,19 @@ func (e *cliError) Error() string {
 	return fmt.Sprintf("tart %s: %s (exit %d)", e.command, strings.Join(strings.Fields(text), " "), e.code)
 }
 
-// transient tells whether another try may help: any error Tart did not word itself (class C), such as one met while
-// another machine was being deleted (rows 19, section 3).
-func (e *cliError) transient() bool { return e.code == 1 && strings.HasPrefix(e.text, "Error: ") }
+// transient tells whether another try may help: any error Tart did not word itself (class C) and this driver has no
+// word for, such as one met while another machine was being deleted (row 19, section 3).
+func (e *cliError) transient() bool {
+	if e.code != 1 || !strings.HasPrefix(e.text, "Error: ") {
+		return false
+	}
+	for _, r := range reasons {
+		if r.pattern.MatchString(e.text) {
+			return false
+		}
+	}
+	return true
+}
 
 // environ is what tart runs with: no cursor codes on a pipe, no deletion of the user's cached images.
 func (d *Driver) environ() []string {
@@ -77,7 +87,7 @@ func (d *Driver) tart(ctx context.Context, args ...string) (string, error) {
 	}
 	out, err := d.once(ctx, args...)
 	var failed *cliError
-	if errors.As(err, &failed) && failed.transient() && explain(err) == err && ctx.Err() == nil {
+	if errors.As(err, &failed) && failed.transient() && ctx.Err() == nil {
 		out, err = d.once(ctx, args...)
 	}
 	return out, explain(err)

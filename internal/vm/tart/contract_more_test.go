@@ -29,6 +29,27 @@ func ignoresInterrupt(t *testing.T, pid int) bool {
 	return err == nil && bits&(1<<(syscall.SIGINT-1)) != 0
 }
 
+func TestContractRow33_sigint_before_lock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, `{"guests": {"x": {"lock_delay": 25}}}`).linux("x")
+	p := w.begin("run", "x")
+	w.await("the program is there", func() bool { return ignoresInterrupt(t, p.cmd.Process.Pid) })
+	p.signal(syscall.SIGINT)
+	w.await("x runs all the same", func() bool { return w.running("x") })
+	w.await("x answers", func() bool { return w.tart("exec", "x", "true").code == 0 })
+}
+
+func TestContractRow34_sigterm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "").linux("x")
+	p := w.boot("x")
+	p.signal(syscall.SIGTERM)
+	if r := p.end(); r.signal != syscall.SIGTERM {
+		t.Errorf("run ended by %v with exit %d, want SIGTERM", r.signal, r.code)
+	}
+	w.wantState("x", "stopped")
+}
+
 func TestContractRow35_stop(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "").linux("x")

@@ -384,24 +384,3 @@ func TestContractRow32_sigint(t *testing.T) {
 	p.signal(syscall.SIGINT)
 	wantResult(t, p.end(), 0, "Stopping VM...\n", "")
 }
-
-func TestContractRow33_sigint_before_lock(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, `{"guests": {"x": {"lock_delay": 25}}}`).linux("x")
-	p := w.begin("run", "x")
-	w.await("the program is there", func() bool { return ignoresInterrupt(t, p.cmd.Process.Pid) })
-	p.signal(syscall.SIGINT)
-	w.await("x runs all the same", func() bool { return w.running("x") })
-	w.await("x answers", func() bool { return w.tart("exec", "x", "true").code == 0 })
-}
-
-func TestContractRow34_sigterm(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, "").linux("x")
-	p := w.boot("x")
-	p.signal(syscall.SIGTERM)
-	if r := p.end(); r.signal != syscall.SIGTERM {
-		t.Errorf("run ended by %v with exit %d, want SIGTERM", r.signal, r.code)
-	}
-	w.wantState("x", "stopped")
-}

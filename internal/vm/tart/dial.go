@@ -112,7 +112,7 @@ func (d *Driver) dialAgent(ctx context.Context, name string) (net.Conn, error) {
 	}
 	first, err := greeted(ctx, c)
 	if err != nil {
-		c.Close()
+		_ = c.Close()
 		return nil, fmt.Errorf("reaching it through the guest agent: %w", c.reason(err))
 	}
 	return first, nil

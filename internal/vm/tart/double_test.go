@@ -35,7 +35,10 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building the double: %v\n%s", err, out)
 		return 1
 	}
-	os.Setenv("TART_DOUBLE_SCALE", "0.02") // fifty times faster than tart
+	if err := os.Setenv("TART_DOUBLE_SCALE", "0.02"); err != nil { // fifty times faster than tart
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	// Each call is a process here: unless asked for more, a few random histories have to do.
 	flag.Parse()
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {

@@ -143,7 +143,7 @@ func TestSSHGuestServesFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	w, err := f.Create("note")
 	if err != nil {
 		t.Fatal(err)
