@@ -26,7 +26,8 @@ func shells(t testing.TB) [][]string {
 func FuzzQuote(f *testing.F) {
 	for _, s := range []string{
 		"", "a", "a b", "'", "''", `"`, `\`, "\\'", "$x ${x} $(id) `id`", "*?[a]", "~ ~root", "a=b =ls", "if", "-n", "!",
-		"!!", "#", "\n", "\r\n", "\t", "\x01\x7f\x81\x88", "é", "\xff\xfe", "{a,b}", "^x^y", "&& || ; | > <", "'\\''", "𝕊",
+		"!!", "#", "\n", "\r\n", "\t", "\x01\x7f\x81\x88", "é",
+		"\xff\xfe", "{a,b}", "^x^y", "&& || ; | > <", "'\\''", "𝕊",
 	} {
 		f.Add(s, "second")
 		f.Add("first", s)

@@ -29,7 +29,9 @@ deb http://user:secret@three.test/debian stable main
 deb
 garbage http://garbage.test/ x y
 `)
-	write("apt/sources.list.d/a.list", "deb http://localhost/debian stable main\ndeb http://127.0.0.1:9999/debian stable main\n")
+	write("apt/sources.list.d/a.list", `deb http://localhost/debian stable main
+deb http://127.0.0.1:9999/debian stable main
+`)
 	write("apt/sources.list.d/b.sources", `Types: deb
 # http://commented.test
 URIs: http://four.test/debian
@@ -42,7 +44,10 @@ URIs: http://disabled.test/
 Types: deb
 uris: http://one.test/security http://[2a00::1]/debian
 Suites: x`)
-	npmrc := write("npmrc", "registry=https://npm.test/path/\n@corp:registry = \"http://10.1.2.3:4873/\"\n//npm.test/:_authToken=secret\n")
+	npmrc := write("npmrc", `registry=https://npm.test/path/
+@corp:registry = "http://10.1.2.3:4873/"
+//npm.test/:_authToken=secret
+`)
 	got := registries(t.Context(), registrySources{
 		apt: filepath.Join(dir, "apt"), npmrc: []string{npmrc, filepath.Join(dir, "missing")},
 		env: []string{"NPM_CONFIG_REGISTRY=https://env.test", "PATH=/x"},
