@@ -24,7 +24,7 @@ func TestConnect(t *testing.T) {
 			o.Ciphers = ciphers
 			c, err := Connect(t.Context(), o)
 			must(t, err)
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			if !strings.HasPrefix(c.ServerVersion(), "SSH-2.0-OpenSSH") {
 				t.Errorf("server version is %q", c.ServerVersion())
 			}
@@ -75,7 +75,7 @@ func TestConnectWithoutHostKeyIsRefused(t *testing.T) {
 	o.FirstContact = s.identity.PinHost
 	c, err := Connect(t.Context(), o)
 	must(t, err)
-	c.Close()
+	_ = c.Close()
 	pinned, err := s.identity.Pinned()
 	must(t, err)
 	if ssh.FingerprintSHA256(pinned) != ssh.FingerprintSHA256(s.identity.HostPublic()) {
@@ -102,14 +102,14 @@ func TestWaitConnectRetriesWhileTheGuestBoots(t *testing.T) {
 	tries := 0
 	var silent []net.Conn
 	o.Dial = func(ctx context.Context) (net.Conn, error) {
-		switch tries++; {
-		case tries == 1:
+		switch tries++; tries {
+		case 1:
 			return nil, syscall.ECONNREFUSED
-		case tries == 2: // a port forwarded to nobody: accepts and is silent
+		case 2: // a port forwarded to nobody: accepts and is silent
 			near, far := net.Pipe()
 			silent = append(silent, far)
 			return near, nil
-		case tries == 3: // accepts and closes
+		case 3: // accepts and closes
 			near, far := net.Pipe()
 			far.Close()
 			return near, nil
@@ -119,7 +119,7 @@ func TestWaitConnectRetriesWhileTheGuestBoots(t *testing.T) {
 	var failed []int
 	c, err := WaitConnect(t.Context(), o, func(attempt int, err error) { failed = append(failed, attempt) })
 	must(t, err)
-	c.Close()
+	_ = c.Close()
 	for _, conn := range silent {
 		conn.Close()
 	}
@@ -203,7 +203,7 @@ func TestLinkReconnects(t *testing.T) {
 	}
 	changes := make(chan change, 64)
 	l := NewLink(s.options(), func(up bool, err error) { changes <- change{up, err} })
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	first, err := l.Client(t.Context())
 	must(t, err)
 	if c := wait(t, "up", changes); !c.up || c.err != nil {
@@ -246,7 +246,7 @@ func TestLinkRenewsAfterTheHostSlept(t *testing.T) {
 		mono := time.Since(started)
 		return clocks{wall: started.Add(mono + time.Duration(slept.Load())*time.Second), mono: mono}
 	})
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	first, err := l.Client(t.Context())
 	must(t, err)
 	wait(t, "up", changes)
@@ -271,7 +271,7 @@ func TestLinkGivesUpOnAWrongHostKey(t *testing.T) {
 	o := s.options()
 	o.HostKey = other.HostPublic()
 	l := NewLink(o, nil)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	var mismatch *HostKeyError
 	if _, err := l.Client(t.Context()); !errors.As(err, &mismatch) {
 		t.Errorf("got %v", err)

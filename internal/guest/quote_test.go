@@ -72,8 +72,11 @@ func TestLine(t *testing.T) {
 		want string // "!" and a part of the error
 	}{
 		{"plain", Cmd{Argv: []string{"ls", "-l"}}, "exec 'ls' '-l'"},
-		{"all", Cmd{Argv: []string{"ls"}, Dir: "-", Env: map[string]string{"B": "2", "A": "it's"}},
-			`cd './-' && exec env 'A=it'\''s' 'B=2' 'ls'`},
+		{
+			"all",
+			Cmd{Argv: []string{"ls"}, Dir: "-", Env: map[string]string{"B": "2", "A": "it's"}},
+			`cd './-' && exec env 'A=it'\''s' 'B=2' 'ls'`,
+		},
 		{"absolute directory", Cmd{Argv: []string{"ls"}, Dir: "/a b"}, "cd '/a b' && exec 'ls'"},
 		{"no program", Cmd{}, "!no program"},
 		{"empty program", Cmd{Argv: []string{"", "x"}}, "!no program"},

@@ -98,21 +98,25 @@ func (c *Client) run(
 	if stdin != nil {
 		defer feed(cmd.Stdin, stdin, cancel)()
 	}
-	waited := make(chan error, 1)
-	go func() { waited <- session.Wait() }()
+	var ending error
+	ended := make(chan struct{})
+	go func() {
+		ending = session.Wait()
+		close(ended)
+	}()
 	select {
-	case err = <-waited:
+	case <-ended:
 	case <-c.done:
 		return fail(c.err)
 	case <-ctx.Done():
-		c.kill(session, waited)
+		c.kill(session, ended)
 		return fail(context.Cause(ctx))
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		// It ended by itself, but not all of its output could be taken.
 		return fail(cause)
 	}
-	exit, err := exitStatus(err)
+	exit, err := exitStatus(ending)
 	if err != nil {
 		return fail(c.explain(err))
 	}
@@ -126,7 +130,7 @@ func (c *Client) start(ctx context.Context, session *ssh.Session, line string) e
 
 // kill ends a command: by signal, where the guest's server delivers it (OpenSSH does unless the user is root), and by
 // closing its input and output.
-func (c *Client) kill(session *ssh.Session, waited <-chan error) {
+func (c *Client) kill(session *ssh.Session, ended <-chan struct{}) {
 	go func() {
 		_ = session.Signal(ssh.SIGKILL)
 		_ = session.Close()
@@ -134,7 +138,7 @@ func (c *Client) kill(session *ssh.Session, waited <-chan error) {
 	timer := time.NewTimer(killGrace)
 	defer timer.Stop()
 	select {
-	case <-waited:
+	case <-ended:
 	case <-timer.C:
 	case <-c.done:
 	}

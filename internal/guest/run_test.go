@@ -23,20 +23,35 @@ func TestOutput(t *testing.T) {
 		want Result
 	}{
 		{"nothing", Cmd{Argv: []string{"true"}}, Result{}},
-		{"status", Cmd{Argv: []string{"sh", "-c", "echo out; echo err >&2; exit 42"}},
-			Result{Stdout: []byte("out\n"), Stderr: []byte("err\n"), Exit: 42}},
-		{"missing program", Cmd{Argv: []string{"/no/such"}},
-			Result{Stderr: []byte("sh: 1: exec: /no/such: not found\n"), Exit: 127}},
+		{
+			"status",
+			Cmd{Argv: []string{"sh", "-c", "echo out; echo err >&2; exit 42"}},
+			Result{Stdout: []byte("out\n"), Stderr: []byte("err\n"), Exit: 42},
+		},
+		{
+			"missing program",
+			Cmd{Argv: []string{"/no/such"}},
+			Result{Stderr: []byte("sh: 1: exec: /no/such: not found\n"), Exit: 127},
+		},
 		{"stdin", Cmd{Argv: []string{"cat"}, Stdin: strings.NewReader("hello")}, Result{Stdout: []byte("hello")}},
 		{"no stdin is an empty one", Cmd{Argv: []string{"cat"}}, Result{}},
-		{"environment", Cmd{Argv: []string{"sh", "-c", `echo "$A|$B"`}, Env: map[string]string{"A": "x y'", "B": "$A\n"}},
-			Result{Stdout: []byte("x y'|$A\n\n")}},
+		{
+			"environment",
+			Cmd{Argv: []string{"sh", "-c", `echo "$A|$B"`}, Env: map[string]string{"A": "x y'", "B": "$A\n"}},
+			Result{Stdout: []byte("x y'|$A\n\n")},
+		},
 		{"directory", Cmd{Argv: []string{"pwd"}, Dir: "/usr"}, Result{Stdout: []byte("/usr\n")}},
-		{"missing directory", Cmd{Argv: []string{"pwd"}, Dir: "/no/such"},
-			Result{Stderr: []byte("sh: 1: cd: can't cd to /no/such\n"), Exit: 2}},
+		{
+			"missing directory",
+			Cmd{Argv: []string{"pwd"}, Dir: "/no/such"},
+			Result{Stderr: []byte("sh: 1: cd: can't cd to /no/such\n"), Exit: 2},
+		},
 		{"relative directory", Cmd{Argv: []string{"basename", "bin"}, Dir: "."}, Result{Stdout: []byte("bin\n")}},
-		{"arguments", Cmd{Argv: []string{"printf", "%s|", "", "a b", "'", `"$x"`, "*", "~", "é\xff\n", "-n", "`id`"}},
-			Result{Stdout: []byte("|a b|'|\"$x\"|*|~|é\xff\n|-n|`id`|")}},
+		{
+			"arguments",
+			Cmd{Argv: []string{"printf", "%s|", "", "a b", "'", `"$x"`, "*", "~", "é\xff\n", "-n", "`id`"}},
+			Result{Stdout: []byte("|a b|'|\"$x\"|*|~|é\xff\n|-n|`id`|")},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := c.Output(t.Context(), tt.cmd)
@@ -60,8 +75,10 @@ func TestOutputIsLimited(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			pid := filepath.Join(s.dir, "pid")
-			r, err := c.Output(t.Context(), Cmd{Argv: []string{"sh", "-c", script, pid}, Limit: 1000,
-				Stdin: bytes.NewReader(make([]byte, 4000))})
+			r, err := c.Output(t.Context(), Cmd{
+				Argv: []string{"sh", "-c", script, pid}, Limit: 1000,
+				Stdin: bytes.NewReader(make([]byte, 4000)),
+			})
 			if !errors.Is(err, ErrLimit) || !r.Truncated || len(r.Stdout)+len(r.Stderr) != 1000 || r.Exit != -1 {
 				t.Errorf("got %v, %d and %d bytes, truncated %v, exit %d",
 					err, len(r.Stdout), len(r.Stderr), r.Truncated, r.Exit)
@@ -120,8 +137,8 @@ func TestCommandEndedBySignal(t *testing.T) {
 func TestLostConnectionEndsTheCommand(t *testing.T) {
 	c := startSSHD(t).connect()
 	in, typed := io.Pipe()
-	defer typed.Close()
-	out := &notify{first: func() { c.Close() }}
+	defer func() { _ = typed.Close() }()
+	out := &notify{first: func() { _ = c.Close() }}
 	_, err := c.Stream(t.Context(), Cmd{Argv: []string{"sh", "-c", "echo go; exec cat"}, Stdin: in}, out, nil)
 	if !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v", err)
@@ -160,10 +177,12 @@ func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
 func TestPTY(t *testing.T) {
 	c := startSSHD(t).connect()
 	in, typed := io.Pipe() // nothing is ever typed: the end must not wait for it
-	defer typed.Close()
+	defer func() { _ = typed.Close() }()
 	var out bytes.Buffer
-	exit, err := c.PTY(t.Context(), Cmd{Argv: []string{"sh", "-c", `test -t 0 && stty size; echo "$TERM $A"; exit 7`},
-		Env: map[string]string{"A": "x y"}}, Terminal{
+	exit, err := c.PTY(t.Context(), Cmd{
+		Argv: []string{"sh", "-c", `test -t 0 && stty size; echo "$TERM $A"; exit 7`},
+		Env:  map[string]string{"A": "x y"},
+	}, Terminal{
 		In: in, Out: &out, Term: "screen-256color", Size: func() (int, int) { return 101, 37 },
 	})
 	must(t, err)
@@ -184,10 +203,12 @@ func TestPTYTypingAndResize(t *testing.T) {
 	}
 	ended := make(chan end, 1)
 	go func() {
-		exit, err := c.PTY(t.Context(), Cmd{Argv: []string{"sh", "-c",
-			`trap 'stty size; exit 3' WINCH; stty -echo; echo ready; read -r x; echo "got $x"; while :; do sleep 0.05; done`}},
+		exit, err := c.PTY(t.Context(), Cmd{Argv: []string{
+			"sh", "-c",
+			`trap 'stty size; exit 3' WINCH; stty -echo; echo ready; read -r x; echo "got $x"; while :; do sleep 0.05; done`,
+		}},
 			Terminal{In: in, Out: written, Size: func() (int, int) { return cols, 24 }, Resized: resized})
-		written.Close()
+		_ = written.Close()
 		ended <- end{exit, err}
 	}()
 	expect := func(want string) {
@@ -206,7 +227,7 @@ func TestPTYTypingAndResize(t *testing.T) {
 	if e := wait(t, "terminal's end", ended); e.err != nil || e.exit != 3 {
 		t.Errorf("got %+v", e)
 	}
-	typed.Close()
+	_ = typed.Close()
 }
 
 func TestPTYInterruptibleInputIsGivenBack(t *testing.T) {

@@ -172,7 +172,7 @@ func (s *sshd) connect() *Client {
 	s.t.Helper()
 	c, err := Connect(s.t.Context(), s.options())
 	must(s.t, err)
-	s.t.Cleanup(func() { c.Close() })
+	s.t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 

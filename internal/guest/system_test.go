@@ -55,7 +55,7 @@ func TestSFTP(t *testing.T) {
 	s := startSSHD(t)
 	f, err := s.connect().SFTP()
 	must(t, err)
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	name := s.file("some file", "content", 0o644)
 	r, err := f.Open(name)
 	must(t, err)
@@ -120,7 +120,7 @@ func TestClock(t *testing.T) {
 	o.GuestOS = "darwin"
 	mac, err := Connect(t.Context(), o)
 	must(t, err)
-	defer mac.Close()
+	defer func() { _ = mac.Close() }()
 	must(t, mac.SetClock(t.Context(), time.Unix(1_700_000_000, 5)))
 	got, err = os.ReadFile(filepath.Join(s.dir, "set"))
 	if err != nil || string(got) != "-u 111422132023.20\n" {
@@ -154,7 +154,7 @@ func TestPowerOff(t *testing.T) {
 	o.GuestOS = "darwin"
 	mac, err := Connect(t.Context(), o)
 	must(t, err)
-	defer mac.Close()
+	defer func() { _ = mac.Close() }()
 	must(t, mac.PowerOff(t.Context()))
 	if got, _ := os.ReadFile(filepath.Join(s.dir, "off")); string(got) != "-h now\n" {
 		t.Errorf("macOS guest was told %q", got)
@@ -198,7 +198,7 @@ func TestFreezeThawsWhateverHappens(t *testing.T) {
 		"error":           func(*Client, func()) error { return failure },
 		"panic":           func(*Client, func()) error { panic(failure) },
 		"context ends":    func(_ *Client, cancel func()) error { cancel(); return failure },
-		"connection ends": func(c *Client, _ func()) error { c.Close(); return failure },
+		"connection ends": func(c *Client, _ func()) error { _ = c.Close(); return failure },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, frozen := freezable(t)

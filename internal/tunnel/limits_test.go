@@ -36,11 +36,15 @@ func TestProxyRefuses(t *testing.T) {
 	}
 	proxy, log := serve(t, p)
 	for i, tt := range []struct{ request, status, body string }{
-		{"CONNECT evil.test:443 HTTP/1.1\r\nHost: good.test:443\r\n\r\n", "403",
-			"CALMenu: evil.test:443 is not on the allow list of this workspace; allow it in the menu\n"},
+		{
+			"CONNECT evil.test:443 HTTP/1.1\r\nHost: good.test:443\r\n\r\n", "403",
+			"CALMenu: evil.test:443 is not on the allow list of this workspace; allow it in the menu\n",
+		},
 		{"CONNECT good.test:22 HTTP/1.1\r\n\r\n", "403", "good.test:22 is not on the allow list"},
-		{"CONNECT bad.test:443 HTTP/1.1\r\n\r\n", "403",
-			"bad.test:443 is refused: it resolves to 127.0.0.1, a loopback address"},
+		{
+			"CONNECT bad.test:443 HTTP/1.1\r\n\r\n", "403",
+			"bad.test:443 is refused: it resolves to 127.0.0.1, a loopback address",
+		},
 		{"CONNECT 127.0.0.1:22 HTTP/1.1\r\n\r\n", "403", "is not on the allow list"},
 		{"CONNECT [::1]:22 HTTP/1.1\r\n\r\n", "403", "[::1]:22 is not on the allow list"},
 		{"CONNECT missing.test:443 HTTP/1.1\r\n\r\n", "502", "no such host"},
@@ -55,8 +59,10 @@ func TestProxyRefuses(t *testing.T) {
 		{"GET http:///x HTTP/1.1\r\nHost: good.test\r\n\r\n", "400", "this is a proxy"},
 		{"GET http://good.test:0/ HTTP/1.1\r\nHost: x\r\n\r\n", "400", "not a port"},
 		{"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "400", "not an HTTP request"},
-		{"GET http://evil.test/ HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", maxHeader+8192) + "\r\n\r\n",
-			"431", "too large"},
+		{
+			"GET http://evil.test/ HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", maxHeader+8192) + "\r\n\r\n",
+			"431", "too large",
+		},
 		{"POST http://bad.test/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "400", "not an HTTP"},
 	} {
 		conn, err := net.Dial("tcp", proxy)
@@ -285,11 +291,11 @@ func TestProxyBehindTheHostsProxy(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	res, err = via(t, proxy).Get("http://inside.test/x")
-	if got := body(t, res, err); res.StatusCode != 403 || !strings.Contains(got, "loopback") {
+	if got := body(t, res, err); res.StatusCode != http.StatusForbidden || !strings.Contains(got, "loopback") {
 		t.Errorf("got %d %q", res.StatusCode, got)
 	}
 	res, err = via(t, proxy).Get("http://other.test/x")
-	if got := body(t, res, err); res.StatusCode != 403 {
+	if got := body(t, res, err); res.StatusCode != http.StatusForbidden {
 		t.Errorf("got %d %q", res.StatusCode, got)
 	}
 	if got := strings.Join(asked(), ", "); got != "CONNECT outside.test:443, GET outside.test" {
@@ -321,7 +327,7 @@ func TestPolicyChangeIsInForceAtOnce(t *testing.T) {
 	}
 	policy.Store(&Policy{})
 	res, err = client.Get(server.URL)
-	if body(t, res, err); res.StatusCode != 403 {
+	if body(t, res, err); res.StatusCode != http.StatusForbidden {
 		t.Errorf("got %d on the kept connection", res.StatusCode)
 	}
 }

@@ -63,7 +63,7 @@ func TestProxyPlainHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		res, err := http.ReadResponse(in, &http.Request{Method: strings.Fields(tt.request)[0]})
-		if got := body(t, res, err); got != tt.want || res.StatusCode != 200 {
+		if got := body(t, res, err); got != tt.want || res.StatusCode != http.StatusOK {
 			t.Errorf("request %d: %d %q, want %q", i, res.StatusCode, got, tt.want)
 		}
 		if res.Header.Get("X-Private") != "" || res.Header.Get("X-Answer") != "yes" {

@@ -170,7 +170,7 @@ func sourceRule(text string) (Rule, bool) {
 	if err != nil || u.Hostname() == "" {
 		return Rule{}, false
 	}
-	port := 0
+	var port int
 	switch u.Scheme {
 	case "http":
 		port = 80
