@@ -71,7 +71,7 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 		return session.Outcome{}, err
 	}
 	defer func() { _ = c.Close() }()
-	if err := a.confirm(ctx, t, c, w, ag, o, p); err != nil {
+	if c, err = a.confirm(ctx, t, c, w, ag, o, p); err != nil {
 		return session.Outcome{}, err
 	}
 	keepCtx, stopKeeping := context.WithCancel(ctx)
@@ -87,6 +87,9 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 		if w.Snapshots.AutoOnSessionStart {
 			if err := a.SessionSnapshot(ctx, w, p); err != nil {
 				return session.Outcome{}, fmt.Errorf("taking the session snapshot: %w", err)
+			}
+			if c, err = a.afterSnapshot(ctx, w, c); err != nil {
+				return session.Outcome{}, err
 			}
 		}
 		if err := a.install(ctx, t, c, ag, p); err != nil {
@@ -136,41 +139,58 @@ func (a *App) keepUnlessKept(ctx context.Context, name string) {
 	}
 }
 
-// confirm shows the launch confirmation until it is answered, and refuses a launch without proven isolation.
+// confirm shows the launch confirmation until it is answered, and refuses a launch without proven isolation. It returns
+// the connection to go on with: a backup may have cost the one it was given.
 func (a *App) confirm(
 	ctx context.Context, t Terminal, c *guest.Client, w *config.Workspace, ag *agent.Agent, o SessionOptions, p vm.Progress,
-) error {
+) (*guest.Client, error) {
 	for {
 		f, err := a.sessionFacts(ctx, c, w, ag)
 		if err != nil {
-			return err
+			return c, err
 		}
 		if f.Level == isolation.Broken && !o.AcceptBroken {
-			return hint.Wrap(fmt.Errorf("launching %s in %q: %w: %s", ag.Name, w.Name, ErrBroken, f.Reason),
+			return c, hint.Wrap(fmt.Errorf("launching %s in %q: %w: %s", ag.Name, w.Name, ErrBroken, f.Reason),
 				"CALMenu isolation "+w.Name+" shows the evidence. To launch all the same: --i-accept-no-isolation")
 		}
 		if o.Yes {
-			return nil
+			return c, nil
 		}
 		choice, err := session.Ask(t.TTY, t.Out, f, o.Colour)
 		if err != nil {
-			return err
+			return c, err
 		}
 		switch choice {
 		case session.Launch:
-			return nil
+			return c, nil
 		case session.BackupFirst:
 			s, err := a.TakeSnapshot(ctx, w.Name, snapshot.Snapshot{Reason: "before launching " + ag.Name}, p)
 			if err != nil {
-				return err
+				return c, err
+			}
+			if c, err = a.afterSnapshot(ctx, w, c); err != nil {
+				return c, err
 			}
 			if _, err := fmt.Fprintf(t.Out, "Snapshot %q taken.\n", s.Name); err != nil {
-				return fmt.Errorf("writing to the terminal: %w", err)
+				return c, fmt.Errorf("writing to the terminal: %w", err)
 			}
 		case session.Quit:
-			return ErrDeclined
+			return c, ErrDeclined
 		}
 	}
+}
+
+// afterSnapshot returns the connection to go on with after a snapshot: where the machine had to be stopped for it, this is
+// another boot and needs another one.
+func (a *App) afterSnapshot(ctx context.Context, w *config.Workspace, c *guest.Client) (*guest.Client, error) {
+	if a.Driver.Info().Capabilities.LiveSnapshot {
+		return c, nil
+	}
+	fresh, err := a.Connect(ctx, w)
+	if err != nil {
+		return c, err
+	}
+	return fresh, c.Close()
 }
 
 // reposScript prints "name<TAB>branch" for each repository in ~/workspace.

@@ -1,0 +1,22 @@
+//go:build !linux
+
+package qemu
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// The driver finds its machines in Linux's /proc; elsewhere another driver is used.
+var errNoProc = fmt.Errorf("finding a machine's process on this system: %w", vm.ErrUnsupported)
+
+func socketAddress(dir *os.File, name string) string { return filepath.Join(dir.Name(), name) }
+func peerProcess(*net.UnixConn) (int, error)         { return 0, errNoProc }
+func processFacts(int) (process, error)              { return process{}, errNoProc }
+func processRuns(int) bool                           { return false }
+func listeners(int) ([]string, error)                { return nil, errNoProc }
+func effectiveUID(int) (int, error)                  { return 0, errNoProc }

@@ -1,0 +1,81 @@
+package qemu
+
+import (
+	"os"
+	"path/filepath"
+
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// ImageName and StockImageName name the images this driver can build.
+const (
+	ImageName      = "debian-12"
+	StockImageName = "debian-12-stock"
+)
+
+// Values of Options.Accel.
+const (
+	AccelAuto = "auto" // KVM where it works, else emulation
+	AccelKVM  = "kvm"  // try KVM even if the probe says no
+	AccelTCG  = "tcg"  // emulation
+)
+
+// Options configure a driver. The zero value of each but Dir is its default.
+type Options struct {
+	// Dir holds a directory for each machine: <CAL_HOME>/isolation/vms.
+	Dir string
+	// CacheDir holds built images; default $CAL_CACHE, else calmenu in the user's cache directory.
+	CacheDir string
+	// Mirror is the Debian mirror images are built from when the host's own package sources are not Debian's.
+	Mirror string
+	// Accel is AccelAuto (default), AccelKVM or AccelTCG.
+	Accel string
+	// Stock makes the driver use a Debian image as its packages leave it (own initrd, full systemd): the peer of benchmarks.
+	Stock bool
+}
+
+// Driver is the QEMU driver. Its methods may be called from several goroutines and processes at once.
+type Driver struct {
+	opts  Options
+	accel accelerator
+	// fault is called before each step of a change on disk; tests stop there.
+	fault func(step string) error
+}
+
+var _ vm.Driver = (*Driver)(nil)
+
+// New returns a driver. It touches nothing but /proc/cpuinfo and /dev/kvm.
+func New(o Options) *Driver {
+	if o.CacheDir == "" {
+		o.CacheDir = defaultCacheDir()
+	}
+	if o.Accel == "" {
+		o.Accel = AccelAuto
+	}
+	return &Driver{opts: o, accel: probeAccelerator(o.Accel), fault: func(string) error { return nil }}
+}
+
+func defaultCacheDir() string {
+	if dir := os.Getenv("CAL_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "calmenu")
+}
+
+// Info describes the driver.
+func (d *Driver) Info() vm.Info {
+	return vm.Info{
+		Name: "qemu",
+		Capabilities: vm.Capabilities{
+			LiveSnapshot: true,
+			SeedFiles:    true,
+			Emulated:     !d.accel.kvm,
+			GuestOS:      "linux",
+			User:         "admin",
+		},
+	}
+}
