@@ -152,7 +152,8 @@ var errEnded = errors.New("QEMU ended at once")
 func (m *machine) awaitMonitor(ctx context.Context, s start, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, errors.New("QEMU does not answer"))
 	defer cancel()
-	for running := time.Time{}; ; {
+	var running time.Time
+	for {
 		var status struct {
 			Status string `json:"status"`
 		}
