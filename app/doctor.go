@@ -142,7 +142,7 @@ func showEvent(out io.Writer, e journal.Event, asJSON bool) error {
 const consoleTail = 8 << 10
 
 func (a *App) showConsole(name string, out io.Writer) error {
-	f, err := os.Open(filepath.Join(a.Home.WorkspaceDir(name), "machine", "serial.log"))
+	f, err := os.Open(filepath.Join(a.Home.WorkspaceDir(name), "machine", "run", "serial.log"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

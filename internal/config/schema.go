@@ -104,8 +104,8 @@ var schema = []field{
 		put:  func(s *Settings, v any) { s.Isolation.CheckInterval = v.(time.Duration) }},
 	{key: "network.allow", vm: []string{"network.allow"},
 		kind: listOf("names, *.names, addresses or CIDR ranges with an optional :port", isRule),
-		doc: "destinations the guest may reach; none listed means every public one. " +
-			"A workspace's list replaces the general one",
+		doc: "destinations the guest may reach, beside the package registries this host itself uses; " +
+			"everything else is refused. A workspace's list replaces the general one",
 		put: func(s *Settings, v any) { s.Network.Allow = v.([]string) }},
 	{key: "network.trust_host_ca", vm: []string{"network.trust_host_ca"}, def: "true", kind: yesNo(),
 		doc: "let the guest trust the certificate authorities the host trusts",

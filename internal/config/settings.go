@@ -56,7 +56,7 @@ type ProxySettings struct {
 
 // NetworkSettings say what the guest may reach.
 type NetworkSettings struct {
-	Allow       []string // each valid for ParseRule; empty: every public destination
+	Allow       []string // each valid for ParseRule; what the guest may reach beside the host's own registries
 	TrustHostCA bool
 }
 
