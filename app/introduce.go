@@ -13,7 +13,8 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// introduceScript lets CALMenu in by key and shuts the door for passwords. Its standard input is the public key. The image's stock password is public knowledge; it must not be a way in for one moment longer.
+// introduceScript lets CALMenu in by key and shuts the door for passwords. Its standard input is the public key. The
+// image's stock password is public knowledge; it must not be a way in for one moment longer.
 const introduceScript = `set -e
 umask 077
 mkdir -p "$HOME/.ssh" "$HOME/workspace" "$HOME/output"

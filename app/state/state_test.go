@@ -39,15 +39,22 @@ func TestLifeAndLight(t *testing.T) {
 	}{
 		{"never started", vm.Machine{}, isolation.Report{}, nil, Stopped, Grey},
 		{"starting", vm.Machine{}, isolation.Report{}, []journal.Event{event(live, journal.OpBegin, "start", "")}, Starting, Yellow},
-		{"still starting when the process runs", up, isolation.Report{},
-			[]journal.Event{event(live, journal.OpBegin, "start", "")}, Starting, Yellow},
+		{
+			"still starting when the process runs", up,
+			isolation.Report{},
+			[]journal.Event{event(live, journal.OpBegin, "start", "")},
+			Starting, Yellow,
+		},
 		{"proven", up, proven(99, isolation.Verified), nil, Running, Green},
 		{"not proven yet", up, isolation.Report{}, nil, Running, Yellow},
 		{"a report about an earlier machine proves nothing", up, proven(98, isolation.Verified), nil, Running, Yellow},
 		{"weakened", up, proven(99, isolation.Weakened), nil, Running, Yellow},
 		{"broken", up, proven(99, isolation.Broken), nil, Running, Red},
-		{"snapshot in flight", up, proven(99, isolation.Verified),
-			[]journal.Event{event(live, journal.OpBegin, "snapshot", "")}, Running, Yellow},
+		{
+			"snapshot in flight", up, proven(99, isolation.Verified),
+			[]journal.Event{event(live, journal.OpBegin, "snapshot", "")},
+			Running, Yellow,
+		},
 		{"stopping", up, proven(99, isolation.Verified), []journal.Event{event(live, journal.OpBegin, "stop", "")}, Stopping, Yellow},
 		{"start failed", vm.Machine{}, isolation.Report{}, []journal.Event{
 			event(live, journal.OpBegin, "start", ""), event(live, journal.OpEnd, "start", "no space"),
@@ -56,12 +63,24 @@ func TestLifeAndLight(t *testing.T) {
 		{"a failure is over with the next success", vm.Machine{}, isolation.Report{}, []journal.Event{
 			event(dead, journal.OpEnd, "start", "no space"), event(dead, journal.OpEnd, "start", ""),
 		}, Stopped, Grey},
-		{"the process that was starting it died", vm.Machine{}, isolation.Report{},
-			[]journal.Event{event(dead, journal.OpBegin, "start", "")}, Stopped, Grey},
-		{"the process that was starting it died after the machine was up", up, isolation.Report{},
-			[]journal.Event{event(dead, journal.OpBegin, "start", "")}, Running, Yellow},
-		{"a failed snapshot leaves a running VM running", up, proven(99, isolation.Verified),
-			[]journal.Event{event(dead, journal.OpEnd, "snapshot", "disk full")}, Running, Green},
+		{
+			"the process that was starting it died",
+			vm.Machine{},
+			isolation.Report{},
+			[]journal.Event{event(dead, journal.OpBegin, "start", "")},
+			Stopped, Grey,
+		},
+		{
+			"the process that was starting it died after the machine was up", up,
+			isolation.Report{},
+			[]journal.Event{event(dead, journal.OpBegin, "start", "")},
+			Running, Yellow,
+		},
+		{
+			"a failed snapshot leaves a running VM running", up, proven(99, isolation.Verified),
+			[]journal.Event{event(dead, journal.OpEnd, "snapshot", "disk full")},
+			Running, Green,
+		},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

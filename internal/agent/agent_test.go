@@ -60,8 +60,10 @@ func TestBuiltIn(t *testing.T) {
 			t.Errorf("%s has no probe or homepage", a.ID)
 		}
 	}
-	want := []string{"claude-code", "codex", "opencode", "cursor-cli", "ccs",
-		"gemini-cli", "copilot-cli", "aider", "shell"}
+	want := []string{
+		"claude-code", "codex", "opencode", "cursor-cli", "ccs",
+		"gemini-cli", "copilot-cli", "aider", "shell",
+	}
 	if diff := cmp.Diff(want, ids); diff != "" {
 		t.Error(diff)
 	}
@@ -88,8 +90,10 @@ func TestLaunchCommand(t *testing.T) {
 		want       []string
 	}{
 		{"claude-code", "", false, []string{"claude"}},
-		{"claude-code", "fix 'it'; rm -rf $HOME", true,
-			[]string{"claude", "--dangerously-skip-permissions", "fix 'it'; rm -rf $HOME"}},
+		{
+			"claude-code", "fix 'it'; rm -rf $HOME", true,
+			[]string{"claude", "--dangerously-skip-permissions", "fix 'it'; rm -rf $HOME"},
+		},
 		{"codex", "--help", false, []string{"codex", " --help"}},
 		{"codex", "", true, []string{"codex", "--dangerously-bypass-approvals-and-sandbox"}},
 		{"opencode", "-x", true, []string{"opencode", "--auto", "--prompt=-x"}},

@@ -175,9 +175,11 @@ func Parse(data []byte) (List, error) {
 }
 
 func (e entry) agent() Agent {
-	a := Agent{ID: e.ID, Name: e.Name, Install: e.Install, Requires: e.Requires, Probe: e.Probe, ConfigDir: e.ConfigDir,
+	a := Agent{
+		ID: e.ID, Name: e.Name, Install: e.Install, Requires: e.Requires, Probe: e.Probe, ConfigDir: e.ConfigDir,
 		Launch: e.Launch, Prompt: e.Prompt, Autonomous: e.Autonomous, Homepage: e.Homepage, Notes: e.Notes,
-		Auth: Auth{Check: e.Auth.Check, Yes: e.Auth.Yes, No: e.Auth.No, ExitCode: e.Auth.ExitCode, Login: e.Auth.Login}}
+		Auth: Auth{Check: e.Auth.Check, Yes: e.Auth.Yes, No: e.Auth.No, ExitCode: e.Auth.ExitCode, Login: e.Auth.Login},
+	}
 	if p := e.Permission; p != nil {
 		a.Permission = &Permission{Path: p.Path, Content: p.Content, Mode: p.Mode, Value: p.Value}
 	}

@@ -122,8 +122,10 @@ func (c *Config) readConfigFile(problems *Problems) error {
 // checkValue checks what a kind alone cannot know.
 func (c *Config) checkValue(f *field, l leaf, file string, problems *Problems) {
 	if err := c.checkSyncDir(f, l.value); err != nil {
-		problems.add(Problem{File: file, Line: l.node.Line, Column: l.node.Column, Key: l.key, Value: shown(l.text),
-			What: "not valid", Expected: err.Error()})
+		problems.add(Problem{
+			File: file, Line: l.node.Line, Column: l.node.Column, Key: l.key, Value: shown(l.text),
+			What: "not valid", Expected: err.Error(),
+		})
 	}
 }
 

@@ -115,19 +115,27 @@ func TestMistakes(t *testing.T) {
 func TestMistakesInVMFile(t *testing.T) {
 	tests := map[string]struct{ yaml, want string }{
 		"other name": {"name: other\n", `vm.yaml:1:7: name: not valid "other"; expected "demo", the name of its directory`},
-		"both shapes": {"cpu: 2\nresources: {cpu: 4}\n",
-			`vm.yaml:2:18: resources.cpu: given twice: "4"; expected only cpu, which stands in line 1`},
+		"both shapes": {
+			"cpu: 2\nresources: {cpu: 4}\n",
+			`vm.yaml:2:18: resources.cpu: given twice: "4"; expected only cpu, which stands in line 1`,
+		},
 		"key of config.yaml": {"terminal: xterm\n", `vm.yaml:1:1: terminal: unknown key; ` +
 			`expected one of agent, agent_config, ` +
 			`base_image, cpu, created_at, disk_size, github, isolation, memory, name, network, outbox, output, proxy, ` +
 			`resources, snapshots, vm`},
-		"repository": {"github: {repos: [{name: a b, brnch: x}]}\n",
+		"repository": {
+			"github: {repos: [{name: a b, brnch: x}]}\n",
 			`vm.yaml:1:25: github.repos[0].name: not valid "a b"; expected a repository's name` + "\n" +
-				`vm.yaml:1:30: github.repos[0].brnch: unknown key; expected a known key; did you mean branch?`},
-		"time": {"created_at: yesterday\n",
-			`vm.yaml:1:13: created_at: not valid yesterday; expected a time such as 2026-01-17T14:30:00Z`},
-		"permissions": {"agent_config: {codex: {mode: 1}}\n",
-			`vm.yaml:1:30: agent_config.codex.mode: wrong type 1; expected a mode the agent knows`},
+				`vm.yaml:1:30: github.repos[0].brnch: unknown key; expected a known key; did you mean branch?`,
+		},
+		"time": {
+			"created_at: yesterday\n",
+			`vm.yaml:1:13: created_at: not valid yesterday; expected a time such as 2026-01-17T14:30:00Z`,
+		},
+		"permissions": {
+			"agent_config: {codex: {mode: 1}}\n",
+			`vm.yaml:1:30: agent_config.codex.mode: wrong type 1; expected a mode the agent knows`,
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -338,8 +346,10 @@ func TestSyncDir(t *testing.T) {
 // TestNameRule keeps this room's rule for names equal to the drivers'.
 func TestNameRule(t *testing.T) {
 	c := load(t, home(t, "", ""), noEnv)
-	for _, name := range []string{"a", "0a", "my-app", "", "-a", "A", "a_b", "a/b", "..", "ä", "a\n",
-		strings.Repeat("a", 40), strings.Repeat("a", 41)} {
+	for _, name := range []string{
+		"a", "0a", "my-app", "", "-a", "A", "a_b", "a/b", "..", "ä", "a\n",
+		strings.Repeat("a", 40), strings.Repeat("a", 41),
+	} {
 		_, err := c.Workspace(name)
 		if ours := errors.Is(err, fs.ErrNotExist); ours != (vm.ValidName(name) == nil) {
 			t.Errorf("name %q: %v here, %v for drivers", name, err, vm.ValidName(name))

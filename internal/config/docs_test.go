@@ -44,8 +44,10 @@ func TestDocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := string(data)
-	for name, table := range map[string]string{"settings": config.Reference(), "agents": config.AgentReference(),
-		"permissions": config.PermissionReference()} {
+	for name, table := range map[string]string{
+		"settings": config.Reference(), "agents": config.AgentReference(),
+		"permissions": config.PermissionReference(),
+	} {
 		begin, end := "<!-- "+name+": made by go test ./internal/config -update -->\n", "<!-- end of "+name+" -->\n"
 		before, rest, ok := strings.Cut(got, begin)
 		_, after, ok2 := strings.Cut(rest, end)

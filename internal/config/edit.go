@@ -99,7 +99,13 @@ func renderSize(n int64) string {
 		name string
 		size int64
 	}{
-		{"TB", 1e12}, {"TiB", 1 << 40}, {"GB", 1e9}, {"GiB", 1 << 30}, {"MB", 1e6}, {"MiB", 1 << 20}, {"kB", 1e3},
+		{"TB", 1e12},
+		{"TiB", 1 << 40},
+		{"GB", 1e9},
+		{"GiB", 1 << 30},
+		{"MB", 1e6},
+		{"MiB", 1 << 20},
+		{"kB", 1e3},
 		{"KiB", 1 << 10},
 	}
 	for _, u := range units {

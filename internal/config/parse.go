@@ -55,8 +55,10 @@ func parseYAML(file string, data []byte, problems *Problems) *yaml.Node {
 	var second yaml.Node
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		problems.add(Problem{File: file, Line: second.Line, Column: second.Column, What: "a second document",
-			Expected: "one document in the file"})
+		problems.add(Problem{
+			File: file, Line: second.Line, Column: second.Column, What: "a second document",
+			Expected: "one document in the file",
+		})
 	case !errors.Is(err, io.EOF):
 		problems.add(syntaxProblem(file, err))
 		return nil
@@ -70,23 +72,29 @@ func parseYAML(file string, data []byte, problems *Problems) *yaml.Node {
 // checkText finds what is wrong before YAML is read: size, encoding, tabs.
 func checkText(file string, data []byte, problems *Problems) bool {
 	if len(data) > maxFileBytes {
-		problems.add(Problem{File: file, What: "file too large",
-			Expected: fmt.Sprintf("at most %d kB", maxFileBytes>>10)})
+		problems.add(Problem{
+			File: file, What: "file too large",
+			Expected: fmt.Sprintf("at most %d kB", maxFileBytes>>10),
+		})
 		return false
 	}
 	good := true
 	for i, line := range bytes.SplitAfter(data, []byte("\n")) {
 		if !utf8.Valid(line) {
-			problems.add(Problem{File: file, Line: i + 1, Column: invalidColumn(line), What: "not UTF-8",
-				Expected: "a file saved as UTF-8"})
+			problems.add(Problem{
+				File: file, Line: i + 1, Column: invalidColumn(line), What: "not UTF-8",
+				Expected: "a file saved as UTF-8",
+			})
 			return false
 		}
 		rest := bytes.TrimLeft(line, " ")
 		column := len(line) - len(rest) + 1
 		body := bytes.TrimLeft(rest, " \t\r\n")
 		if bytes.HasPrefix(rest, []byte("\t")) && len(body) > 0 && body[0] != '#' {
-			problems.add(Problem{File: file, Line: i + 1, Column: column, What: "tab in the indentation",
-				Expected: "spaces"})
+			problems.add(Problem{
+				File: file, Line: i + 1, Column: column, What: "tab in the indentation",
+				Expected: "spaces",
+			})
 			good = false
 		}
 	}
@@ -155,8 +163,10 @@ func (w *walker) problem(n *yaml.Node, key, value, what, expected string) {
 		}
 		return
 	}
-	w.problems.add(Problem{File: w.file, Line: n.Line, Column: n.Column, Key: key, Value: value, What: what,
-		Expected: expected})
+	w.problems.add(Problem{
+		File: w.file, Line: n.Line, Column: n.Column, Key: key, Value: value, What: what,
+		Expected: expected,
+	})
 }
 
 // resolve follows an alias and counts the visit; it returns nil where the file as a whole has gone too far.

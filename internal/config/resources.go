@@ -48,8 +48,10 @@ func (v *View) Check(guestOS string) error {
 	problems := &Problems{}
 	tooSmall := func(key string, have, need int, unit string) {
 		if have < need {
-			problems.add(Problem{File: v.values[key].origin, Key: key, Value: fmt.Sprint(have), What: "too small:",
-				Expected: fmt.Sprintf("at least %d%s for a %s guest", need, unit, name)})
+			problems.add(Problem{
+				File: v.values[key].origin, Key: key, Value: fmt.Sprint(have), What: "too small:",
+				Expected: fmt.Sprintf("at least %d%s for a %s guest", need, unit, name),
+			})
 		}
 	}
 	tooSmall(keyCPU, v.VM.CPU, least.CPU, "")

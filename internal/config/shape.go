@@ -23,44 +23,78 @@ type entry[T any] struct {
 }
 
 var agentSchema = []entry[AgentSettings]{
-	{"name", text("a name", func(s string) bool { return s != "" }), "name people see",
-		func(a *AgentSettings, v any) { a.Name = v.(string) }},
-	{"install_command", command(), "installs the agent in the guest",
-		func(a *AgentSettings, v any) { a.InstallCommand = v.(Command) }},
-	{"probe", command(), "succeeds if the agent is installed",
-		func(a *AgentSettings, v any) { a.Probe = v.(Command) }},
-	{"config_dir", text("a path in the guest that begins with ~/ or /", isHostPath),
+	{
+		"name", text("a name", func(s string) bool { return s != "" }), "name people see",
+		func(a *AgentSettings, v any) { a.Name = v.(string) },
+	},
+	{
+		"install_command", command(), "installs the agent in the guest",
+		func(a *AgentSettings, v any) { a.InstallCommand = v.(Command) },
+	},
+	{
+		"probe", command(), "succeeds if the agent is installed",
+		func(a *AgentSettings, v any) { a.Probe = v.(Command) },
+	},
+	{
+		"config_dir", text("a path in the guest that begins with ~/ or /", isHostPath),
 		"where the agent keeps its settings",
-		func(a *AgentSettings, v any) { a.ConfigDir = v.(string) }},
-	{"default_mode", text("a mode the agent knows", anyText), "permission mode written to the agent's settings",
-		func(a *AgentSettings, v any) { a.DefaultMode = v.(string) }},
-	{"launch_command", command(), "starts the agent",
-		func(a *AgentSettings, v any) { a.LaunchCommand = v.(Command) }},
-	{"prompt_args", listOf("arguments, one with {prompt}", anyText), "arguments that hand over a first prompt",
-		func(a *AgentSettings, v any) { a.PromptArgs = v.([]string) }},
-	{"autonomous_args", listOf("arguments", anyText), "arguments for work without questions",
-		func(a *AgentSettings, v any) { a.AutonomousArgs = v.([]string) }},
-	{"auth_check", command(), "succeeds if the agent is signed in",
-		func(a *AgentSettings, v any) { a.AuthCheck = v.(Command) }},
-	{"auth_command", command(), "signs the agent in",
-		func(a *AgentSettings, v any) { a.AuthCommand = v.(Command) }},
-	{"requires", listOf("environments such as node", nameRE.MatchString), "environments the agent needs",
-		func(a *AgentSettings, v any) { a.Requires = v.([]string) }},
-	{"homepage", text("a URL", isMirror), "where the agent is described",
-		func(a *AgentSettings, v any) { a.Homepage = v.(string) }},
+		func(a *AgentSettings, v any) { a.ConfigDir = v.(string) },
+	},
+	{
+		"default_mode", text("a mode the agent knows", anyText), "permission mode written to the agent's settings",
+		func(a *AgentSettings, v any) { a.DefaultMode = v.(string) },
+	},
+	{
+		"launch_command", command(), "starts the agent",
+		func(a *AgentSettings, v any) { a.LaunchCommand = v.(Command) },
+	},
+	{
+		"prompt_args", listOf("arguments, one with {prompt}", anyText), "arguments that hand over a first prompt",
+		func(a *AgentSettings, v any) { a.PromptArgs = v.([]string) },
+	},
+	{
+		"autonomous_args", listOf("arguments", anyText), "arguments for work without questions",
+		func(a *AgentSettings, v any) { a.AutonomousArgs = v.([]string) },
+	},
+	{
+		"auth_check", command(), "succeeds if the agent is signed in",
+		func(a *AgentSettings, v any) { a.AuthCheck = v.(Command) },
+	},
+	{
+		"auth_command", command(), "signs the agent in",
+		func(a *AgentSettings, v any) { a.AuthCommand = v.(Command) },
+	},
+	{
+		"requires", listOf("environments such as node", nameRE.MatchString), "environments the agent needs",
+		func(a *AgentSettings, v any) { a.Requires = v.([]string) },
+	},
+	{
+		"homepage", text("a URL", isMirror), "where the agent is described",
+		func(a *AgentSettings, v any) { a.Homepage = v.(string) },
+	},
 }
 
 var permissionSchema = []entry[AgentPermissions]{
-	{"mode", text("a mode the agent knows", anyText), "permission mode",
-		func(p *AgentPermissions, v any) { p.Mode = v.(string) }},
-	{"allowed_tools", listOf("tools", anyText), "tools allowed without a question",
-		func(p *AgentPermissions, v any) { p.AllowedTools = v.([]string) }},
-	{"denied_tools", listOf("tools", anyText), "tools denied",
-		func(p *AgentPermissions, v any) { p.DeniedTools = v.([]string) }},
-	{"auto_approve", listOf("actions", anyText), "actions approved without a question",
-		func(p *AgentPermissions, v any) { p.AutoApprove = v.([]string) }},
-	{"deny", listOf("actions", anyText), "actions denied",
-		func(p *AgentPermissions, v any) { p.Deny = v.([]string) }},
+	{
+		"mode", text("a mode the agent knows", anyText), "permission mode",
+		func(p *AgentPermissions, v any) { p.Mode = v.(string) },
+	},
+	{
+		"allowed_tools", listOf("tools", anyText), "tools allowed without a question",
+		func(p *AgentPermissions, v any) { p.AllowedTools = v.([]string) },
+	},
+	{
+		"denied_tools", listOf("tools", anyText), "tools denied",
+		func(p *AgentPermissions, v any) { p.DeniedTools = v.([]string) },
+	},
+	{
+		"auto_approve", listOf("actions", anyText), "actions approved without a question",
+		func(p *AgentPermissions, v any) { p.AutoApprove = v.([]string) },
+	},
+	{
+		"deny", listOf("actions", anyText), "actions denied",
+		func(p *AgentPermissions, v any) { p.Deny = v.([]string) },
+	},
 }
 
 var configShape = func() *shape {

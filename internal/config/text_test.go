@@ -14,16 +14,20 @@ import (
 )
 
 func TestParseRule(t *testing.T) {
-	for _, good := range []string{"github.com", "GitHub.com", "*.github.com:443", "10.0.0.5", "10.0.0.0/8:22",
-		"2001:db8::/32", "[2001:db8::1]:443", "[::1]", "::1", "*", "*:80", "localhost", "a_b.example"} {
+	for _, good := range []string{
+		"github.com", "GitHub.com", "*.github.com:443", "10.0.0.5", "10.0.0.0/8:22",
+		"2001:db8::/32", "[2001:db8::1]:443", "[::1]", "::1", "*", "*:80", "localhost", "a_b.example",
+	} {
 		if _, err := config.ParseRule(good); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", ":", ":80", "a:", "a:0", "a:65536", "a b", "http://a", "a/b", "*.*.a",
+	for _, bad := range []string{
+		"", ":", ":80", "a:", "a:0", "a:65536", "a b", "http://a", "a/b", "*.*.a",
 		"*a", "10.0.0.999",
 		"10.0.0.1/8", "[10.0.0.1]", "[::1]:", "[::1]x", "[::1", "fe80::1%eth0", "-a.b", "a..b", "1.2.3.4.5",
-		strings.Repeat("a", 64)} {
+		strings.Repeat("a", 64),
+	} {
 		if r, err := config.ParseRule(bad); err == nil {
 			t.Errorf("%q is read as %+v", bad, r)
 		}
@@ -86,8 +90,10 @@ func TestSplitWords(t *testing.T) {
 			t.Errorf("SplitWords(%q) = %q, %v", tt.in, got, err)
 		}
 	}
-	for _, bad := range []string{"'", `"a`, `a\`, "a | b", "$HOME", "`a`", `"$a"`, "~/x", "a > b",
-		"a; b", "a*", "# a", "{a,b}"} {
+	for _, bad := range []string{
+		"'", `"a`, `a\`, "a | b", "$HOME", "`a`", `"$a"`, "~/x", "a > b",
+		"a; b", "a*", "# a", "{a,b}",
+	} {
 		if got, err := config.SplitWords(bad); err == nil {
 			t.Errorf("SplitWords(%q) = %q", bad, got)
 		}
@@ -96,8 +102,10 @@ func TestSplitWords(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	words := []string{"cpu", "memory", "disk_size", "base_image"}
-	for in, want := range map[string]string{"cpus": "cpu", "CPU": "cpu", "memroy": "memory", "diskSize": "disk_size",
-		"baseimage": "base_image", "colour": "", "": "", strings.Repeat("m", 1000): ""} {
+	for in, want := range map[string]string{
+		"cpus": "cpu", "CPU": "cpu", "memroy": "memory", "diskSize": "disk_size",
+		"baseimage": "base_image", "colour": "", "": "", strings.Repeat("m", 1000): "",
+	} {
 		if got := config.Nearest(in, words); got != want {
 			t.Errorf("Nearest(%.20q) = %q, want %q", in, got, want)
 		}

@@ -86,8 +86,10 @@ func (w *Workspace) read(c *Config, path string, data []byte, problems *Problems
 			continue
 		}
 		if first, twice := places[f.key]; twice {
-			problems.add(Problem{File: path, Line: l.node.Line, Column: l.node.Column, Key: l.key, Value: shown(l.text),
-				What: "given twice:", Expected: fmt.Sprintf("only %s, which stands in line %d", first.key, first.line)})
+			problems.add(Problem{
+				File: path, Line: l.node.Line, Column: l.node.Column, Key: l.key, Value: shown(l.text),
+				What: "given twice:", Expected: fmt.Sprintf("only %s, which stands in line %d", first.key, first.line),
+			})
 			continue
 		}
 		c.checkValue(f, l, path, problems)
@@ -102,8 +104,10 @@ func (w *Workspace) fact(l leaf, path string, problems *Problems) {
 	switch l.pattern {
 	case "name":
 		if l.value.(string) != w.Name {
-			problems.add(Problem{File: path, Line: l.node.Line, Column: l.node.Column, Key: "name", Value: shown(l.text),
-				What: "not valid", Expected: fmt.Sprintf("%q, the name of its directory", w.Name)})
+			problems.add(Problem{
+				File: path, Line: l.node.Line, Column: l.node.Column, Key: "name", Value: shown(l.text),
+				What: "not valid", Expected: fmt.Sprintf("%q, the name of its directory", w.Name),
+			})
 		}
 	case "created_at":
 		w.CreatedAt = l.value.(time.Time)

@@ -35,8 +35,10 @@ func (c *Config) Set(file, key, value string) error {
 		}
 	}
 	if err != nil {
-		return &Problems{List: []Problem{{Key: key, Value: shown(value), What: whatOf(err),
-			Expected: target.kind.expected}}}
+		return &Problems{List: []Problem{{
+			Key: key, Value: shown(value), What: whatOf(err),
+			Expected: target.kind.expected,
+		}}}
 	}
 	return c.locked(func() error {
 		data, err := readFile(file)

@@ -41,17 +41,25 @@ func TestSetKeepsTheRest(t *testing.T) {
 		{"in braces", "cpu", "8", "cpu: 4,", "cpu: 8,"},
 		{"new in braces", "isolation.defaults.vm.disk_size", "30", "{cpu: 4,", "{disk_size: 30, cpu: 4,"},
 		{"quoted", "isolation.defaults.github.default_branch_prefix", "bot/", `"agent/" # ours`, `bot/ # ours`},
-		{"new in a section", "isolation.defaults.github.auto_push", "true",
-			"    github:\n", "    github:\n      auto_push: true\n"},
-		{"in an empty section", "isolation.snapshots.max_auto_snapshots", "5",
-			"snapshots:\n", "snapshots:\n    max_auto_snapshots: 5\n"},
+		{
+			"new in a section", "isolation.defaults.github.auto_push", "true",
+			"    github:\n", "    github:\n      auto_push: true\n",
+		},
+		{
+			"in an empty section", "isolation.snapshots.max_auto_snapshots", "5",
+			"snapshots:\n", "snapshots:\n    max_auto_snapshots: 5\n",
+		},
 		{"in empty braces", "ui.theme", "dark", "ui: {}", "ui: {theme: dark}"},
 		{"new section", "session.banner", "false", "ui: {}\n", "ui: {}\nsession:\n  banner: false\n"},
 		{"new at the top", "agent", "codex", "ui: {}\n", "ui: {}\nagent: codex\n"},
-		{"agent", "agents.mine.launch_command", "mine --tui 'a b'", "ui: {}\n",
-			"ui: {}\nagents:\n  mine:\n    launch_command: [\"mine\", \"--tui\", \"a b\"]\n"},
-		{"word that YAML takes for another type", "proxy", "on",
-			"defaults:\n", "defaults:\n    proxy:\n      mode: \"on\"\n"},
+		{
+			"agent", "agents.mine.launch_command", "mine --tui 'a b'", "ui: {}\n",
+			"ui: {}\nagents:\n  mine:\n    launch_command: [\"mine\", \"--tui\", \"a b\"]\n",
+		},
+		{
+			"word that YAML takes for another type", "proxy", "on",
+			"defaults:\n", "defaults:\n    proxy:\n      mode: \"on\"\n",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,10 +104,14 @@ func TestSetRefuses(t *testing.T) {
 	c := load(t, h, noEnv)
 	tests := []struct{ file, key, value, want string }{
 		{h.ConfigFile(), "cpu", "many", `cpu: not valid "many"; expected a whole number from 1 to 64`},
-		{h.ConfigFile(), "isolation.cpu", "1",
-			h.ConfigFile() + ": isolation.cpu: unknown key; expected a key of docs/config.md"},
-		{h.VMFile("demo"), "terminal", "xterm",
-			h.VMFile("demo") + ": terminal: not a setting of one workspace; expected it in config.yaml"},
+		{
+			h.ConfigFile(), "isolation.cpu", "1",
+			h.ConfigFile() + ": isolation.cpu: unknown key; expected a key of docs/config.md",
+		},
+		{
+			h.VMFile("demo"), "terminal", "xterm",
+			h.VMFile("demo") + ": terminal: not a setting of one workspace; expected it in config.yaml",
+		},
 		{h.VMFile("demo"), "github.repos[].name", "x", h.VMFile("demo") +
 			": github.repos[].name: unknown key; expected a key of docs/config.md"},
 		{h.ConfigFile(), "isolation.defaults.output.sync_dir", "/", `isolation.defaults.output.sync_dir: not valid "/"; ` +
@@ -129,8 +141,12 @@ func TestSetRefuses(t *testing.T) {
 func TestSetInVMFile(t *testing.T) {
 	h := home(t, "", "name: demo\ncpu: 2 # flat\n")
 	c := load(t, h, noEnv)
-	for _, set := range [][2]string{{"isolation.defaults.vm.cpu", "3"}, {"resources.memory", "1024"},
-		{"agent_config.codex.mode", "plan"}, {"agent", "codex"}} {
+	for _, set := range [][2]string{
+		{"isolation.defaults.vm.cpu", "3"},
+		{"resources.memory", "1024"},
+		{"agent_config.codex.mode", "plan"},
+		{"agent", "codex"},
+	} {
 		if err := c.Set(h.VMFile("demo"), set[0], set[1]); err != nil {
 			t.Fatal(err)
 		}
@@ -173,8 +189,10 @@ func TestSetKeepsModeAndLink(t *testing.T) {
 func TestSetAtOnce(t *testing.T) {
 	h := home(t, "# shared\n", "")
 	var wg sync.WaitGroup
-	values := map[string]string{"cpu": "3", "memory": "300", "disk": "30", "outbox.max_files": "33", "agent": "codex",
-		"isolation.snapshots.max_auto_snapshots": "9"}
+	values := map[string]string{
+		"cpu": "3", "memory": "300", "disk": "30", "outbox.max_files": "33", "agent": "codex",
+		"isolation.snapshots.max_auto_snapshots": "9",
+	}
 	for key, value := range values {
 		c := load(t, h, noEnv)
 		wg.Go(func() {
@@ -194,8 +212,10 @@ func TestSetAtOnce(t *testing.T) {
 func TestWorkspaces(t *testing.T) {
 	h := home(t, "", "")
 	c := load(t, h, noEnv)
-	values := map[string]string{"cpu": "3", "network.allow": "github.com,*.debian.org:443", "proxy.mode": "off",
-		"agent": "codex"}
+	values := map[string]string{
+		"cpu": "3", "network.allow": "github.com,*.debian.org:443", "proxy.mode": "off",
+		"agent": "codex",
+	}
 	if err := c.CreateWorkspace("demo", values); err != nil {
 		t.Fatal(err)
 	}

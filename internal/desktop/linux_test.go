@@ -55,7 +55,8 @@ func TestDetectSaysWhyThereIsNoDesktop(t *testing.T) {
 		"no display":           {},
 		"no D-Bus session bus": {"DISPLAY": ":0"},
 		"connecting to the D-Bus session": {
-			"WAYLAND_DISPLAY": "wayland-0", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent"},
+			"WAYLAND_DISPLAY": "wayland-0", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nonexistent",
+		},
 	} {
 		if d, why := Detect(env(vars)); d != nil || !strings.Contains(why, want) {
 			t.Errorf("Detect(%v) = %v, %q, want %q", vars, d, why, want)
@@ -159,8 +160,10 @@ func TestTerminalStartsAndFails(t *testing.T) {
 }
 
 func TestZenity(t *testing.T) {
-	confirm := Question{Kind: Confirm, Title: "T\nx", Text: "--text <b>", Cancel: "No",
-		Buttons: []string{"Roll_back", "Keep"}}
+	confirm := Question{
+		Kind: Confirm, Title: "T\nx", Text: "--text <b>", Cancel: "No",
+		Buttons: []string{"Roll_back", "Keep"},
+	}
 	list := Question{Kind: List, Text: "a & b", Choices: []string{"x\ny", "<z>"}}
 	for _, c := range []struct {
 		q     Question
@@ -171,8 +174,10 @@ func TestZenity(t *testing.T) {
 		{Question{Kind: Warn, Text: "x"}, "--title= --width=420 --warning --no-markup --text=x", ""},
 		{confirm, "--title=T x --width=420 --question --no-markup --text=--text <b> --ok-label=Roll__back " +
 			"--cancel-label=No --extra-button=Keep", ""},
-		{Question{Kind: Entry, Text: "a_b", Initial: "i_j"},
-			"--title= --width=420 --entry --text=a__b --entry-text=i_j --cancel-label=Cancel", ""},
+		{
+			Question{Kind: Entry, Text: "a_b", Initial: "i_j"},
+			"--title= --width=420 --entry --text=a__b --entry-text=i_j --cancel-label=Cancel", "",
+		},
 		{Question{Kind: Password, Text: "p"}, "--title= --width=420 --entry --hide-text --text=p --cancel-label=Cancel", ""},
 		{list, "--title= --width=420 --list --hide-header --column=index --column=choice --hide-column=1 " +
 			"--print-column=1 --height=360 --text=a &amp; b --cancel-label=Cancel", "0\nx y\n1\n<z>\n"},
@@ -182,8 +187,12 @@ func TestZenity(t *testing.T) {
 			t.Errorf("zenity(%+v) =\n%s\n%q %v, want\n%s\n%q", c.q, strings.Join(args, " "), input, err, c.args, c.input)
 		}
 	}
-	for _, bad := range []Question{{Kind: Confirm}, {Kind: Confirm, Buttons: []string{"a", "a"}}, {Kind: 99},
-		{Kind: Confirm, Buttons: []string{"Cancel"}}} {
+	for _, bad := range []Question{
+		{Kind: Confirm},
+		{Kind: Confirm, Buttons: []string{"a", "a"}},
+		{Kind: 99},
+		{Kind: Confirm, Buttons: []string{"Cancel"}},
+	} {
 		if _, _, err := zenity(bad); err == nil {
 			t.Errorf("zenity(%+v) is no error", bad)
 		}

@@ -25,7 +25,8 @@ type server struct {
 func (s *server) GetCapabilities() ([]string, *dbus.Error) { return s.can, nil }
 
 func (s *server) Notify(_ string, _ uint32, _, title, body string, actions []string, _ map[string]dbus.Variant,
-	_ int32) (uint32, *dbus.Error) {
+	_ int32,
+) (uint32, *dbus.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
@@ -78,8 +79,10 @@ func TestNotificationsCallBackOnce(t *testing.T) {
 	env, conn := bus(t, s)
 	d := newLinux(env)
 	clicks := make(chan string, 10)
-	err := d.Notify(t.Context(), Notification{Title: "T", Body: "a <b> & c",
-		OnClick: func() { clicks <- "click" }, Actions: []Action{{"Show", func() { clicks <- "show" }}}})
+	err := d.Notify(t.Context(), Notification{
+		Title: "T", Body: "a <b> & c",
+		OnClick: func() { clicks <- "click" }, Actions: []Action{{"Show", func() { clicks <- "show" }}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,30 +66,42 @@ func program(dir string) error {
 			i := slices.IndexFunc(statusicon.Statuses, func(s statusicon.Status) bool { return s.String() == id })
 			tray.Set(demoMenu(statusicon.Status(i)))
 		case "notify":
-			err = d.Notify(ctx, desktop.Notification{Title: "Artifact landed", Body: "demo/app_1.txt <1 kB> & checked",
-				OnClick: func() { note("notification clicked") }})
+			err = d.Notify(ctx, desktop.Notification{
+				Title: "Artifact landed", Body: "demo/app_1.txt <1 kB> & checked",
+				OnClick: func() { note("notification clicked") },
+			})
 		case "terminal":
-			err = d.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu demo", Dir: dir, Argv: []string{"sh", "-c",
-				`echo; echo "  CAL Isolation Check: demo"; printf '%s|' "$@" >result; exec cat`, "sh", "two words", "$HOME;'"}})
+			err = d.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu demo", Dir: dir, Argv: []string{
+				"sh", "-c",
+				`echo; echo "  CAL Isolation Check: demo"; printf '%s|' "$@" >result; exec cat`, "sh", "two words", "$HOME;'",
+			}})
 		case "record":
-			err = recorded.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu recorded", Argv: []string{"sh", "-c",
-				`printf '%s|' "$@"; read -r line; echo "got $line"; sleep 60`, "sh", "two words", "$HOME;'"}})
+			err = recorded.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu recorded", Argv: []string{
+				"sh", "-c",
+				`printf '%s|' "$@"; read -r line; echo "got $line"; sleep 60`, "sh", "two words", "$HOME;'",
+			}})
 		case "ask":
 			go func() {
-				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Confirm, Title: "Rollback",
-					Text: "Roll back <demo> to before_tests?", Buttons: []string{"Roll back", "Keep_work"}})
+				a, err := d.Ask(ctx, desktop.Question{
+					Kind: desktop.Confirm, Title: "Rollback",
+					Text: "Roll back <demo> to before_tests?", Buttons: []string{"Roll back", "Keep_work"},
+				})
 				note(fmt.Sprintf("answer %+v %v", a, err))
 			}()
 		case "password":
 			go func() {
-				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.Password, Title: "Sign in",
-					Text: "Fine-grained <token> & how_to"})
+				a, err := d.Ask(ctx, desktop.Question{
+					Kind: desktop.Password, Title: "Sign in",
+					Text: "Fine-grained <token> & how_to",
+				})
 				note(fmt.Sprintf("answer %+v %v", a, err))
 			}()
 		case "list":
 			go func() {
-				a, err := d.Ask(ctx, desktop.Question{Kind: desktop.List, Title: "Agent", Text: "Which <agent> & how_to?",
-					Choices: []string{"shell", "claude & <code>", "codex"}})
+				a, err := d.Ask(ctx, desktop.Question{
+					Kind: desktop.List, Title: "Agent", Text: "Which <agent> & how_to?",
+					Choices: []string{"shell", "claude & <code>", "codex"},
+				})
 				note(fmt.Sprintf("answer %+v %v", a, err))
 			}()
 		case "quit":
@@ -110,7 +122,8 @@ func demoMenu(s statusicon.Status) statusicon.Menu {
 		return statusicon.Item{ID: "agent-" + name, Title: name, Checkable: true, Checked: ticked}
 	}
 	items := []statusicon.Item{
-		{Title: "demo_ws: " + s.String() + ", isolation as it is", Disabled: true}, line,
+		{Title: "demo_ws: " + s.String() + ", isolation as it is", Disabled: true},
+		line,
 		item("launch", "Launch shell"),
 		{Title: "Launch with", Children: []statusicon.Item{agent("shell", true), agent("claude-code", false)}},
 	}

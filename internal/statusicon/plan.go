@@ -88,8 +88,10 @@ func (p *planner) keep(o node, item Item) (node, []op, bool) {
 		kind    opKind
 		changed bool
 	}{
-		{opTitle, was.Title != item.Title}, {opTooltip, was.Tooltip != item.Tooltip},
-		{opEnabled, was.Disabled != item.Disabled}, {opChecked, was.Checked != item.Checked},
+		{opTitle, was.Title != item.Title},
+		{opTooltip, was.Tooltip != item.Tooltip},
+		{opEnabled, was.Disabled != item.Disabled},
+		{opChecked, was.Checked != item.Checked},
 	} {
 		if c.changed {
 			ops = append(ops, op{kind: c.kind, handle: o.handle, item: leaf(item)})

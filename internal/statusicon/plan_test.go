@@ -177,19 +177,43 @@ func TestPlanTouchesOnlyWhatMustBe(t *testing.T) {
 		kinds    []opKind
 	}{
 		{"nothing", []Item{entry("a"), line, entry("b")}, []Item{entry("a"), line, entry("b")}, nil},
-		{"words in place", []Item{entry("a"), line, entry("b")}, []Item{renamed, line, entry("b")},
-			[]opKind{opTitle, opEnabled}},
-		{"words in a submenu in place", []Item{sub("s", entry("a"))}, []Item{sub("s", renamed)},
-			[]opKind{opTitle, opEnabled}},
+		{
+			"words in place",
+			[]Item{entry("a"), line, entry("b")},
+			[]Item{renamed, line, entry("b")},
+			[]opKind{opTitle, opEnabled},
+		},
+		{
+			"words in a submenu in place",
+			[]Item{sub("s", entry("a"))},
+			[]Item{sub("s", renamed)},
+			[]opKind{opTitle, opEnabled},
+		},
 		{"append", []Item{entry("a")}, []Item{entry("a"), entry("b")}, []opKind{opAdd}},
-		{"remove before a separator", []Item{entry("a"), entry("b"), line, entry("c")},
-			[]Item{entry("a"), line, entry("c")}, []opKind{opRemove}},
-		{"insert", []Item{entry("a"), entry("c")}, []Item{entry("a"), entry("b"), entry("c")},
-			[]opKind{opRemove, opAdd, opAdd}},
-		{"newest first in a submenu", []Item{entry("a"), line, sub("s", entry("1")), entry("q")},
-			[]Item{entry("a"), line, sub("s", entry("2"), entry("1")), entry("q")}, []opKind{opRemove, opAdd, opAdd}},
-		{"insert before a separator", []Item{entry("a"), line, entry("c")},
-			[]Item{entry("a"), entry("b"), line, entry("c")}, []opKind{opReset, opAdd, opAdd, opSeparator, opAdd}},
+		{
+			"remove before a separator",
+			[]Item{entry("a"), entry("b"), line, entry("c")},
+			[]Item{entry("a"), line, entry("c")},
+			[]opKind{opRemove},
+		},
+		{
+			"insert",
+			[]Item{entry("a"), entry("c")},
+			[]Item{entry("a"), entry("b"), entry("c")},
+			[]opKind{opRemove, opAdd, opAdd},
+		},
+		{
+			"newest first in a submenu",
+			[]Item{entry("a"), line, sub("s", entry("1")), entry("q")},
+			[]Item{entry("a"), line, sub("s", entry("2"), entry("1")), entry("q")},
+			[]opKind{opRemove, opAdd, opAdd},
+		},
+		{
+			"insert before a separator",
+			[]Item{entry("a"), line, entry("c")},
+			[]Item{entry("a"), entry("b"), line, entry("c")},
+			[]opKind{opReset, opAdd, opAdd, opSeparator, opAdd},
+		},
 		{"another ID in the same place", []Item{entry("a")}, []Item{entry("b")}, []opKind{opRemove, opAdd}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -208,10 +232,17 @@ func TestPlanTouchesOnlyWhatMustBe(t *testing.T) {
 }
 
 func TestNormal(t *testing.T) {
-	got := normal([]Item{line, line, {ID: "a", Title: "a\x00\n\u202eb\xff", Checked: true}, line, line,
-		sub("s", line, entry("x"), line), line})
-	want := []Item{{ID: "a", Title: "a b\uFFFD", Children: []Item{}}, line,
-		{ID: "s", Title: "s", Children: []Item{{ID: "x", Title: "x", Children: []Item{}}}}}
+	got := normal([]Item{
+		line, line,
+		{ID: "a", Title: "a\x00\n\u202eb\xff", Checked: true},
+		line, line,
+		sub("s", line, entry("x"), line), line,
+	})
+	want := []Item{
+		{ID: "a", Title: "a b\uFFFD", Children: []Item{}},
+		line,
+		{ID: "s", Title: "s", Children: []Item{{ID: "x", Title: "x", Children: []Item{}}}},
+	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("normal (-want +got):\n%s", d)
 	}

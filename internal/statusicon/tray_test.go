@@ -35,6 +35,7 @@ func (r *recorder) run(ready func()) {
 	go ready()
 	<-r.over
 }
+
 func (r *recorder) external(ready func()) (start, end func()) {
 	return func() { go ready() }, r.quit
 }

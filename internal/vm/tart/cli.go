@@ -191,28 +191,42 @@ var reasons = []struct {
 	sentinel error
 	hint     string
 }{
-	{regexp.MustCompile(`The number of VMs exceeds the system limit`), vm.ErrLimit,
-		"Apple allows two running macOS virtual machines on one Mac: stop one of them, or one of another program."},
+	{
+		regexp.MustCompile(`The number of VMs exceeds the system limit`), vm.ErrLimit,
+		"Apple allows two running macOS virtual machines on one Mac: stop one of them, or one of another program.",
+	},
 	{regexp.MustCompile(`VM ".*" is already running!|^VM "[^"]*" is running$`), vm.ErrRunning, ""},
 	{regexp.MustCompile(`is not running$`), vm.ErrNotRunning, ""},
 	{regexp.MustCompile(`the specified VM "[^"]*" does not exist|non-existent local VM`), vm.ErrNotFound, ""},
 	{regexp.MustCompile(`target VM \S+ already exists`), vm.ErrExists, ""},
-	{regexp.MustCompile(`(?i)no space left on device|not enough (free )?disk space`), vm.ErrNoSpace,
-		"Free disk space: CALMenu's snapshots are listed by `CALMenu snapshot list`."},
+	{
+		regexp.MustCompile(`(?i)no space left on device|not enough (free )?disk space`), vm.ErrNoSpace,
+		"Free disk space: CALMenu's snapshots are listed by `CALMenu snapshot list`.",
+	},
 	{regexp.MustCompile(`code: 404`), vm.ErrNoImage, "Check the image's name in config.yaml."},
 	{regexp.MustCompile(`AuthFailed|code: 40[13]`), nil, "Sign in to the image's registry with `tart login`."},
-	{regexp.MustCompile(`softnet not found in PATH`), nil,
-		"Install it with `brew install cirruslabs/cli/softnet`."},
-	{regexp.MustCompile(`Softnet process terminated prematurely`), nil,
-		"Softnet needs to run as root: `sudo chown root $(which softnet) && sudo chmod u+s $(which softnet)`."},
+	{
+		regexp.MustCompile(`softnet not found in PATH`), nil,
+		"Install it with `brew install cirruslabs/cli/softnet`.",
+	},
+	{
+		regexp.MustCompile(`Softnet process terminated prematurely`), nil,
+		"Softnet needs to run as root: `sudo chown root $(which softnet) && sudo chmod u+s $(which softnet)`.",
+	},
 	{regexp.MustCompile(`VZErrorDomain Code=(1|-9) |-25308`), nil, keychainHint},
-	{regexp.MustCompile(`LessThanMinimalResourcesError`), nil,
-		"Give the workspace more processors or memory in its vm.yaml."},
+	{
+		regexp.MustCompile(`LessThanMinimalResourcesError`), nil,
+		"Give the workspace more processors or memory in its vm.yaml.",
+	},
 	{regexp.MustCompile(`new disk size of .* should be larger`), nil, "A disk can grow, but not shrink."},
-	{regexp.MustCompile(`VM is missing some of its files`), nil,
-		"Roll the workspace back to a snapshot, or delete it."},
-	{regexp.MustCompile(`(?i)internet connection|offline|could not be found|timed out`), nil,
-		"Check this Mac's network connection."},
+	{
+		regexp.MustCompile(`VM is missing some of its files`), nil,
+		"Roll the workspace back to a snapshot, or delete it.",
+	},
+	{
+		regexp.MustCompile(`(?i)internet connection|offline|could not be found|timed out`), nil,
+		"Check this Mac's network connection.",
+	},
 }
 
 // explain adds to a tart command's error what it means and what to do. An error it does not know stays as it is.

@@ -18,8 +18,14 @@ func TestNamesAreUnambiguous(t *testing.T) {
 		{name: "cal-demo_tmp_x1", ws: "demo", temp: "x1"},
 		{name: "cal-demo-snap-s1", ws: "demo-snap-s1"},
 		{name: "cal-tmp-x", ws: "tmp-x"},
-		{name: "demo"}, {name: "cal-"}, {name: "cal-Demo"}, {name: "cal-demo_"}, {name: "cal-demo_snap_"},
-		{name: "cal-demo_snap_A"}, {name: "cal-demo_other_s1"}, {name: "cal-demo_snap_s1_snap_s2"},
+		{name: "demo"},
+		{name: "cal-"},
+		{name: "cal-Demo"},
+		{name: "cal-demo_"},
+		{name: "cal-demo_snap_"},
+		{name: "cal-demo_snap_A"},
+		{name: "cal-demo_other_s1"},
+		{name: "cal-demo_snap_s1_snap_s2"},
 	}
 	for _, tt := range tests {
 		if ws, snapshot, temp := tart.ParseName(tt.name); ws != tt.ws || snapshot != tt.snapshot || temp != tt.temp {
@@ -39,7 +45,8 @@ func TestArgumentsShowWhatIsShared(t *testing.T) {
 		{quiet + " --dir /o:tag=cal-output", vm.Exposure{Shares: []vm.Share{{HostPath: "/o"}}}},
 		{quiet + " --dir=x:/o:ro", vm.Exposure{Shares: []vm.Share{{HostPath: "/o", ReadOnly: true}}}},
 		{quiet + " --dir /a --dir /b:tag=t,ro", vm.Exposure{
-			Shares: []vm.Share{{HostPath: "/a"}, {HostPath: "/b", ReadOnly: true}}}},
+			Shares: []vm.Share{{HostPath: "/a"}, {HostPath: "/b", ReadOnly: true}},
+		}},
 		{quiet + " --net-softnet --net-softnet-block=0.0.0.0/0", vm.Exposure{Restricted: true}},
 		{quiet + " --net-softnet-block 10.0.0.0/8,0.0.0.0/0", vm.Exposure{Restricted: true}},
 		{quiet + " --net-softnet-block=0.0.0.0/0 --net-softnet-allow=@host", vm.Exposure{}},
@@ -73,8 +80,11 @@ func TestDownloadIsFollowed(t *testing.T) {
 	}
 	const name = "downloading image"
 	want := []vm.Phase{
-		{Name: "asking the registry"}, {Name: name, Total: 16e9}, {Name: name, Total: 16e9},
-		{Name: name, Done: 4e9, Total: 16e9}, {Name: "finishing download"},
+		{Name: "asking the registry"},
+		{Name: name, Total: 16e9},
+		{Name: name, Total: 16e9},
+		{Name: name, Done: 4e9, Total: 16e9},
+		{Name: "finishing download"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)

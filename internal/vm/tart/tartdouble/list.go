@@ -92,8 +92,13 @@ func printJSON(rows []row) {
 	objects := []string{}
 	for _, r := range rows {
 		objects = append(objects, "  "+object("  ", [][2]any{
-			{"Source", r.Source}, {"Name", r.Name}, {"Disk", r.Disk}, {"Size", r.Size},
-			{"Accessed", r.Accessed}, {"Running", r.Running}, {"State", r.State},
+			{"Source", r.Source},
+			{"Name", r.Name},
+			{"Disk", r.Disk},
+			{"Size", r.Size},
+			{"Accessed", r.Accessed},
+			{"Running", r.Running},
+			{"State", r.State},
 		}))
 	}
 	fmt.Println("[\n" + strings.Join(objects, ",\n") + "\n]")
@@ -161,9 +166,14 @@ func get(_ context.Context, h *home, a *arguments) error {
 		return nil
 	}
 	fmt.Println(object("", [][2]any{
-		{"OS", c.OS}, {"CPU", c.CPUCount}, {"Memory", c.MemorySize >> 20}, {"Disk", logical / 1e9},
-		{"DiskFormat", c.DiskFormat}, {"Size", fmt.Sprintf("%.3f", float64(allocated)/1e9)},
-		{"Display", fmt.Sprintf("%dx%d", c.Display.Width, c.Display.Height)}, {"Running", state == "running"},
+		{"OS", c.OS},
+		{"CPU", c.CPUCount},
+		{"Memory", c.MemorySize >> 20},
+		{"Disk", logical / 1e9},
+		{"DiskFormat", c.DiskFormat},
+		{"Size", fmt.Sprintf("%.3f", float64(allocated)/1e9)},
+		{"Display", fmt.Sprintf("%dx%d", c.Display.Width, c.Display.Height)},
+		{"Running", state == "running"},
 		{"State", state},
 	}))
 	return nil

@@ -66,8 +66,10 @@ func runVM(_ context.Context, h *home, a *arguments) error {
 	// From here on this process must not close config.json: the lock would end with it.
 	defer lock.Close()
 	whole.Close()
-	r := &running{home: h, machine: m, config: c, script: script, lock: lock, suspendable: suspendable,
-		shared: a.has("--dir")}
+	r := &running{
+		home: h, machine: m, config: c, script: script, lock: lock, suspendable: suspendable,
+		shared: a.has("--dir"),
+	}
 	return r.live()
 }
 
