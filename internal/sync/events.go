@@ -62,7 +62,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// seen tells whether a word is in a stream's next piece, or across its border with the one before, whose end last keeps.
+// seen tells whether a word is in a stream's next piece, or across its border with the one before. last keeps the end
+// of that.
 func seen(last *[]byte, b []byte, word string) bool {
 	border := append(*last, b[:min(len(b), len(word)-1)]...)
 	found := bytes.Contains(border, []byte(word)) || bytes.Contains(b, []byte(word))

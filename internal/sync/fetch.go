@@ -56,12 +56,12 @@ func fetchArgv(o Options) []string {
 
 // receiver takes one transfer into staging.
 type receiver struct {
-	dest     *os.Root
-	o        Options
-	items    []staged
-	want     map[string]place
-	progress func(name string, n int64, done bool)
-	buffer   []byte
+	dest   *os.Root
+	o      Options
+	items  []staged
+	want   map[string]place
+	tell   meter
+	buffer []byte
 }
 
 type place struct {
@@ -71,9 +71,8 @@ type place struct {
 
 // fetch receives items into staging, which is empty. It returns those of which every file has come in the size that was
 // listed; the others are left out, to be tried again.
-func fetch(ctx context.Context, r Runner, o Options, dest *os.Root, items []item,
-	progress func(name string, n int64, done bool)) ([]staged, error) {
-	rc := &receiver{dest: dest, o: o, want: map[string]place{}, progress: progress, buffer: make([]byte, 128<<10)}
+func fetch(ctx context.Context, r Runner, o Options, dest *os.Root, items []item, tell meter) ([]staged, error) {
+	rc := &receiver{dest: dest, o: o, want: map[string]place{}, tell: tell, buffer: make([]byte, 128<<10)}
 	var names bytes.Buffer
 	limit := int64(1 << 20) // the archive's end and padding, generously
 	for i, it := range items {
@@ -156,7 +155,7 @@ var (
 	errHost = errors.New("the host cannot keep it")
 )
 
-// receive takes each file that was asked for once, in the size that was listed. Anything else in the archive is skipped.
+// receive takes each file that was asked for once, in the size that was listed. It skips whatever else is there.
 func (rc *receiver) receive(archive *tar.Reader) error {
 	for {
 		h, err := archive.Next()
@@ -178,7 +177,7 @@ func (rc *receiver) receive(archive *tar.Reader) error {
 			return err
 		}
 		s.sums[name] = sum
-		rc.progress(s.Name, 0, len(s.sums) == len(s.Files))
+		rc.tell(s.Name, 0, len(s.sums) == len(s.Files))
 	}
 }
 
@@ -201,7 +200,7 @@ func (rc *receiver) file(content io.Reader, at string, e entry) (sum string, err
 			if _, werr := f.Write(rc.buffer[:n]); werr != nil {
 				return "", errors.Join(errHost, werr)
 			}
-			rc.progress(path.Base(e.Name), int64(n), false)
+			rc.tell(path.Base(e.Name), int64(n), false)
 		}
 		if errors.Is(rerr, io.EOF) {
 			break

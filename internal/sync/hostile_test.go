@@ -75,7 +75,7 @@ var corpus = []struct {
 	{"escape sequence", `\x1b[31mred`, "name has the control character U+001B", raw("\x1b[31mred")},
 	{"delete", `\x7f`, "name has the control character U+007F", raw("\x7f")},
 	{"C1 control", `\u009b`, "name has the control character U+009B", raw("\u009b")},
-	{"right-to-left override", `invoice\u202efdp.exe`, "name has the control character U+202E", raw("invoice\u202efdp.exe")},
+	{"right-to-left override", `bill\u202efdp.sh`, "name has the control character U+202E", raw("bill\u202efdp.sh")},
 	{"isolate", `a\u2066b`, "name has the control character U+2066", raw("a\u2066b")},
 	{"mark", `a\u200fb`, "name has the control character U+200F", raw("a\u200fb")},
 	{"zero-width space", `a\u200bb`, "name has the control character U+200B", raw("a\u200bb")},
@@ -365,7 +365,8 @@ func TestLinksOfTheHostAreNotFollowed(t *testing.T) {
 	if r := b.once(); len(r.Refused) != 0 || len(r.Landed) != 3 {
 		t.Errorf("%+v", r)
 	}
-	if target, err := os.Readlink(filepath.Join(b.o.Dest, ".versions/file.1")); err != nil || filepath.Base(target) != "target" {
+	target, err := os.Readlink(filepath.Join(b.o.Dest, ".versions/file.1"))
+	if err != nil || filepath.Base(target) != "target" {
 		t.Error(target, err)
 	}
 }

@@ -34,7 +34,8 @@ func (l liar) Stream(ctx context.Context, c guest.Cmd, stdout, _ io.Writer) (int
 const rootRecord = "h\x00/home/x\x00f\x00d\x004096\x001.0\x001.0\x001\x001\x002\x00755\x00\x00"
 
 func fileRecord(name string, size int) string {
-	return fmt.Sprintf("f\x00f\x00%d\x001700000000.1234567890\x001700000000.0\x00%d\x001\x001\x00644\x00%s\x00", size, 100+len(name), name)
+	return fmt.Sprintf("f\x00f\x00%d\x001700000000.1234567890\x001700000000.0\x00%d\x001\x001\x00644\x00%s\x00",
+		size, 100+len(name), name)
 }
 
 func prints(s string) func(io.Writer) (int, error) {
@@ -74,6 +75,9 @@ func TestLyingPrograms(t *testing.T) {
 	reg := func(name string, size int64) tar.Header {
 		return tar.Header{Name: name, Typeflag: tar.TypeReg, Size: size}
 	}
+	odd := func(kind byte, target string) tar.Header {
+		return tar.Header{Name: "./good", Typeflag: kind, Linkname: target}
+	}
 	good := archive(t, reg("./good", 4))
 	endless := func(w io.Writer) (int, error) {
 		for i := 0; ; i++ {
@@ -107,7 +111,10 @@ func TestLyingPrograms(t *testing.T) {
 		{"a name twice", list(fileRecord("good", 4), fileRecord("good", 400)), prints(good), false, ""},
 		{"sizes that overflow", list(fileRecord("huge", 1<<62), fileRecord("huger", 1<<62)), prints(good), true, ""},
 		{"a negative size", list(fileRecord("minus", -1)), prints(good), false, "a file of -1 bytes"},
-		{"a size that is none", list(strings.Replace(fileRecord("x", 4), "\x004\x00", "\x00four\x00", 1)), nil, false, "invalid syntax"},
+		{
+			"a size that is none", list(strings.Replace(fileRecord("x", 4), "\x004\x00", "\x00four\x00", 1)),
+			nil, false, "invalid syntax",
+		},
 		{"a kind that is none", list("x\x00"), nil, false, "unknown kind"},
 		{"two outboxes", list(rootRecord), nil, false, "listed twice"},
 		{"a listing that breaks off", list("f\x00f\x00"), nil, false, "in mid-air"},
@@ -117,14 +124,16 @@ func TestLyingPrograms(t *testing.T) {
 		{"no find", func(io.Writer) (int, error) { return 127, nil }, nil, false, "find exited with 127"},
 		{"a lost connection", func(io.Writer) (int, error) { return -1, errors.New("lost") }, nil, false, "lost"},
 
-		{"archive names that escape", list(), prints(archive(t, reg("../up", 4), reg("/abs", 4), reg("./../up", 4), reg("./good", 4))), true, ""},
+		{"archive names that escape", list(), prints(archive(t,
+			reg("../up", 4), reg("/abs", 4), reg("./../up", 4), reg("./good", 4))), true, ""},
 		{"archive with what nobody asked for", list(), prints(archive(t, reg("./more", 4), reg("./good", 4))), true, ""},
-		{"archive with a link", list(), prints(archive(t, tar.Header{Name: "./good", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"})), false, ""},
+		{"archive with a link", list(), prints(archive(t, odd(tar.TypeSymlink, "/etc/passwd"))), false, ""},
 		{"archive with a link, then a file through it", list(), prints(archive(t,
-			tar.Header{Name: "./x", Typeflag: tar.TypeSymlink, Linkname: "/tmp"}, reg("./x/good", 4), reg("./good", 4))), true, ""},
-		{"archive with a hard link", list(), prints(archive(t, tar.Header{Name: "./good", Typeflag: tar.TypeLink, Linkname: "/etc/passwd"})), false, ""},
-		{"archive with a device", list(), prints(archive(t, tar.Header{Name: "./good", Typeflag: tar.TypeChar})), false, ""},
-		{"archive with a directory", list(), prints(archive(t, tar.Header{Name: "./good", Typeflag: tar.TypeDir})), false, ""},
+			tar.Header{Name: "./x", Typeflag: tar.TypeSymlink, Linkname: "/tmp"}, reg("./x/good", 4), reg("./good", 4),
+		)), true, ""},
+		{"archive with a hard link", list(), prints(archive(t, odd(tar.TypeLink, "/etc/passwd"))), false, ""},
+		{"archive with a device", list(), prints(archive(t, odd(tar.TypeChar, ""))), false, ""},
+		{"archive with a directory", list(), prints(archive(t, odd(tar.TypeDir, ""))), false, ""},
 		{"archive with a file twice", list(), prints(archive(t, reg("./good", 4), reg("./good", 4))), true, ""},
 		{"archive with a file longer than listed", list(), prints(archive(t, reg("./good", 5))), false, ""},
 		{"archive with a file shorter than listed", list(), prints(archive(t, reg("./good", 3))), false, ""},

@@ -101,6 +101,7 @@ func (e *engine) pass(ctx context.Context) (report Report, l listing, err error)
 	if l, err = scan(ctx, e.r, e.o); err != nil {
 		return report, l, err
 	}
+	var tell meter
 	tries := map[string]int{}
 	settled := map[key]Refusal{} // by the host
 	for {
@@ -126,11 +127,14 @@ func (e *engine) pass(ctx context.Context) (report Report, l listing, err error)
 			report.Refused, err = e.remember(report.Refused)
 			return report, l, err
 		}
+		if tell == nil {
+			tell = e.meter(todo)
+		}
 		todo = chunk(todo)
 		for _, it := range todo {
 			tries[it.Name]++
 		}
-		if l, err = e.bring(ctx, todo, settled, &report); err != nil {
+		if l, err = e.bring(ctx, todo, tell, settled, &report); err != nil {
 			return report, l, err
 		}
 	}
@@ -154,17 +158,21 @@ func (e *engine) plan(l listing) (plan, error) {
 
 // bring receives items, lists the outbox again, and lands those that both listings agree about. It returns the second
 // listing.
-func (e *engine) bring(ctx context.Context, todo []item, settled map[key]Refusal, report *Report) (listing, error) {
+func (e *engine) bring(
+	ctx context.Context, todo []item, tell meter, settled map[key]Refusal, report *Report,
+) (listing, error) {
 	if err := e.dest.Mkdir(stagingDir, 0o700); err != nil {
 		return listing{}, onHost(err)
 	}
 	defer func() { _ = e.dest.RemoveAll(stagingDir) }()
-	received, err := fetch(ctx, e.r, e.o, e.dest, todo, e.meter(todo))
+	received, err := fetch(ctx, e.r, e.o, e.dest, todo, tell)
 	if err != nil {
 		return listing{}, onHost(err)
 	}
+	durable := make(chan error, 1)
+	go func() { durable <- makeDurable(e.dest, received) }()
 	l, err := scan(ctx, e.r, e.o)
-	if err != nil {
+	if err = errors.Join(err, onHost(<-durable)); err != nil {
 		return l, err
 	}
 	now := map[string]string{}
@@ -235,8 +243,11 @@ func (e *engine) remember(refused []Refusal) ([]Refusal, error) {
 	return refused, errors.Join(e.manifest.append(lines...), e.manifest.sync())
 }
 
-// meter turns what fetch tells into Progress.
-func (e *engine) meter(todo []item) func(name string, n int64, done bool) {
+// meter is told of n more bytes of what is received, and when an artifact is complete.
+type meter func(name string, n int64, done bool)
+
+// meter turns what fetch tells, over all transfers of a pass, into Progress.
+func (e *engine) meter(todo []item) meter {
 	var p Progress
 	for _, it := range todo {
 		p.TotalFiles++
@@ -246,8 +257,10 @@ func (e *engine) meter(todo []item) func(name string, n int64, done bool) {
 	return func(name string, n int64, done bool) {
 		p.Name = display(name)
 		p.Bytes += n
+		p.TotalBytes = max(p.TotalBytes, p.Bytes) // what changed meanwhile is received again
 		if done {
 			p.Files++
+			p.TotalFiles = max(p.TotalFiles, p.Files)
 		}
 		if p.Files == p.TotalFiles || time.Since(last) >= 100*time.Millisecond {
 			last = time.Now()

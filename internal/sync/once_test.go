@@ -154,7 +154,8 @@ func TestBundlesLandAsOne(t *testing.T) {
 	if r := b.once(); len(r.Landed) != 1 || r.Landed[0].Version != 2 {
 		t.Errorf("%+v", r)
 	}
-	if b.have(".versions/build/My.app.1/Contents/MacOS/My") != "binary" || b.have("build/My.app/Contents/MacOS/My") != "changed" {
+	old, current := b.have(".versions/build/My.app.1/Contents/MacOS/My"), b.have("build/My.app/Contents/MacOS/My")
+	if old != "binary" || current != "changed" {
 		t.Error(b.tree())
 	}
 	if _, err := os.Stat(filepath.Join(b.o.Dest, "build/My.app/Contents/Empty")); err != nil {
@@ -252,7 +253,8 @@ func TestVerify(t *testing.T) {
 	bad, err := Verify(b.o)
 	b.must(err)
 	if d := cmp.Diff([]Mismatch{
-		{"B.app", "has other content than what landed"}, {"changed", "has other content than what landed"},
+		{"B.app", "has other content than what landed"},
+		{"changed", "has other content than what landed"},
 		{"gone", "is not there any more"},
 	}, bad); d != "" {
 		t.Error(d)

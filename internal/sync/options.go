@@ -36,7 +36,7 @@ type Limits struct {
 	MaxName  int   // bytes of one element of a name; default and most 240, which leaves room for a version's number
 }
 
-// maxPath bounds a whole name in bytes. With the destination before it, it stays within what macOS opens (PATH_MAX 1024).
+// maxPath bounds a whole name in bytes. With the destination before it, macOS still opens it (PATH_MAX 1024).
 const maxPath = 800
 
 // maxVersionless is the most bytes of a name's element, so that ".<version>" and ".dir" still fit into 255.

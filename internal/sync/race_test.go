@@ -191,7 +191,8 @@ func TestKilledBetweenTheSteps(t *testing.T) {
 	b.put("a", "three")
 	b.must(os.Link(filepath.Join(b.o.Dest, "a"), filepath.Join(b.o.Dest, ".versions/a.2")))
 	b.once()
-	if got := b.have(".versions/a.1") + b.have(".versions/a.2") + b.have("a"); got != "onetwo!three" || len(b.tree()) != 4 {
+	got := b.have(".versions/a.1") + b.have(".versions/a.2") + b.have("a")
+	if got != "onetwo!three" || len(b.tree()) != 4 {
 		t.Error(got, b.tree())
 	}
 }

@@ -32,7 +32,7 @@ func Verify(o Options) ([]Mismatch, error) {
 	if err != nil {
 		return nil, onHost(err)
 	}
-	defer dest.Close()
+	defer func() { _ = dest.Close() }()
 	var bad []Mismatch
 	for name, a := range latest {
 		// The manifest is the host's own, but names in it have come from a guest: they are checked again.

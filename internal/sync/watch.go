@@ -17,9 +17,9 @@ const (
 	lastRetry   = 4 * time.Second
 )
 
-// Watch brings in what the guest puts into its outbox as it comes, until ctx ends or the connection dies; the error tells
-// which. onReport is called after a pass that landed something, and for refusals not met before; onProgress as Once's;
-// both from one goroutine, and each may be nil. A guest that cannot watch its outbox is asked every two seconds instead.
+// Watch brings in what the guest puts into its outbox as it comes, until ctx ends or the connection dies; the error
+// tells which. onReport is called after a pass that landed something, and for refusals not met before; onProgress as
+// Once's; each may be nil. A guest that cannot watch its outbox is asked every two seconds instead.
 func Watch(ctx context.Context, r Runner, o Options, onReport func(Report), onProgress func(Progress)) error {
 	e, err := open(r, o, onProgress)
 	if err != nil {
@@ -45,8 +45,8 @@ func Watch(ctx context.Context, r Runner, o Options, onReport func(Report), onPr
 	}
 }
 
-// watch makes a pass at the start of a watch in the guest, and one after each burst of events until the watch ends. That
-// it has ended is no error: the next one tells whether the connection lives.
+// watch makes a pass at the start of a watch in the guest, and one after each burst of events until the watch ends.
+// That it has ended is no error: the next pass tells whether the connection lives.
 func (e *engine) watch(ctx context.Context, onReport func(Report)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	ev := newEvents()

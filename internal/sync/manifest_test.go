@@ -1,0 +1,159 @@
+package sync
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// golden are the lines of a manifest, of each kind.
+func goldenLines() []line {
+	at := time.Date(2026, 1, 17, 14, 30, 0, 123_000_000, time.UTC)
+	report := Artifact{
+		Name: "dir/report.txt", Path: "/home/me/cal-output/demo/dir/report.txt", SHA256: strings.Repeat("ab", 32), Size: 6,
+		Mode: 0o644, ModTime: at.Add(-time.Hour), LandedAt: at, Workspace: "demo", Agent: "claude", Version: 1,
+	}
+	app := report
+	app.Name, app.Path, app.Bundle, app.Mode, app.Version = "My.app", "/home/me/cal-output/demo/My.app", true, 0o755, 2
+	return []line{
+		{Event: eventLanded, Time: at, Source: "6:1:2:3:4:420:99", Artifact: &report},
+		{Event: eventSeen, Time: at, Source: "6:5:6:7:8:420:99", Artifact: &report},
+		{Event: eventLanded, Time: at, Source: strings.Repeat("cd", 32), Artifact: &app},
+		{Event: eventRefused, Time: at, Entry: `new\nline`, Reason: "name has the control character U+000A"},
+	}
+}
+
+func TestManifestLines(t *testing.T) {
+	state := t.TempDir()
+	m := &manifest{path: filepath.Join(state, manifestName)}
+	if err := m.refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.append(goldenLines()...); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(m.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "testdata/manifest.jsonl"
+	if *update {
+		if err := os.WriteFile(name, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("manifest (-want +got; -update rewrites it):\n%s", d)
+	}
+
+	artifacts, err := ReadManifest(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := goldenLines()
+	if d := cmp.Diff([]Artifact{*lines[2].Artifact, *lines[0].Artifact}, artifacts); d != "" {
+		t.Errorf("newest first (-want +got):\n%s", d)
+	}
+	again := &manifest{path: m.path}
+	if err := again.refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(m.known, again.known); d != "" {
+		t.Errorf("what was written is not what is read:\n%s", d)
+	}
+	if d := cmp.Diff(m.refused, again.refused); d != "" {
+		t.Errorf("what was written is not what is read:\n%s", d)
+	}
+}
+
+func TestATornManifestLosesOneLine(t *testing.T) {
+	want, err := os.ReadFile("testdata/manifest.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	name := filepath.Join(state, manifestName)
+	for cut := range want {
+		whole := bytes.Count(want[:cut], []byte("\n"))
+		if bytes.HasPrefix(want[cut:], []byte("\n")) {
+			whole++ // all of it but the end of the line
+		}
+		lines, err := parseLines(bytes.NewReader(want[:cut]))
+		if err != nil || len(lines) != whole {
+			t.Fatalf("cut at %d: %d lines, want %d; %v", cut, len(lines), whole, err)
+		}
+	}
+	torn := append(bytes.Clone(want), `{"v":1,"event":"landed","na`...)
+	if err := os.WriteFile(name, torn, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := &manifest{path: name, keep: 5}
+	if err := m.refresh(); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.append(goldenLines()[0]); err != nil {
+		t.Fatal(err)
+	}
+	if artifacts, err := ReadManifest(state); err != nil || len(artifacts) != 3 {
+		t.Errorf("%d artifacts, %v", len(artifacts), err)
+	}
+}
+
+func TestReadManifestOfNothing(t *testing.T) {
+	if a, err := ReadManifest(filepath.Join(t.TempDir(), "none")); len(a) != 0 || err != nil {
+		t.Error(a, err)
+	}
+}
+
+func TestCompaction(t *testing.T) {
+	m := &manifest{path: filepath.Join(t.TempDir(), manifestName), keep: 1}
+	var lines []line
+	for i := range 10 {
+		a := *goldenLines()[0].Artifact
+		a.Version = i
+		lines = append(lines, line{V: 1, Event: eventLanded, Artifact: &a}, line{V: 1, Event: eventRefused, Entry: "x"})
+	}
+	kept, err := m.compact(lines)
+	if err != nil || len(kept) != 2 || kept[0].Version != 8 || kept[1].Version != 9 {
+		t.Errorf("%v, %v", kept, err)
+	}
+	if read, err := readLines(m.path); err != nil || len(read) != 2 {
+		t.Errorf("%v, %v", read, err)
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	golden, err := os.ReadFile("testdata/manifest.jsonl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(golden)
+	f.Add([]byte(`{"v":1,"event":"landed"}` + "\n" + `{"v":2,"event":"landed","name":"x"}` + "\nnull\n[]\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		lines, err := parseLines(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &manifest{known: map[string]record{}, refused: map[Refusal]bool{}}
+		for _, l := range lines {
+			m.apply(l)
+		}
+		// A line after whatever there was is read.
+		more, err := parseLines(bytes.NewReader(append(append(text, '\n'), golden...)))
+		if err != nil || len(more) != len(lines)+4 {
+			t.Fatalf("%d lines, then %d: %v", len(lines), len(more), err)
+		}
+	})
+}
