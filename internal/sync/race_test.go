@@ -88,7 +88,7 @@ func TestAPathSwappedForALink(t *testing.T) {
 		}
 		swapped <- n
 	}()
-	for i := range 15 {
+	for i := range 6 {
 		b.put(fmt.Sprint("good", i), "good")
 		r, err := Once(ctx, b.guest, b.o, nil)
 		b.must(err)
