@@ -156,7 +156,7 @@ func (c *cal) launch(ctx context.Context, name string) (time.Duration, error) {
 		}
 	}
 	// Closing the window leaves the session's agent running; exec ends it, so that the next one begins anew.
-	if _, _, err := c.run(ctx, "exec", name, "--no-tty", "--", "tmux", "kill-server"); err != nil {
+	if _, _, err := c.run(ctx, "exec", name, "--no-tty", "--", "tmux", "-L", "cal", "kill-server"); err != nil {
 		fmt.Fprintf(c.log, "  (ending the session: %v)\n", err)
 	}
 	cancel()
