@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -24,16 +25,47 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// App is CALMenu as one process sees it. Its fields do not change once it is open.
+// App is CALMenu as one process sees it. Its fields do not change once it is open; its configuration may (Reload).
 type App struct {
 	Home    config.Home
-	Config  *config.Config
-	Agents  agent.List
 	Driver  vm.Driver
 	Journal *journal.Journal
 	Log     zerolog.Logger
 
-	logFile *os.File
+	flags    map[string]string
+	settings atomic.Pointer[settings]
+	logFile  *os.File
+}
+
+// settings are what is read from config.yaml.
+type settings struct {
+	config *config.Config
+	agents agent.List
+}
+
+// Config is the configuration in force.
+func (a *App) Config() *config.Config { return a.settings.Load().config }
+
+// Agents is the catalogue of coding agents, the user's own included.
+func (a *App) Agents() agent.List { return a.settings.Load().agents }
+
+// Reload reads the configuration again. If something in it is wrong, the old one stays in force.
+func (a *App) Reload() error {
+	cfg, err := config.Load(a.Home, os.Getenv)
+	if err != nil {
+		return err
+	}
+	if len(a.flags) > 0 {
+		if cfg, err = cfg.WithFlags(a.flags); err != nil {
+			return err
+		}
+	}
+	agents, err := agent.Catalogue(cfg)
+	if err != nil {
+		return err
+	}
+	a.settings.Store(&settings{config: cfg, agents: agents})
+	return nil
 }
 
 // Options say what an App is opened with.
@@ -53,29 +85,19 @@ func Open(o Options) (*App, error) {
 	if err := home.Ensure(); err != nil {
 		return nil, err
 	}
-	cfg, err := config.Load(home, os.Getenv)
-	if err != nil {
-		return nil, err
-	}
-	if len(o.Flags) > 0 {
-		if cfg, err = cfg.WithFlags(o.Flags); err != nil {
-			return nil, err
-		}
-	}
-	agents, err := agent.Catalogue(cfg)
-	if err != nil {
-		return nil, err
-	}
 	j, err := journal.Open(home.JournalDir())
 	if err != nil {
 		return nil, err
 	}
-	a := &App{Home: home, Config: cfg, Agents: agents, Journal: j, Driver: o.Driver}
+	a := &App{Home: home, Journal: j, Driver: o.Driver, flags: o.Flags}
+	if err := a.Reload(); err != nil {
+		return nil, err
+	}
 	if err := a.openLog(); err != nil {
 		return nil, err
 	}
 	if a.Driver == nil {
-		if a.Driver, err = NewDriver(home, cfg); err != nil {
+		if a.Driver, err = NewDriver(home, a.Config()); err != nil {
 			return nil, err
 		}
 	}
@@ -121,7 +143,7 @@ func (a *App) Workspace(name string) (*config.Workspace, error) {
 			return nil, err
 		}
 	}
-	return a.Config.Workspace(name)
+	return a.Config().Workspace(name)
 }
 
 // ErrNoWorkspace is returned where a workspace is needed and there is none, or none is chosen.
@@ -129,7 +151,7 @@ var ErrNoWorkspace = errors.New("there is no workspace")
 
 // Current returns the workspace that is meant when none is named: the one switched to, or the only one.
 func (a *App) Current() (string, error) {
-	names, err := a.Config.Workspaces()
+	names, err := a.Config().Workspaces()
 	if err != nil {
 		return "", err
 	}
@@ -151,7 +173,7 @@ func (a *App) Current() (string, error) {
 
 // Switch makes a workspace the one that is meant when none is named.
 func (a *App) Switch(name string) error {
-	if _, err := a.Config.Workspace(name); err != nil {
+	if _, err := a.Config().Workspace(name); err != nil {
 		return err
 	}
 	if err := atomicfile.Write(a.currentFile(), []byte(name+"\n"), 0o600); err != nil {
@@ -174,7 +196,7 @@ func (a *App) agentOf(w *config.Workspace, id string) (*agent.Agent, error) {
 	if id == "" {
 		id = w.Agent
 	}
-	return a.Agents.Get(id)
+	return a.Agents().Get(id)
 }
 
 // ensureOutput makes the folder artifacts land in.

@@ -281,7 +281,7 @@ func TestNewCleansUpAfterItself(t *testing.T) {
 	if err := a.New(t.Context(), "demo", nil, nil); !errors.Is(err, vm.ErrNoSpace) {
 		t.Fatalf("new: %v", err)
 	}
-	if names, err := a.Config.Workspaces(); err != nil || len(names) != 0 {
+	if names, err := a.Config().Workspaces(); err != nil || len(names) != 0 {
 		t.Errorf("left behind: %v, %v", names, err)
 	}
 	if err := a.New(t.Context(), "demo", nil, nil); err != nil {

@@ -47,7 +47,7 @@ func (a *App) deskRequirement(context.Context) vm.Requirement {
 }
 
 func (a *App) outputRequirement() vm.Requirement {
-	dir := a.Config.Output.SyncDir
+	dir := a.Config().Output.SyncDir
 	r := vm.Requirement{Name: "output folder", OK: true, Detail: dir}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		r.OK, r.Detail = false, err.Error()
@@ -62,7 +62,7 @@ func (a *App) orphans(ctx context.Context) []vm.Requirement {
 	if err != nil {
 		return []vm.Requirement{{Name: "machines", Detail: err.Error()}}
 	}
-	names, err := a.Config.Workspaces()
+	names, err := a.Config().Workspaces()
 	if err != nil {
 		return []vm.Requirement{{Name: "workspaces", Detail: err.Error()}}
 	}

@@ -19,7 +19,7 @@ func (a *App) State(ctx context.Context) (state.State, error) {
 	if f.Events, err = a.Journal.Events(); err != nil {
 		return state.State{}, err
 	}
-	names, err := a.Config.Workspaces()
+	names, err := a.Config().Workspaces()
 	if err != nil {
 		return state.State{}, err
 	}
@@ -46,12 +46,12 @@ func (a *App) State(ctx context.Context) (state.State, error) {
 
 func (a *App) configured(ctx context.Context, name string, machines map[string]vm.Machine) (state.Configured, error) {
 	c := state.Configured{Name: name}
-	w, err := a.Config.Workspace(name)
+	w, err := a.Config().Workspace(name)
 	if err != nil {
 		return c, err
 	}
 	c.Agent, c.AgentName = w.Agent, w.Agent
-	if ag, err := a.Agents.Get(w.Agent); err == nil {
+	if ag, err := a.Agents().Get(w.Agent); err == nil {
 		c.AgentName = ag.Name
 	}
 	m, ok := machines[name]

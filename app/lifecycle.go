@@ -25,15 +25,15 @@ func (a *App) New(ctx context.Context, name string, values map[string]string, p 
 		} else if !errors.Is(err, vm.ErrNotFound) {
 			return err
 		}
-		if err := a.Config.CreateWorkspace(name, values); err != nil {
+		if err := a.Config().CreateWorkspace(name, values); err != nil {
 			return err
 		}
-		w, err := a.Config.Workspace(name)
+		w, err := a.Config().Workspace(name)
 		if err == nil {
 			err = a.create(ctx, w, report)
 		}
 		if err != nil {
-			return errors.Join(err, a.Config.DeleteWorkspace(name))
+			return errors.Join(err, a.Config().DeleteWorkspace(name))
 		}
 		return nil
 	})
@@ -230,7 +230,7 @@ func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
 		return err
 	}
 	return a.operate(ctx, name, "delete", p, func(ctx context.Context, report vm.Progress) error {
-		_, cfgErr := a.Config.Workspace(name)
+		_, cfgErr := a.Config().Workspace(name)
 		m, err := a.Driver.Machine(ctx, name)
 		if errors.Is(err, vm.ErrNotFound) && cfgErr != nil {
 			return cfgErr
@@ -245,6 +245,6 @@ func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
 		if err := a.Driver.Delete(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
 			return fmt.Errorf("deleting workspace %q: %w", name, err)
 		}
-		return a.Config.DeleteWorkspace(name)
+		return a.Config().DeleteWorkspace(name)
 	})
 }

@@ -31,15 +31,16 @@ import (
 
 // Agent is the menu-bar agent of one process.
 type Agent struct {
-	app    *app.App
-	desk   desktop.Desktop // nil where there is none
-	tray   Tray            // nil where there is none
-	self   string          // path of this program, for terminals it opens
-	choose []menu.Choice
+	app  *app.App
+	desk desktop.Desktop // nil where there is none
+	tray Tray            // nil where there is none
+	self string          // path of this program, for terminals it opens
 
 	refresh chan struct{} // asks for another look at the facts; holds one request at most
 	quit    context.CancelFunc
 	work    sync.WaitGroup // what clicks have started
+
+	configured time.Time // when config.yaml was last changed; of the goroutine that runs
 
 	mu      sync.Mutex // guards what follows
 	last    state.State
@@ -61,9 +62,6 @@ func New(a *app.App, desk desktop.Desktop) (*Agent, error) {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
 	b := &Agent{app: a, desk: desk, self: self, refresh: make(chan struct{}, 1), keeping: map[string]bool{}}
-	for _, ag := range a.Agents {
-		b.choose = append(b.choose, menu.Choice{ID: ag.ID, Name: ag.Name})
-	}
 	return b, nil
 }
 
@@ -116,7 +114,7 @@ func (b *Agent) Run(ctx context.Context, log io.Writer) error {
 			return err
 		case <-facts.C:
 			now, err := b.app.Driver.Machines(ctx)
-			if err == nil && sameMachines(machines, now) {
+			if err == nil && sameMachines(machines, now) && !b.configChanged() {
 				continue
 			}
 			machines = now
@@ -155,7 +153,7 @@ func (b *Agent) Refresh() {
 
 // recover finishes or undoes what a crash left in any workspace.
 func (b *Agent) recover(ctx context.Context) {
-	names, err := b.app.Config.Workspaces()
+	names, err := b.app.Config().Workspaces()
 	if err != nil {
 		b.app.Log.Error().Err(err).Msg("listing workspaces")
 		return
@@ -167,8 +165,31 @@ func (b *Agent) recover(ctx context.Context) {
 	}
 }
 
+func (b *Agent) configChanged() bool {
+	fi, err := os.Stat(b.app.Home.ConfigFile())
+	return err == nil && !fi.ModTime().Equal(b.configured)
+}
+
+// reload reads config.yaml again if it was changed. What is wrong with it is told once; the old settings stay in force.
+func (b *Agent) reload() {
+	fi, err := os.Stat(b.app.Home.ConfigFile())
+	if err != nil || fi.ModTime().Equal(b.configured) {
+		return
+	}
+	first := b.configured.IsZero()
+	b.configured = fi.ModTime()
+	if first {
+		return
+	}
+	if err := b.app.Reload(); err != nil {
+		b.app.Log.Warn().Err(err).Msg("config.yaml was changed and cannot be read")
+		b.notify(desktop.Notification{Title: "config.yaml has mistakes", Body: err.Error()})
+	}
+}
+
 // look folds the state, shows it, and looks after what runs.
 func (b *Agent) look(ctx context.Context, log io.Writer) error {
+	b.reload()
 	s, err := b.app.State(ctx)
 	if err != nil {
 		return err
@@ -177,7 +198,11 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	before := b.last
 	b.last = s
 	b.mu.Unlock()
-	b.show(menu.Build(s, b.choose))
+	choices := make([]menu.Choice, 0, len(b.app.Agents()))
+	for _, ag := range b.app.Agents() {
+		choices = append(choices, menu.Choice{ID: ag.ID, Name: ag.Name})
+	}
+	b.show(menu.Build(s, choices))
 	for _, w := range s.Workspaces {
 		if w.PID != 0 && w.Life == state.Running {
 			b.keep(ctx, w.Name)
@@ -230,7 +255,7 @@ func (b *Agent) keep(ctx context.Context, name string) {
 }
 
 func (b *Agent) notify(n desktop.Notification) {
-	if b.desk == nil || !b.app.Config.UI.Notifications {
+	if b.desk == nil || !b.app.Config().UI.Notifications {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -219,7 +219,7 @@ func (b *Agent) askQuit(ctx context.Context) error {
 			running = append(running, w.Name)
 		}
 	}
-	how := b.app.Config.VM.KeepRunningOnQuit
+	how := b.app.Config().VM.KeepRunningOnQuit
 	if len(running) > 0 && how == "ask" {
 		ans, err := b.ask(ctx, desktop.Question{
 			Kind: desktop.Confirm, Title: "Quit CALMenu?",

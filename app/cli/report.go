@@ -164,7 +164,7 @@ func (c *cmd) config() *cobra.Command {
 	}
 	show.Flags().BoolVar(&origin, "origin", false, "also show where each value comes from")
 	show.RunE = func(_ *cobra.Command, args []string) error {
-		entries := c.app.Config.Entries()
+		entries := c.app.Config().Entries()
 		if len(args) > 0 {
 			w, err := c.app.Workspace(args[0])
 			if err != nil {
@@ -198,7 +198,7 @@ func (c *cmd) config() *cobra.Command {
 			}
 			file = c.app.Home.VMFile(workspace)
 		}
-		return c.app.Config.Set(file, args[0], args[1])
+		return c.app.Config().Set(file, args[0], args[1])
 	}
 	template := &cobra.Command{
 		Use: "template", Short: "Print a config.yaml with every setting, commented out", Args: cobra.NoArgs,

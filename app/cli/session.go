@@ -135,8 +135,8 @@ func (c *cmd) agent() *cobra.Command {
 				Homepage string `json:"homepage,omitempty"`
 				Custom   bool   `json:"custom,omitempty"`
 			}
-			rows := make([]row, 0, len(c.app.Agents))
-			for _, a := range c.app.Agents {
+			rows := make([]row, 0, len(c.app.Agents()))
+			for _, a := range c.app.Agents() {
 				rows = append(rows, row{a.ID, a.Name, a.Homepage, a.Custom})
 			}
 			return c.print(rows, table("AGENT\tNAME\tHOMEPAGE", func(yield func(string) bool) {

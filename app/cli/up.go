@@ -57,7 +57,7 @@ each step, its time, and where things landed.`,
 }
 
 func (c *cmd) desktop() (desktop.Desktop, string) {
-	term := c.app.Config.Terminal
+	term := c.app.Config().Terminal
 	var opts []desktop.Option
 	if term != "" && term != "auto" {
 		opts = append(opts, desktop.WithTerminal(term))

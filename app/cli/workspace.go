@@ -34,7 +34,7 @@ func (c *cmd) workspaceNames(_ *cobra.Command, args []string, _ string) ([]strin
 		return nil, cobra.ShellCompDirectiveError
 	}
 	defer func() { _ = a.Close() }()
-	names, err := a.Config.Workspaces()
+	names, err := a.Config().Workspaces()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
@@ -141,7 +141,7 @@ downloaded first if it is missing.`,
 			}
 		}
 		if agentID != "" {
-			if _, err := c.app.Agents.Get(agentID); err != nil {
+			if _, err := c.app.Agents().Get(agentID); err != nil {
 				return err
 			}
 			values["agent"] = agentID
