@@ -215,6 +215,7 @@ func wide(b *outbox, _ string) {
 }
 
 func TestHostileCorpus(t *testing.T) {
+	t.Parallel()
 	b := newOutbox(t)
 	b.o.Limits.MaxFile = 2e6
 	secret := filepath.Join(filepath.Dir(b.o.State), "canary")

@@ -61,6 +61,7 @@ func TestAFileThatGrowsWhileItIsReadWaits(t *testing.T) {
 // TestAPathSwappedForALink has a guest replace files by links, and directories by links to where the secret is, between
 // and during all steps of a pass.
 func TestAPathSwappedForALink(t *testing.T) {
+	t.Parallel()
 	b := newOutbox(t)
 	vault := filepath.Join(filepath.Dir(b.o.State), "vault")
 	b.must(os.MkdirAll(vault, 0o755))
@@ -106,9 +107,10 @@ func TestAPathSwappedForALink(t *testing.T) {
 // TestKilledAtAnyInstant cuts transfers off in the midst of what a program says. What is on the host at any time is
 // whole, and the passes together bring everything.
 func TestKilledAtAnyInstant(t *testing.T) {
+	t.Parallel()
 	b := newOutbox(t)
 	content := map[string]string{}
-	for i := range 120 {
+	for i := range 80 {
 		name := fmt.Sprintf("d%d/f%d", i%7, i)
 		if i%10 == 0 {
 			name = fmt.Sprintf("B%d.app/f%d", i%20, i)
@@ -127,7 +129,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 		}
 		return n
 	}
-	for i := range 25 {
+	for i := range 12 {
 		ctx, cancel := context.WithCancel(t.Context())
 		left := random.IntN(400_000)
 		b.guest.stdout = func(_ string, w io.Writer) io.Writer {
@@ -198,6 +200,7 @@ func TestKilledBetweenTheSteps(t *testing.T) {
 }
 
 func TestTwoProcessesTakeTurns(t *testing.T) {
+	t.Parallel()
 	b := newOutbox(t)
 	for i := range 50 {
 		b.put(fmt.Sprint(i), fmt.Sprint(i))

@@ -16,6 +16,7 @@ import (
 
 // TestOverAConnection brings an outbox in over SSH, as from a machine.
 func TestOverAConnection(t *testing.T) {
+	t.Parallel()
 	b := newOutbox(t)
 	signer := func() ssh.Signer {
 		_, key, err := ed25519.GenerateKey(rand.Reader)

@@ -61,6 +61,7 @@ func (w *watched) await(names ...string) {
 }
 
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	need(t, "inotifywait")
 	w := startWatch(newOutbox(t))
 
@@ -107,6 +108,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchOutlivesItsDirectory(t *testing.T) {
+	t.Parallel()
 	need(t, "inotifywait")
 	w := startWatch(newOutbox(t))
 	w.must(os.Rename(w.dir, w.dir+".old"))
