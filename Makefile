@@ -6,6 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 # Go unpacked to /usr/local/go is often not on root's PATH.
 GO := $(shell command -v go || { test -x /usr/local/go/bin/go && echo /usr/local/go/bin/go; } || echo go)
+# Tools call it by its name.
+export PATH := $(PATH):$(patsubst %/,%,$(dir $(GO)))
 OS := $(shell uname -s)
 
 # Tools, at the versions their findings were last read at. They live in build/tools, one per version.
