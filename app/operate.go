@@ -77,6 +77,9 @@ func (a *App) operate(
 	if err != nil {
 		a.Log.Error().Str("workspace", name).Str("verb", verb).Err(err).Msg("operation failed")
 	}
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return op.Cancel(err)
+	}
 	return op.End(err, hint.Of(err))
 }
 

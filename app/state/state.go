@@ -235,9 +235,11 @@ func history(f Facts, name string) past {
 			}
 		case journal.OpEnd:
 			delete(ops, e.Op)
-			if e.Error != "" {
+			switch {
+			case e.Detail == journal.Cancelled: // neither a failure nor a success
+			case e.Error != "":
 				p.failure = &Failure{Verb: e.Verb, Text: e.Error, Hint: e.Hint, Time: e.Time}
-			} else {
+			default:
 				p.failure = nil
 			}
 		case journal.SessionBegin:

@@ -76,6 +76,10 @@ func TestLifeAndLight(t *testing.T) {
 			[]journal.Event{event(dead, journal.OpBegin, "start", "")},
 			Running, Yellow,
 		},
+		{"a start that was cancelled is no failure", vm.Machine{}, isolation.Report{}, []journal.Event{
+			event(live, journal.OpBegin, "start", ""),
+			{Process: live, Kind: journal.OpEnd, Workspace: "demo", Op: "start", Detail: journal.Cancelled},
+		}, Stopped, Grey},
 		{
 			"a failed snapshot leaves a running VM running", up, proven(99, isolation.Verified),
 			[]journal.Event{event(dead, journal.OpEnd, "snapshot", "disk full")},

@@ -235,6 +235,15 @@ func (o *Op) End(err error, hint string) error {
 	return o.err
 }
 
+// Cancelled is the Detail of an operation's end that somebody wanted: it is neither a failure nor a success.
+const Cancelled = "cancelled"
+
+// Cancel records that the operation was cancelled and returns err, which came of that.
+func (o *Op) Cancel(err error) error {
+	o.append(Event{Kind: OpEnd, Detail: Cancelled})
+	return err
+}
+
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
