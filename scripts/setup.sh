@@ -3,6 +3,9 @@
 # Debian and its children by apt-get, as root or through sudo; macOS by brew; elsewhere it says what is missing.
 set -eu
 
+# Go unpacked there is often not on PATH.
+PATH=$PATH:/usr/local/go/bin
+
 RUN_PACKAGES='qemu-system-x86 qemu-utils mmdebstrap e2fsprogs xz-utils uidmap openssh-client tmux ca-certificates'
 # gcc for the race detector; a desktop with tray, notifications, terminal and mouse; peers for comparisons.
 TEST_PACKAGES='gcc libc6-dev xvfb xauth xfce4-panel xfwm4 xfce4-terminal dunst libnotify-bin xdotool zenity xclip

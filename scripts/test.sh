@@ -2,6 +2,9 @@
 # test.sh: everything that must hold before a change lands, in stages, cheapest first. Each stage prints its elapsed time.
 set -eu
 
+# Go unpacked there is often not on PATH.
+PATH=$PATH:/usr/local/go/bin
+
 GO=${GO:-go}
 started=$(date +%s)
 

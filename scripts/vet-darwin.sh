@@ -3,6 +3,9 @@
 # those are is asked of Go: a package counts when neither it nor anything it imports is cgo's.
 set -eu
 
+# Go unpacked there is often not on PATH.
+PATH=$PATH:/usr/local/go/bin
+
 GO=${GO:-go}
 export GOOS=darwin GOARCH=arm64 CGO_ENABLED=0
 

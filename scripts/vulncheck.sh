@@ -2,6 +2,9 @@
 # vulncheck.sh VERSION: looks for known vulnerabilities in what CALMenu calls, where the database can be reached.
 set -eu
 
+# Go unpacked there is often not on PATH.
+PATH=$PATH:/usr/local/go/bin
+
 GO=${GO:-go}
 DATABASE=https://vuln.go.dev
 
