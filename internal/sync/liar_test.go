@@ -156,7 +156,7 @@ func TestLyingPrograms(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			t.Parallel()
-			root := t.TempDir()
+			root := scratch(t)
 			o := Options{Workspace: "demo", Dest: filepath.Join(root, "dest"), State: filepath.Join(root, "state")}
 			r, err := Once(t.Context(), liar{"find": c.find, "tar": c.tar}, o, nil)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {

@@ -60,6 +60,16 @@ func need(t testing.TB, programs ...string) {
 	}
 }
 
+// scratch is a directory in memory where there is one: much is flushed here, and disks are busy while tests run.
+func scratch(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "outbox")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // outbox is a guest's outbox and its host, ready for a pass.
 type outbox struct {
 	testing.TB
@@ -71,7 +81,7 @@ type outbox struct {
 func newOutbox(t testing.TB) *outbox {
 	t.Helper()
 	need(t, "find", "tar")
-	root := t.TempDir()
+	root := scratch(t)
 	b := &outbox{
 		TB: t, guest: &local{home: filepath.Join(root, "home")}, dir: filepath.Join(root, "home", "output"),
 		o: Options{

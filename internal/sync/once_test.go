@@ -3,6 +3,7 @@ package sync
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -275,5 +276,37 @@ func TestProgress(t *testing.T) {
 	b.must(err)
 	if want := (Progress{Name: "b", Files: 2, TotalFiles: 2, Bytes: 1<<20 + 1, TotalBytes: 1<<20 + 1}); last != want {
 		t.Errorf("at the end %+v, want %+v", last, want)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	b := newOutbox(t)
+	b.o.Limits = Limits{MaxFile: 100, MaxTotal: 250, MaxFiles: 6}
+	for i := range 4 {
+		b.put(fmt.Sprint(i), strings.Repeat("x", 90))
+	}
+	b.put("small", "x")
+	r := b.once()
+	if d := cmp.Diff([]string{"0", "1", "small"}, landed(r)); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff([]Refusal{
+		{"2", "would make more than the 250 B that are kept in all"},
+		{"3", "would make more than the 250 B that are kept in all"},
+	}, r.Refused); d != "" {
+		t.Error(d)
+	}
+	// What the owner takes away makes room.
+	b.must(os.Remove(filepath.Join(b.o.Dest, "0")))
+	if d := cmp.Diff([]string{"2"}, landed(b.once())); d != "" {
+		t.Error(d)
+	}
+	b.must(os.RemoveAll(b.dir))
+	for i := range 10 {
+		b.put(fmt.Sprintf("n%d", i), "")
+	}
+	r = b.once()
+	if len(r.Landed) != 3 || len(r.Refused) != 4 { // three are there, six entries are looked at
+		t.Errorf("%d landed, refused %v", len(r.Landed), r.Refused)
 	}
 }

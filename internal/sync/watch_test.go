@@ -171,7 +171,7 @@ func headers(names []string) (hs []tar.Header) {
 
 // inBubble runs a watch over an acting guest; f is told what landed.
 func inBubble(t *testing.T, a *acting, f func(t *testing.T, landed <-chan string)) {
-	dir := t.TempDir()
+	dir := scratch(t)
 	synctest.Test(t, func(t *testing.T) {
 		a.archive = func(names []string) string {
 			return archive(t, headers(names)...)
