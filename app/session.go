@@ -207,7 +207,7 @@ func (a *App) sessionFacts(
 	ws, _ := s.Find(w.Name)
 	f := session.Facts{
 		Workspace: w.Name, Agent: ag.Name, Now: s.Time,
-		VM:    "running since " + humanize.RelTime(ws.Since, s.Time, "ago", "from now"),
+		VM:    strings.TrimSpace("running for " + humanize.RelTime(ws.Since, s.Time, "", "")),
 		Level: ws.Isolation.Level, Reason: ws.Isolation.Reason, Passed: ws.Isolation.Passed, Total: ws.Isolation.Total,
 	}
 	for _, sn := range ws.Snapshots {

@@ -21,7 +21,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func facts() Facts {
 	return Facts{
-		Workspace: "demo", VM: "running since 3 minutes ago", Level: isolation.Verified, Passed: 9, Total: 9,
+		Workspace: "demo", VM: "running for 3 minutes", Level: isolation.Verified, Passed: 9, Total: 9,
 		Agent: "Claude Code", Repositories: []string{"app (branch agent/fix-login)", "site (branch main)"},
 		LastBackup: now.Add(-2 * time.Minute), BackupKind: "session-2026-03-01-1158", Now: now,
 	}
