@@ -52,8 +52,10 @@ func unpack(payload []byte) ([]byte, error) {
 	switch {
 	case bytes.HasPrefix(payload, []byte("\x7fELF")):
 		return payload, nil
+	case bytes.HasPrefix(payload, []byte("\x02\x21\x4c\x18")):
+		return unpackLegacyLZ4(payload, maxKernel)
 	case bytes.HasPrefix(payload, []byte("\xfd7zXZ\x00")):
-		r, err = xz.ReaderConfig{SingleStream: true}.NewReader(bytes.NewReader(payload))
+		r, err = xz.ReaderConfig{SingleStream: true}.NewReader(bytes.NewReader(payload[:len(payload)-4]))
 	case bytes.HasPrefix(payload, []byte("\x28\xb5\x2f\xfd")):
 		var z *zstd.Decoder
 		z, err = zstd.NewReader(bytes.NewReader(payload[:len(payload)-4]), zstd.WithDecoderMaxMemory(maxKernel))
