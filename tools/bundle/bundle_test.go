@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackmordaunt/icns/v3"
@@ -16,36 +18,56 @@ import (
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
-// macProgram builds a program for macOS that does nothing, with the flags given, and returns its path.
-func macProgram(t *testing.T, flags ...string) string {
-	t.Helper()
-	dir := t.TempDir()
+const repository = "../.."
+
+// safeFlag is what the Makefile gives the compiler on a Mac.
+const safeFlag = "-d=variablemakehash=qn"
+
+// compiled is a program for macOS that does nothing, compiled once for all tests.
+var compiled = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "bundle-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
 	for name, text := range map[string]string{
 		"go.mod":  "module example.com/nothing\n\ngo 1.26\n",
 		"main.go": "package main\n\nfunc main() {}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "go", append(append([]string{"build", "-o", "nothing"}, flags...), ".")...)
+	cmd := exec.Command("go", "build", "-gcflags=all="+safeFlag, "-o", "nothing", ".")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return nil, fmt.Errorf("%w: %s", err, out)
 	}
-	return filepath.Join(dir, "nothing")
-}
+	return os.ReadFile(filepath.Join(dir, "nothing"))
+})
 
-const (
-	repository = "../.."
-	safe       = "-gcflags=all=-d=variablemakehash=qn"
-)
+// macProgram returns the path of a program for macOS whose build information names flag.
+func macProgram(t *testing.T, flag string) string {
+	t.Helper()
+	program, err := compiled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(flag) != len(safeFlag) {
+		t.Fatalf("%s does not fit into the place of %s", flag, safeFlag)
+	}
+	path := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(path, bytes.ReplaceAll(program, []byte(safeFlag), []byte(flag)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
 
 func TestBundle(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "CALMenu.app")
 	b := bundle{
-		binary: macProgram(t, safe), version: "v1.2.3-4-gabcdef", plist: filepath.Join(repository, "Info.plist"), out: out,
+		binary: macProgram(t, safeFlag), version: "v1.2.3-4-gabcdef", plist: filepath.Join(repository, "Info.plist"), out: out,
 	}
 	// An older bundle is replaced whole.
 	if err := os.MkdirAll(filepath.Join(out, "Contents", "Old"), 0o700); err != nil {
@@ -195,7 +217,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := bundle{
-		binary: macProgram(t, safe), version: "1.0", plist: filepath.Join(repository, "Info.plist"),
+		binary: macProgram(t, safeFlag), version: "1.0", plist: filepath.Join(repository, "Info.plist"),
 		out: filepath.Join(dir, "A.app"),
 	}
 	for _, tt := range []struct {
@@ -205,7 +227,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"no program", "no such file", func(b *bundle) { b.binary = filepath.Join(dir, "none") }, true},
 		{"a program for another system", "not a program for macOS", func(b *bundle) { b.binary = elf }, true},
-		{"built without the flag", "without the flag", func(b *bundle) { b.binary = macProgram(t) }, true},
+		{"built without the flag", "without the flag", func(b *bundle) { b.binary = macProgram(t, "-d=somethingelse=12345") }, true},
 		{"broken plist", "reading Info.plist", func(b *bundle) { b.plist = broken }, false},
 		{"a name that leaves the bundle", "no name", func(b *bundle) { b.plist = outside }, false},
 		{"not an application", ".app", func(b *bundle) { b.out = dir }, false},
