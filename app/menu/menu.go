@@ -150,7 +150,11 @@ func snapshotItems(s state.State, w state.Workspace) []statusicon.Item {
 			}
 			continue
 		}
-		title := fmt.Sprintf("%s (%s, %s, %s)", sn.Name, sn.Kind, age(s.Time, sn.Created), size(sn.SizeBytes))
+		title := fmt.Sprintf("%s (%s, %s", sn.Name, sn.Kind, age(s.Time, sn.Created))
+		if sn.SizeBytes > 0 {
+			title += ", " + size(sn.SizeBytes)
+		}
+		title += ")"
 		back.Children = append(back.Children, busyAware(w, entry(title, Action{Rollback, w.Name, sn.ID})))
 	}
 	if undo != nil {
