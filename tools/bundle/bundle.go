@@ -6,10 +6,12 @@ import (
 	"debug/macho"
 	"errors"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/jackmordaunt/icns/v3"
 	"howett.net/plist"
@@ -167,15 +169,19 @@ var iconTypes = []icns.OsType{
 	{ID: "ic11", Size: 32},
 }
 
-// appIcon returns the program's icon as .icns, drawn anew at each size.
-func appIcon() ([]byte, error) {
+// appIcon returns the program's icon as .icns, drawn anew at each size; drawing takes a while.
+var appIcon = sync.OnceValues(func() ([]byte, error) {
+	drawn := map[uint]image.Image{}
 	var set icns.IconSet
 	for _, t := range iconTypes {
-		set.Icons = append(set.Icons, &icns.Icon{Type: t, Image: statusicon.AppIcon(int(t.Size))})
+		if drawn[t.Size] == nil {
+			drawn[t.Size] = statusicon.AppIcon(int(t.Size))
+		}
+		set.Icons = append(set.Icons, &icns.Icon{Type: t, Image: drawn[t.Size]})
 	}
 	var out bytes.Buffer
 	if _, err := set.WriteTo(&out); err != nil {
 		return nil, fmt.Errorf("drawing the icon: %w", err)
 	}
 	return out.Bytes(), nil
-}
+})
