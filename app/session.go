@@ -96,7 +96,7 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 			return session.Outcome{}, err
 		}
 	}
-	return a.attach(ctx, t, c, w, ag, argv)
+	return a.attachUntilEnd(ctx, t, c, w, ag, argv, p)
 }
 
 func (a *App) attach(

@@ -49,13 +49,13 @@ func (b *Agent) Do(a menu.Action) {
 func (b *Agent) act(ctx context.Context, a menu.Action) error {
 	switch a.Verb {
 	case menu.Launch:
-		argv := []string{"session", a.Workspace}
+		argv := []string{"session", a.Workspace, "--pause"}
 		if a.Arg != "" {
 			argv = append(argv, "--agent", a.Arg)
 		}
 		return b.terminal(ctx, a.Workspace, argv...)
 	case menu.Shell:
-		return b.terminal(ctx, a.Workspace+" shell", "shell", a.Workspace)
+		return b.terminal(ctx, a.Workspace+" shell", "shell", a.Workspace, "--pause")
 	case menu.Isolation:
 		return b.terminal(ctx, "Isolation Report", "isolation", a.Workspace, "--pause")
 	case menu.Doctor:

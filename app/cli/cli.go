@@ -72,8 +72,9 @@ type Streams struct {
 type cmd struct {
 	streams Streams
 	json    bool
-	noTTY   bool
 	app     *app.App
+	// pauseOnError keeps a window open that would close on its error message.
+	pauseOnError bool
 }
 
 // Main runs the command line and returns the process's exit code.
@@ -102,6 +103,9 @@ func Run(args []string, s Streams) int {
 	var ge guestExit
 	if !errors.As(err, &ge) {
 		c.explain(err, code)
+		if c.pauseOnError && code != exitDeclined {
+			c.pause()
+		}
 	}
 	return code
 }
@@ -231,7 +235,7 @@ func (c *cmd) print(v any, text func(io.Writer) error) error {
 // interactive tells whether somebody sits at a terminal.
 func (c *cmd) interactive() bool {
 	out, ok := c.streams.Out.(*os.File)
-	return ok && !c.noTTY && term.IsTerminal(int(c.streams.In.Fd())) && term.IsTerminal(int(out.Fd()))
+	return ok && term.IsTerminal(int(c.streams.In.Fd())) && term.IsTerminal(int(out.Fd()))
 }
 
 func (c *cmd) colour() bool {

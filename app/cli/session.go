@@ -27,6 +27,7 @@ agent's own.`,
 	f.StringVar(&o.Agent, "agent", "", "another agent than the workspace's own (see: CALMenu agent list)")
 	f.StringVar(&o.Prompt, "prompt", "", "a first prompt for the agent")
 	f.BoolVar(&o.Yes, "yes", false, "launch without asking")
+	f.BoolVar(&c.pauseOnError, "pause", false, "wait for Enter after an error")
 	f.BoolVar(&o.AcceptBroken, "i-accept-no-isolation", false, "launch although isolation is not proven")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
 		o.Workspace = arg(args, 0)
@@ -40,6 +41,7 @@ func (c *cmd) shell() *cobra.Command {
 		Use: "shell [WORKSPACE]", Short: "Open a shell in the guest in this terminal", Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.workspaceNames,
 	}
+	cc.Flags().BoolVar(&c.pauseOnError, "pause", false, "wait for Enter after an error")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
 		return c.runSession(cc, app.SessionOptions{Workspace: arg(args, 0), Agent: "shell", Yes: true})
 	}

@@ -73,7 +73,7 @@ func (c *cmd) upOnDesktop(ctx context.Context, desk desktop.Desktop, name string
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
 	}
-	err = desk.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu: " + name, Argv: []string{self, "session", name}})
+	err = desk.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu: " + name, Argv: []string{self, "session", name, "--pause"}})
 	if err != nil {
 		return fmt.Errorf("opening a terminal: %w", err)
 	}
@@ -133,7 +133,7 @@ func (c *cmd) menuBar(cc *cobra.Command, _ []string) error {
 		return alreadyFine(b.Run(cc.Context(), c.streams.Err))
 	}
 	tray := statusicon.NewTray(b.Click)
-	b.Show(tray)
+	b.Show(cc.Context(), tray)
 	sh := shell.New(tray, func(e shell.Event) {
 		if e == shell.DidWake || e == shell.UserSwitchedTo {
 			b.Refresh()
