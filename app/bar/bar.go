@@ -65,8 +65,18 @@ func New(a *app.App, desk desktop.Desktop) (*Agent, error) {
 	return b, nil
 }
 
-// Show gives the agent a tray. It must be called before Run.
-func (b *Agent) Show(t Tray) { b.tray = t }
+// Show gives the agent a tray, with the menu as it is now. It must be called before Run, and before the tray is shown:
+// to a panel that has seen an empty menu, submenus that come with their entries stay empty (libdbusmenu-gtk3 takes the
+// entries before it has made the submenu).
+func (b *Agent) Show(ctx context.Context, t Tray) {
+	b.tray = t
+	s, err := b.app.State(ctx)
+	if err != nil {
+		b.trouble(err)
+		return
+	}
+	b.show(b.menu(s))
+}
 
 // factsEvery is how often the driver is asked for machines that began or ended without a word in the journal. Those this
 // agent keeps are noticed at once, by their connection.
@@ -122,11 +132,7 @@ func (b *Agent) Run(ctx context.Context, log io.Writer) error {
 		case <-b.refresh:
 		}
 		if err := b.look(ctx, log); err != nil && ctx.Err() == nil {
-			b.app.Log.Error().Err(err).Msg("reading the state")
-			b.show(statusicon.Menu{
-				Title: "CALMenu", Status: statusicon.Broken, Tooltip: "CALMenu: " + err.Error(),
-				Items: menu.Trouble(err.Error(), hint.Of(err)),
-			})
+			b.trouble(err)
 		}
 	}
 }
@@ -198,11 +204,7 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	before := b.last
 	b.last = s
 	b.mu.Unlock()
-	choices := make([]menu.Choice, 0, len(b.app.Agents()))
-	for _, ag := range b.app.Agents() {
-		choices = append(choices, menu.Choice{ID: ag.ID, Name: ag.Name})
-	}
-	b.show(menu.Build(s, choices))
+	b.show(b.menu(s))
 	for _, w := range s.Workspaces {
 		if w.PID != 0 && w.Life == state.Running {
 			b.keep(ctx, w.Name)
@@ -219,6 +221,23 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func (b *Agent) menu(s state.State) statusicon.Menu {
+	choices := make([]menu.Choice, 0, len(b.app.Agents()))
+	for _, ag := range b.app.Agents() {
+		choices = append(choices, menu.Choice{ID: ag.ID, Name: ag.Name})
+	}
+	return menu.Build(s, choices)
+}
+
+// trouble shows that the state cannot be read, and why.
+func (b *Agent) trouble(err error) {
+	b.app.Log.Error().Err(err).Msg("reading the state")
+	b.show(statusicon.Menu{
+		Title: "CALMenu", Status: statusicon.Broken, Tooltip: "CALMenu: " + err.Error(),
+		Items: menu.Trouble(err.Error(), hint.Of(err)),
+	})
 }
 
 func (b *Agent) show(m statusicon.Menu) {
