@@ -60,7 +60,7 @@ func TestRuleMatches(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := false
+		var got bool
 		if addr, err := netip.ParseAddr(tt.to); err == nil {
 			got = r.MatchesAddr(addr, tt.port)
 		} else {

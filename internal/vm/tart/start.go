@@ -124,8 +124,7 @@ func (d *Driver) launch(ctx context.Context, name string, args []string) error {
 			return endedEarly(err, readTail(logPath, 4<<10))
 		case <-ctx.Done():
 			_ = syscall.Kill(-pid, syscall.SIGKILL)
-			<-ended
-			return ctx.Err()
+			return errors.Join(ctx.Err(), <-ended)
 		case <-tick.C:
 		}
 		if now, err := d.holder(machineName(name)); err != nil || now != pid {

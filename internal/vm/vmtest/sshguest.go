@@ -238,7 +238,11 @@ var standIns = map[string]string{
 esac; done
 [ $# -gt 0 ] || exit 0
 exec "$@"`,
-	"tee":         `case "$1" in /etc/ssh/*) exec cat >"$HOME/` + sshdConfig + `";; /etc/*) exec cat >/dev/null;; *) exec /usr/bin/tee "$@";; esac`,
+	"tee": `case "$1" in
+/etc/ssh/*) exec cat >"$HOME/` + sshdConfig + `";;
+/etc/*) exec cat >/dev/null;;
+*) exec /usr/bin/tee "$@";;
+esac`,
 	"poweroff":    `: >"$CAL_GUEST_POWEROFF"`,
 	"systemctl":   `case "$1" in poweroff|reboot|halt) : >"$CAL_GUEST_POWEROFF";; esac`,
 	"fsfreeze":    `exit 0`,
