@@ -13,8 +13,8 @@ const qemuProgram = "qemu-system-x86_64"
 // binaries refuse to start. What is above it (AVX) is emulated so slowly that programs which choose it at run time crawl.
 const emulatedCPU = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+lahf-lm"
 
-// start is what one start of a machine depends on.
-type start struct {
+// launch is what one start of a machine depends on.
+type launch struct {
 	record
 	kvm  bool
 	port int // on 127.0.0.1, forwarded to the guest's SSH server
@@ -25,7 +25,7 @@ type start struct {
 // restrict=on: the guest reaches nothing through this network, not even the host; the forwarded port is for the host to
 // reach the guest. cache=writeback: a flush in the guest is a flush on the host's disk, so a crash of the host costs no
 // more than it would on a real machine; cache=unsafe is no faster to boot from and can lose a whole workspace.
-func (s start) commandLine() []string {
+func (s launch) commandLine() []string {
 	accel, cpu := "tcg,thread=multi", emulatedCPU
 	if s.kvm {
 		accel, cpu = "kvm", "host"

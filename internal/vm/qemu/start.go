@@ -80,7 +80,7 @@ func (m *machine) startOnPort(ctx context.Context, kvm bool) error {
 		if port, err = freePort(ctx); err != nil {
 			return err
 		}
-		if err = m.spawn(ctx, start{record: m.record, kvm: kvm, port: port}); !errors.Is(err, errPortTaken) {
+		if err = m.spawn(ctx, launch{record: m.record, kvm: kvm, port: port}); !errors.Is(err, errPortTaken) {
 			return err
 		}
 	}
@@ -100,7 +100,7 @@ func freePort(ctx context.Context) (int, error) {
 
 // spawn runs QEMU in a session of its own, so that neither this process's end nor its terminal's Ctrl-C reaches it, and
 // waits until its monitor answers.
-func (m *machine) spawn(ctx context.Context, s start) error {
+func (m *machine) spawn(ctx context.Context, s launch) error {
 	run := filepath.Join(m.dir, runDir)
 	for _, old := range []string{socketFile, serialFile} {
 		if err := os.Remove(filepath.Join(run, old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -149,7 +149,7 @@ func (m *machine) spawn(ctx context.Context, s start) error {
 var errEnded = errors.New("QEMU ended at once")
 
 // awaitMonitor waits until QEMU runs the guest: its monitor answers, and under KVM the guest has said something.
-func (m *machine) awaitMonitor(ctx context.Context, s start, ended <-chan struct{}) error {
+func (m *machine) awaitMonitor(ctx context.Context, s launch, ended <-chan struct{}) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startLimit, errors.New("QEMU does not answer"))
 	defer cancel()
 	var running time.Time

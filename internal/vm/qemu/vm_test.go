@@ -1,0 +1,381 @@
+//go:build linux
+
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/calmenu/calmenu/internal/vm"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
+)
+
+// needVM skips a test that boots a guest. The image is built into the user's cache if it is not there.
+func needVM(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CAL_TEST_VM") != "1" {
+		t.Skip("set CAL_TEST_VM=1: this test boots Debian in QEMU")
+	}
+}
+
+// bootLimit is generous: the machine that runs the tests emulates the guest's processor and may have little of its own.
+const bootLimit = 3 * time.Minute
+
+// guest is a key pair for the guest and one for whoever uses it.
+type guest struct {
+	host   ssh.Signer
+	client ssh.Signer
+	seed   []vm.SeedFile
+}
+
+func newGuest(t *testing.T) guest {
+	t.Helper()
+	host, hostPEM := newKey(t)
+	client, _ := newKey(t)
+	return guest{host, client, []vm.SeedFile{
+		{Path: "/etc/ssh/ssh_host_ed25519_key", Mode: 0o600, Data: hostPEM},
+		{Path: "/home/admin/.ssh", Mode: os.ModeDir | 0o700, UID: 1000, GID: 1000},
+		{
+			Path: "/home/admin/.ssh/authorized_keys", Mode: 0o600, UID: 1000, GID: 1000,
+			Data: ssh.MarshalAuthorizedKey(client.PublicKey()),
+		},
+	}}
+}
+
+func newKey(t *testing.T) (ssh.Signer, []byte) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, pem.EncodeToMemory(block)
+}
+
+// run runs a command in a guest that may still be booting, until ctx ends.
+func (g guest) run(ctx context.Context, d vm.Driver, name, command string) (string, error) {
+	for {
+		out, err := g.tryRun(ctx, d, name, command)
+		var exit *ssh.ExitError
+		var cut *ssh.ExitMissingError
+		if err == nil || errors.As(err, &exit) || errors.As(err, &cut) || errors.Is(err, vm.ErrNotRunning) {
+			return out, err
+		}
+		if pause(ctx, 50*time.Millisecond) != nil {
+			return out, err
+		}
+	}
+}
+
+func (g guest) tryRun(ctx context.Context, d vm.Driver, name, command string) (string, error) {
+	conn, err := d.DialSSH(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	config := &ssh.ClientConfig{
+		User:            "admin",
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(g.client)},
+		HostKeyCallback: ssh.FixedHostKey(g.host.PublicKey()),
+	}
+	config.Ciphers = []string{"chacha20-poly1305@openssh.com"}
+	c, channels, requests, err := ssh.NewClientConn(conn, name, config)
+	if err != nil {
+		return "", err
+	}
+	client := ssh.NewClient(c, channels, requests)
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		return "", err
+	}
+	out, err := session.CombinedOutput(command)
+	return string(out), err
+}
+
+func (g guest) powerOff(ctx context.Context, d vm.Driver, name string) error {
+	_, err := g.run(ctx, d, name, "sudo systemctl poweroff")
+	var exit *ssh.ExitError
+	if errors.As(err, &exit) {
+		return err
+	}
+	return nil // the connection may go with the guest
+}
+
+// marks are 64 KiB from the end of the disk, where the file system has put nothing yet.
+const (
+	markDisk   = 6 << 30
+	markOffset = markDisk - 64<<10
+	markSize   = 4096
+)
+
+// writeMark writes to the disk: in the running guest, else with qemu-io.
+func (g guest) writeMark(ctx context.Context, d vm.Driver, name, value string) error {
+	block := make([]byte, markSize)
+	copy(block, value)
+	if m, err := d.Machine(ctx, name); err != nil {
+		return err
+	} else if m.Running {
+		out, err := g.run(ctx, d, name, fmt.Sprintf(
+			"{ printf %%s %s; head -c %d /dev/zero; } | sudo dd of=/dev/vda bs=%d seek=%d count=1 conv=fsync iflag=fullblock",
+			value, markSize-len(value), markSize, markOffset/markSize))
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	file := filepath.Join(os.TempDir(), "calmenu-mark-"+newLayerID())
+	if err := os.WriteFile(file, block, 0o644); err != nil {
+		return err
+	}
+	defer os.Remove(file)
+	return diskIO(ctx, d.(*Driver), name, fmt.Sprintf("write -s %s %d %d", file, int64(markOffset), markSize))
+}
+
+// readMark reads what writeMark wrote.
+func (g guest) readMark(ctx context.Context, d vm.Driver, name string) (string, error) {
+	if m, err := d.Machine(ctx, name); err != nil {
+		return "", err
+	} else if m.Running {
+		out, err := g.run(ctx, d, name, fmt.Sprintf(
+			"sudo dd if=/dev/vda bs=%d skip=%d count=1 iflag=direct status=none | tr -d '\\0'", markSize, markOffset/markSize))
+		return out, err
+	}
+	q := d.(*Driver)
+	r, err := q.readRecord(name)
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(os.TempDir(), "calmenu-mark-"+newLayerID())
+	defer os.Remove(file)
+	cmd := exec.CommandContext(ctx, "qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=4096", "count=1",
+		fmt.Sprintf("skip=%d", markOffset/markSize), "if="+layerFile(r.Disk.Active), "of="+file)
+	cmd.Dir = q.machineDir(name)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	block, err := os.ReadFile(file)
+	return strings.TrimRight(string(block), "\x00"), err
+}
+
+// diskIO runs a command of qemu-io on a stopped machine's active layer, as the account that owns it.
+func diskIO(ctx context.Context, d *Driver, name, command string) error {
+	r, err := d.readRecord(name)
+	if err != nil {
+		return err
+	}
+	acc, err := vmAccount(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = acc.run(ctx, d.machineDir(name), "qemu-io", "-f", "qcow2", "-c", command, layerFile(r.Disk.Active))
+	return err
+}
+
+func vmSpec(name string) vm.Spec {
+	return vm.Spec{Name: name, CPU: 2, MemoryMiB: 1024, DiskGiB: markDisk >> 30}
+}
+
+func TestConformance(t *testing.T) {
+	needVM(t)
+	g := newGuest(t)
+	vmtest.Conformance(t, func(t *testing.T) vm.Driver { return New(Options{Dir: t.TempDir()}) }, vmtest.Options{
+		WriteMark: g.writeMark,
+		ReadMark:  g.readMark,
+		PowerOff:  g.powerOff,
+		Reopen:    func(_ *testing.T, d vm.Driver) vm.Driver { return New(d.(*Driver).opts) },
+		ReadGuestFile: func(ctx context.Context, d vm.Driver, name, path string) ([]byte, error) {
+			out, err := g.run(ctx, d, name, "sudo cat "+path)
+			return []byte(out), err
+		},
+		Spec:         vmSpec(""),
+		MissingImage: "debian-99",
+		Start:        vm.StartOptions{Files: g.seed},
+		BootLimit:    bootLimit,
+		Slow:         true,
+	})
+}
+
+// boot creates and starts a machine that ends with the test.
+func boot(t *testing.T, d *Driver, name string, g guest) {
+	t.Helper()
+	ctx := t.Context()
+	if err := d.EnsureImage(ctx, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Create(ctx, vmSpec(name), nil); err != nil {
+		t.Fatal(err)
+	}
+	start(t, d, name, g)
+}
+
+func start(t *testing.T, d *Driver, name string, g guest) {
+	t.Helper()
+	if err := d.Start(t.Context(), name, vm.StartOptions{Files: g.seed}, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := d.Stop(context.Background(), name, vm.Shutdown{})
+		if err != nil && !errors.Is(err, vm.ErrNotRunning) && !errors.Is(err, vm.ErrNotFound) {
+			t.Error(err)
+		}
+		if t.Failed() {
+			if log, err := os.ReadFile(filepath.Join(d.machineDir(name), runDir, serialFile)); err == nil {
+				t.Logf("console: %s", log)
+			}
+		}
+	})
+}
+
+// TestGuest says what a guest is like inside.
+func TestGuest(t *testing.T) {
+	needVM(t)
+	d, g := New(Options{Dir: t.TempDir()}), newGuest(t)
+	if err := d.EnsureImage(t.Context(), "", nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
+	defer cancel()
+	began := time.Now()
+	boot(t, d, "inside", g)
+	out, err := g.run(ctx, d, "inside", "true")
+	if err != nil {
+		t.Fatalf("first command: %v: %s", err, out)
+	}
+	t.Logf("created, started and a first command run in %.1f s", time.Since(began).Seconds())
+
+	for _, tt := range []struct{ what, command, want string }{
+		{"account", "id -un; sudo id -un", "admin\nroot\n"},
+		{"name", "hostname; getent hosts inside", "inside\n127.0.1.1       inside\n"},
+		{"folders", "stat -c '%U %a %n' ~/workspace ~/output /tmp", "admin 755 /home/admin/workspace\n" +
+			"admin 755 /home/admin/output\nroot 1777 /tmp\n"},
+		{"marker", "echo $CAL_VM $CAL_VM_INFO", "true /home/admin/.cal-vm-info\n"},
+		{"proxy", "echo $http_proxy $https_proxy; sudo sh -c 'echo $https_proxy'; bash -lc 'echo $https_proxy'",
+			"http://127.0.0.1:3128 http://127.0.0.1:3128\nhttp://127.0.0.1:3128\nhttp://127.0.0.1:3128\n"},
+		{"disk grown", "df --output=size -BG / | tail -1 | tr -d ' '", "6G\n"},
+		{"no swap of hands", "sudo sshd -T | grep -E '^(passwordauthentication|permitrootlogin|usepam|gatewayports|maxsessions) ' | sort",
+			"gatewayports no\nmaxsessions 64\npasswordauthentication no\npermitrootlogin no\nusepam no\n"},
+		{"tmux", "TERM=xterm-256color tmux new-session -d 'sleep 9' && tmux ls -F '#{session_windows}' && tmux kill-server", "1\n"},
+		{"nft", "sudo nft add table ip probe && sudo nft list tables && sudo nft delete table ip probe", "table ip probe\n"},
+		{"node", "node -e 'console.log([1,2].map(n => n * 2).join())'", "2,4\n"},
+		{"git", "cd $(mktemp -d) && git init -q && git symbolic-ref --short HEAD; git config http.proxy", "main\nhttp://127.0.0.1:3128\n"},
+		{"watches", "cat /proc/sys/fs/inotify/max_user_watches", "1048576\n"},
+		{"closed network", "for a in 10.0.2.2 10.0.2.3; do timeout 5 bash -c \"exec 3<>/dev/tcp/$a/22\" 2>/dev/null && echo open $a; done; true", ""},
+		{"only SSH listens", "sudo ss -Hltn | awk '{print $4}' | sort", "0.0.0.0:22\n[::]:22\n"},
+		{"nothing failed", "systemctl --failed --plain --no-legend", ""},
+	} {
+		out, err := g.run(ctx, d, "inside", tt.command)
+		if err != nil || out != tt.want {
+			t.Errorf("%s: %q, %v, want %q", tt.what, out, err, tt.want)
+		}
+	}
+	e, err := d.Exposure(ctx, "inside")
+	if err != nil || !e.Restricted || e.RunsAsRoot || len(e.Shares) != 0 || len(e.Listeners) != 1 {
+		t.Errorf("exposure %+v, %v", e, err)
+	}
+	asked := time.Now()
+	err = d.Stop(ctx, "inside", vm.Shutdown{Grace: time.Minute, Guest: func(ctx context.Context) error {
+		return g.powerOff(ctx, d, "inside")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("powered off in %.1f s", time.Since(asked).Seconds())
+	again := time.Now()
+	start(t, d, "inside", g)
+	if out, err := g.run(ctx, d, "inside", "findmnt -no OPTIONS /"); err != nil || !strings.Contains(out, "noatime") {
+		t.Errorf("after the second start: %q, %v", out, err)
+	}
+	t.Logf("second start to a command: %.1f s", time.Since(again).Seconds())
+}
+
+// On a host whose KVM cannot run the guest, asking for KVM ends in emulation, and the machine remembers it.
+func TestKVMFallsBack(t *testing.T) {
+	needVM(t)
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil || hasVirtualisation(info) {
+		t.Skip("this host's KVM works")
+	}
+	d, g := New(Options{Dir: t.TempDir(), Accel: AccelKVM}), newGuest(t)
+	boot(t, d, "stubborn", g)
+	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
+	defer cancel()
+	if out, err := g.run(ctx, d, "stubborn", "true"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if r, err := d.readRecord("stubborn"); err != nil || !r.NoKVM {
+		t.Errorf("record %+v, %v does not say that KVM failed", r, err)
+	}
+}
+
+// Deleting snapshots of a running machine leaves it running, and its disk whole, whatever must wait for the next stop.
+func TestDeleteWhileRunning(t *testing.T) {
+	needVM(t)
+	d, g := New(Options{Dir: t.TempDir()}), newGuest(t)
+	boot(t, d, "busy", g)
+	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
+	defer cancel()
+	var once sync.Once
+	for _, id := range []string{"a", "b", "c"} {
+		if err := g.writeMark(ctx, d, "busy", "before-"+id); err != nil {
+			t.Fatal(err)
+		}
+		err := d.CreateSnapshot(ctx, "busy", id, func(ctx context.Context, do func() error) error {
+			once.Do(func() { _, _ = g.run(ctx, d, "busy", "sync") })
+			return do()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"a", "b"} {
+		if err := d.DeleteSnapshot(ctx, "busy", id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := g.run(ctx, d, "busy", "sudo touch /root/after && sync && echo fine"); err != nil || out != "fine\n" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	r, err := d.readRecord("busy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("layers left: %d", len(r.Disk.Layers))
+	if err := d.Stop(ctx, "busy", vm.Shutdown{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Restore(ctx, "busy", "c", "undo"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := g.readMark(ctx, d, "busy"); err != nil || got != "before-c" {
+		t.Errorf("rolled back to %q, %v", got, err)
+	}
+	if err := d.DeleteSnapshot(ctx, "busy", "c"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := g.readMark(ctx, d, "busy"); err != nil || !bytes.Equal([]byte(got), []byte("before-c")) {
+		t.Errorf("after merging: %q, %v", got, err)
+	}
+}
