@@ -1,0 +1,398 @@
+//go:build linux
+
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// These tests need qemu-img and qemu-io but no guest: a machine made from an image with nothing in it.
+
+const (
+	tinyMiB   = 8
+	killedEnv = "CAL_TEST_QEMU_KILL_AT"
+	dirEnv    = "CAL_TEST_QEMU_DIR"
+	cacheEnv  = "CAL_TEST_QEMU_CACHE"
+)
+
+// tinyDriver returns a driver whose image is a small disk full of zeroes, never booted.
+func tinyDriver(t *testing.T) *Driver {
+	t.Helper()
+	for _, tool := range []string{"qemu-img", "qemu-io"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("install qemu-utils: this test makes disk images")
+		}
+	}
+	d := New(Options{Dir: filepath.Join(t.TempDir(), "vms"), CacheDir: t.TempDir(), Accel: AccelTCG})
+	r, err := recipeFor(ImageName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := d.imageDir(r)
+	if err := os.MkdirAll(image, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{kernelFile, modulesFile, imageFile} {
+		if err := os.WriteFile(filepath.Join(image, name), []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base := filepath.Join(image, baseFile)
+	for _, argv := range [][]string{
+		{"qemu-img", "create", "-q", "-f", "qcow2", base, fmt.Sprintf("%dM", tinyMiB)},
+		{"qemu-io", "-f", "qcow2", "-c", "write -q -P 1 0 64k", base},
+	} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", argv, err, out)
+		}
+	}
+	return d
+}
+
+func create(t *testing.T, d *Driver, name string) {
+	t.Helper()
+	if err := d.Create(t.Context(), vm.Spec{Name: name, CPU: 1, MemoryMiB: 256, DiskGiB: 4}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill writes 64 KiB of a byte to the active layer: block 0 always, so that layers overlap, and block n.
+func fill(t *testing.T, d *Driver, name string, n byte) {
+	t.Helper()
+	for _, offset := range []int{0, int(n)} {
+		err := diskIO(t.Context(), d, name, fmt.Sprintf("write -q -P %d %dk 64k", n, offset*64))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// holds fails unless a layer's disk is what it was after fill(n).
+func holds(t *testing.T, d *Driver, name, layer string, n byte) {
+	t.Helper()
+	for _, offset := range []int{0, int(n)} {
+		cmd := exec.CommandContext(t.Context(), "qemu-io", "-r", "-f", "qcow2", "-c",
+			fmt.Sprintf("read -q -P %d %dk 64k", n, offset*64), layerFile(layer))
+		cmd.Dir = d.machineDir(name)
+		if out, err := cmd.CombinedOutput(); err != nil || strings.Contains(string(out), "failed") {
+			t.Errorf("layer %s block %d is not %d: %v: %s", layer, offset, n, err, out)
+		}
+	}
+}
+
+// story is what happened to a machine: the byte its disk must hold in every snapshot, and now.
+type story struct {
+	snapshots map[string]byte
+	now       byte
+}
+
+// check fails unless the machine is what the story says, in a consistent tree with no file too many or too few.
+func (s story) check(t *testing.T, d *Driver, name string) {
+	t.Helper()
+	r, err := d.readRecord(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pending != nil {
+		t.Errorf("change %q is pending", r.Pending.Op)
+	}
+	if len(r.Disk.Snapshots) != len(s.snapshots) {
+		t.Errorf("snapshots %+v, want %v", r.Disk.Snapshots, s.snapshots)
+	}
+	for _, sn := range r.Disk.Snapshots {
+		holds(t, d, name, sn.Layer, s.snapshots[sn.ID])
+	}
+	holds(t, d, name, r.Disk.Active, s.now)
+	files, err := filepath.Glob(filepath.Join(d.machineDir(name), layersDir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for _, f := range files {
+		got = append(got, filepath.Base(f))
+	}
+	for id := range r.Disk.Layers {
+		want = append(want, id+".qcow2")
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("layer files %q, want %q", got, want)
+	}
+}
+
+func TestSnapshotsKeepContent(t *testing.T) {
+	d := tinyDriver(t)
+	create(t, d, "m")
+	ctx := t.Context()
+	fill(t, d, "m", 2)
+	must(t, d.CreateSnapshot(ctx, "m", "two", nil))
+	fill(t, d, "m", 3)
+	must(t, d.CreateSnapshot(ctx, "m", "three", nil))
+	fill(t, d, "m", 4)
+	s := story{map[string]byte{"two": 2, "three": 3}, 4}
+	s.check(t, d, "m")
+
+	must(t, d.Restore(ctx, "m", "two", "undo"))
+	s = story{map[string]byte{"two": 2, "three": 3, "undo": 4}, 2}
+	s.check(t, d, "m")
+	must(t, d.Restore(ctx, "m", "undo", "undo2"))
+	s = story{map[string]byte{"two": 2, "three": 3, "undo": 4, "undo2": 2}, 4}
+	s.check(t, d, "m")
+
+	for _, id := range []string{"three", "undo2", "two", "undo"} {
+		must(t, d.DeleteSnapshot(ctx, "m", id))
+		delete(s.snapshots, id)
+		s.check(t, d, "m")
+	}
+	r, err := d.readRecord("m")
+	if err != nil || len(r.Disk.Layers) != 1 {
+		t.Errorf("%d layers are left of a machine without snapshots, %v", len(r.Disk.Layers), err)
+	}
+	must(t, d.Delete(ctx, "m"))
+	if _, err := os.Stat(d.workspaceDir("m")); !os.IsNotExist(err) {
+		t.Errorf("after Delete: %v", err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSnapshotSizes(t *testing.T) {
+	d := tinyDriver(t)
+	create(t, d, "m")
+	fill(t, d, "m", 2)
+	must(t, d.CreateSnapshot(t.Context(), "m", "kept", nil))
+	fill(t, d, "m", 3)
+	must(t, d.Restore(t.Context(), "m", "kept", "undo"))
+	all, err := d.Snapshots(t.Context(), "m")
+	if err != nil || len(all) != 2 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	if all[0].SizeBytes != 0 || all[1].SizeBytes < 128<<10 {
+		t.Errorf("deleting frees %d and %d bytes; the first is needed below, the second by nobody", all[0].SizeBytes, all[1].SizeBytes)
+	}
+}
+
+// operations are the changes a crash may interrupt. Each starts from a machine with snapshots "old" (2) and "mid" (3),
+// below the active layer (4), and leads to the story after.
+var operations = map[string]struct {
+	do    func(ctx context.Context, d *Driver) error
+	after story
+}{
+	"snapshot": {
+		func(ctx context.Context, d *Driver) error { return d.CreateSnapshot(ctx, "m", "new", nil) },
+		story{map[string]byte{"old": 2, "mid": 3, "new": 4}, 4},
+	},
+	"rollback": {
+		func(ctx context.Context, d *Driver) error { return d.Restore(ctx, "m", "old", "undo") },
+		story{map[string]byte{"old": 2, "mid": 3, "undo": 4}, 2},
+	},
+	"delete": { // merges its layer
+		func(ctx context.Context, d *Driver) error { return d.DeleteSnapshot(ctx, "m", "mid") },
+		story{map[string]byte{"old": 2}, 4},
+	},
+	"remove": {
+		func(ctx context.Context, d *Driver) error { return d.Delete(ctx, "m") },
+		story{},
+	},
+}
+
+var before = story{map[string]byte{"old": 2, "mid": 3}, 4}
+
+func twoSnapshots(t *testing.T) *Driver {
+	d := tinyDriver(t)
+	create(t, d, "m")
+	fill(t, d, "m", 2)
+	must(t, d.CreateSnapshot(t.Context(), "m", "old", nil))
+	fill(t, d, "m", 3)
+	must(t, d.CreateSnapshot(t.Context(), "m", "mid", nil))
+	fill(t, d, "m", 4)
+	return d
+}
+
+// steps lists the fault points an operation passes.
+func steps(t *testing.T, op string) []string {
+	d := twoSnapshots(t)
+	var all []string
+	d.fault = func(step string) error {
+		all = append(all, faultName(step))
+		return nil
+	}
+	must(t, operations[op].do(t.Context(), d))
+	if op != "remove" {
+		operations[op].after.check(t, d, "m")
+	}
+	return all
+}
+
+// faultName is a step without the identifier some end in.
+func faultName(step string) string {
+	name, _, _ := strings.Cut(step, " ")
+	if name == "merge:qemu-img" {
+		return step
+	}
+	return name
+}
+
+// TestKilled kills a process at every step of every change. After Recover the machine is the old or the new one, whole.
+func TestKilled(t *testing.T) {
+	for op := range operations {
+		t.Run(op, func(t *testing.T) {
+			t.Parallel()
+			for i, step := range steps(t, op) {
+				t.Run(fmt.Sprintf("%d %s", i, step), func(t *testing.T) {
+					d := twoSnapshots(t)
+					killAt(t, d, op, i)
+					must(t, d.Recover(t.Context(), "m"))
+					must(t, d.Recover(t.Context(), "m"))
+					checkEither(t, d, op)
+				})
+			}
+		})
+	}
+}
+
+func checkEither(t *testing.T, d *Driver, op string) {
+	t.Helper()
+	r, err := d.readRecord("m")
+	if op == "remove" {
+		if errors.Is(err, vm.ErrNotFound) {
+			return
+		}
+		before.check(t, d, "m")
+		return
+	}
+	must(t, err)
+	want := before
+	var ids []string
+	for _, s := range r.Disk.Snapshots {
+		ids = append(ids, s.ID)
+	}
+	for id := range operations[op].after.snapshots {
+		if before.snapshots[id] == 0 && slices.Contains(ids, id) {
+			want = operations[op].after
+		}
+	}
+	if op == "delete" && !slices.Contains(ids, "mid") {
+		want = operations[op].after
+	}
+	want.check(t, d, "m")
+	// Whatever was left is no obstacle to going on.
+	must(t, d.CreateSnapshot(t.Context(), "m", "next", nil))
+	must(t, d.DeleteSnapshot(t.Context(), "m", "next"))
+	want.check(t, d, "m")
+}
+
+// killAt runs the operation in a child process that dies at its n-th step.
+func killAt(t *testing.T, d *Driver, op string, n int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledChild$")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", killedEnv, op, n), dirEnv+"="+d.opts.Dir, cacheEnv+"="+d.opts.CacheDir)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("child was not killed: %v: %s", err, out)
+	}
+}
+
+// TestKilledChild is the process that is killed.
+func TestKilledChild(t *testing.T) {
+	var op string
+	var n int
+	if _, err := fmt.Sscanf(os.Getenv(killedEnv), "%s %d", &op, &n); err != nil {
+		t.Skip("run by TestKilled")
+	}
+	d := New(Options{Dir: os.Getenv(dirEnv), CacheDir: os.Getenv(cacheEnv), Accel: AccelTCG})
+	d.fault = func(string) error {
+		if n--; n < 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+		return nil
+	}
+	t.Errorf("the operation ended: %v", operations[op].do(t.Context(), d))
+}
+
+// TestFails lets every step of every change fail instead: the error comes back, the machine stays whole.
+func TestFails(t *testing.T) {
+	broken := errors.New("broken on purpose")
+	for op := range operations {
+		t.Run(op, func(t *testing.T) {
+			t.Parallel()
+			for i := range steps(t, op) {
+				d := twoSnapshots(t)
+				n := i
+				d.fault = func(string) error {
+					if n--; n == -1 {
+						return broken
+					}
+					return nil
+				}
+				if err := operations[op].do(t.Context(), d); !errors.Is(err, broken) {
+					t.Errorf("step %d: %v", i, err)
+				}
+				d.fault = func(string) error { return nil }
+				must(t, d.Recover(t.Context(), "m"))
+				checkEither(t, d, op)
+			}
+		})
+	}
+}
+
+func TestDeleteDamagedMachine(t *testing.T) {
+	d := tinyDriver(t)
+	create(t, d, "m")
+	must(t, os.Remove(filepath.Join(d.machineDir("m"), recordFile)))
+	if err := d.Delete(t.Context(), "m"); err != nil {
+		t.Errorf("a machine without its record: %v", err)
+	}
+	create(t, d, "m")
+	must(t, os.WriteFile(filepath.Join(d.machineDir("m"), recordFile), []byte("{"), 0o644))
+	if _, err := d.Machines(t.Context()); err == nil {
+		t.Error("a damaged machine was listed")
+	}
+	must(t, d.Delete(t.Context(), "m"))
+	create(t, d, "m")
+}
+
+func TestNoSpaceHint(t *testing.T) {
+	err := needSpace(t.TempDir(), 1<<62, "making room")
+	if !errors.Is(err, vm.ErrNoSpace) {
+		t.Errorf("%v is not ErrNoSpace", err)
+	}
+}
+
+func TestLockNamesItsHolder(t *testing.T) {
+	d := New(Options{Dir: t.TempDir()})
+	unlock, err := d.lock(t.Context(), "m", "snapshot")
+	must(t, err)
+	defer unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := make(chan error)
+	go func() {
+		_, err := d.lock(ctx, "m", "start")
+		cancelled <- err
+	}()
+	cancel()
+	if err := <-cancelled; !errors.Is(err, context.Canceled) {
+		t.Errorf("waiting for the lock ended with %v", err)
+	}
+	if holder := lockHolder(filepath.Join(d.opts.Dir, ".locks", "m")); !strings.Contains(holder, "(snapshot)") {
+		t.Errorf("the lock's holder is %q", holder)
+	}
+}
