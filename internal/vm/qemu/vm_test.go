@@ -170,14 +170,14 @@ func (g guest) readMark(ctx context.Context, d vm.Driver, name string) (string, 
 	}
 	file := filepath.Join(os.TempDir(), "calmenu-mark-"+newLayerID())
 	defer os.Remove(file)
-	cmd := exec.CommandContext(ctx, "qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=4096", "count=1",
+	cmd := exec.CommandContext(ctx, "qemu-img", "dd", "-f", "qcow2", "-O", "raw", "bs=4096",
 		fmt.Sprintf("skip=%d", markOffset/markSize), "if="+layerFile(r.Disk.Active), "of="+file)
 	cmd.Dir = q.machineDir(name)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	block, err := os.ReadFile(file)
-	return strings.TrimRight(string(block), "\x00"), err
+	return strings.TrimRight(string(block[:min(len(block), markSize)]), "\x00"), err
 }
 
 // diskIO runs a command of qemu-io on a stopped machine's active layer, as the account that owns it.
