@@ -80,7 +80,17 @@ func (a *App) operate(
 	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
 		return op.Cancel(err)
 	}
+	if inVain(verb, err) {
+		return op.Refuse(err)
+	}
 	return op.End(err, hint.Of(err))
+}
+
+// inVain tells whether an operation was refused before it changed anything: a workspace it would have made is there, a
+// snapshot it was to go back to is not. The workspace itself is as well as before.
+func inVain(verb string, err error) bool {
+	return errors.Is(err, vm.ErrExists) || errors.Is(err, vm.ErrNoSnapshot) ||
+		verb == "stop" && errors.Is(err, vm.ErrNotRunning)
 }
 
 // Recover finishes or undoes what a crash left of a workspace's machine, unless an operation holds the workspace: that one

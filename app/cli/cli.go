@@ -15,12 +15,14 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/calmenu/calmenu/app"
+	"github.com/calmenu/calmenu/internal/agent"
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/session"
@@ -128,7 +130,7 @@ func exitCode(ctx context.Context, err error) int {
 		errors.Is(err, vm.ErrExists):
 		return exitState
 	case errors.Is(err, vm.ErrNotFound), errors.Is(err, vm.ErrNoSnapshot), errors.Is(err, fs.ErrNotExist),
-		errors.Is(err, app.ErrNoWorkspace):
+		errors.Is(err, app.ErrNoWorkspace), errors.Is(err, agent.ErrUnknown):
 		return exitNotFound
 	}
 	return exitFailed
@@ -166,7 +168,6 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 		Version:           app.Version(),
 		RunE:              c.menuBar,
 		PersistentPreRunE: c.open,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetVersionTemplate("CALMenu {{.Version}}\n")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
@@ -180,18 +181,21 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 		c.sync(), c.artifacts(),
 		c.agent(), c.isolation(), c.doctor(), c.config(), c.logs(), c.version(), c.man(),
 	)
-	for _, sub := range root.Commands() {
-		wrapArgs(sub)
-	}
+	wrapArgs(root)
 	return root
 }
 
-// wrapArgs makes mistakes in arguments usage errors with a hint, in a command and those below it.
+// wrapArgs makes mistakes in arguments usage errors with a hint, in a command and those below it. A command that only
+// holds others shows its help, but is not content with one that it does not hold.
 func wrapArgs(cc *cobra.Command) {
+	if cc.HasSubCommands() && !cc.Runnable() {
+		cc.Args = cobra.NoArgs
+		cc.RunE = func(cc *cobra.Command, _ []string) error { return cc.Help() }
+	}
 	if check := cc.Args; check != nil {
 		cc.Args = func(cc *cobra.Command, args []string) error {
 			if err := check(cc, args); err != nil {
-				return hint.Wrap(fmt.Errorf("%w: %w", errUsage, err), "Usage: "+cc.UseLine())
+				return hint.Wrap(fmt.Errorf("%w: %w", errUsage, err), usageHint(cc, args, err))
 			}
 			return nil
 		}
@@ -199,6 +203,19 @@ func wrapArgs(cc *cobra.Command) {
 	for _, sub := range cc.Commands() {
 		wrapArgs(sub)
 	}
+}
+
+func usageHint(cc *cobra.Command, args []string, err error) string {
+	cc.SuggestionsMinimumDistance = 2
+	switch near := cc.SuggestionsFor(strings.Join(args, " ")); {
+	case hint.Of(err) != "":
+		return hint.Of(err)
+	case !cc.HasSubCommands():
+		return "Usage: " + cc.UseLine()
+	case len(near) > 0:
+		return "Did you mean " + cc.CommandPath() + " " + near[0] + "? See: " + cc.CommandPath() + " --help"
+	}
+	return "See: " + cc.CommandPath() + " --help"
 }
 
 // needsNoApp lists the commands that work without a readable configuration.

@@ -174,7 +174,7 @@ func (c *cmd) config() *cobra.Command {
 		}
 		return c.print(entries, func(w io.Writer) error {
 			for _, e := range entries {
-				line := fmt.Sprintf("%s: %s", e.Key, e.Value)
+				line := fmt.Sprintf("%s: %s", e.Key, plainValue(e.Value))
 				if origin {
 					line += "  # " + e.Origin
 				}
@@ -211,6 +211,14 @@ func (c *cmd) config() *cobra.Command {
 	return cc
 }
 
+// plainValue writes a setting's value as a person would write it into the file.
+func plainValue(v any) string {
+	if list, ok := v.([]string); ok {
+		return "[" + strings.Join(list, ", ") + "]"
+	}
+	return fmt.Sprint(v)
+}
+
 func (c *cmd) logs() *cobra.Command {
 	var follow bool
 	cc := &cobra.Command{
@@ -240,7 +248,7 @@ func (c *cmd) version() *cobra.Command {
 // man writes the manual pages, made from the same definitions as the help texts.
 func (c *cmd) man() *cobra.Command {
 	return &cobra.Command{
-		Use: "man DIR", Short: "Write the manual pages into a directory", Args: cobra.ExactArgs(1), Hidden: true,
+		Use: "man DIR", Short: "Write the manual pages into a directory", Args: cobra.ExactArgs(1),
 		RunE: func(cc *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("writing the manual pages: %w", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/session"
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
 func arg(args []string, i int) string {
@@ -125,7 +126,8 @@ func statusText(w io.Writer, s state.State, list []state.Workspace) error {
 func (c *cmd) newWorkspace() *cobra.Command {
 	var agentID string
 	cc := &cobra.Command{
-		Use: "new NAME", Short: "Make a workspace", Args: cobra.ExactArgs(1),
+		Use: "new NAME", Short: "Make a workspace",
+		Args: cobra.MatchAll(cobra.ExactArgs(1), func(_ *cobra.Command, args []string) error { return vm.ValidName(args[0]) }),
 		Long: `Make a workspace: a virtual machine from the base image, with a key pair of its own. The base image is built or
 downloaded first if it is missing.`,
 	}

@@ -1,9 +1,7 @@
 package menu
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,12 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/calmenu/calmenu/app/state"
+	"github.com/calmenu/calmenu/internal/golden"
 	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/statusicon"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -100,20 +97,7 @@ func TestMenuForEachKindOfState(t *testing.T) {
 	choices := []Choice{{"claude-code", "Claude Code"}, {"shell", "Shell"}}
 	for name, s := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := text(Build(s, choices))
-			file := filepath.Join("testdata", name+".txt")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(string(want), got); d != "" {
-				t.Errorf("menu differs from %s (-want +got):\n%s", file, d)
-			}
+			golden.Text(t, filepath.Join("testdata", name+".txt"), text(Build(s, choices)))
 		})
 	}
 }

@@ -236,7 +236,7 @@ func history(f Facts, name string) past {
 		case journal.OpEnd:
 			delete(ops, e.Op)
 			switch {
-			case e.Detail == journal.Cancelled: // neither a failure nor a success
+			case e.Detail == journal.Cancelled, e.Detail == journal.InVain: // neither a failure nor a success
 			case e.Error != "":
 				p.failure = &Failure{Verb: e.Verb, Text: e.Error, Hint: e.Hint, Time: e.Time}
 			default:

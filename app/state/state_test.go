@@ -80,6 +80,10 @@ func TestLifeAndLight(t *testing.T) {
 			event(live, journal.OpBegin, "start", ""),
 			{Process: live, Kind: journal.OpEnd, Workspace: "demo", Op: "start", Detail: journal.Cancelled},
 		}, Stopped, Grey},
+		{"a rollback to nowhere is no failure", vm.Machine{}, isolation.Report{}, []journal.Event{
+			event(live, journal.OpBegin, "rollback", ""),
+			{Process: live, Kind: journal.OpEnd, Workspace: "demo", Op: "rollback", Detail: journal.InVain},
+		}, Stopped, Grey},
 		{
 			"a failed snapshot leaves a running VM running", up, proven(99, isolation.Verified),
 			[]journal.Event{event(dead, journal.OpEnd, "snapshot", "disk full")},

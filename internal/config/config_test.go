@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"errors"
-	"flag"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,11 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/golden"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
 )
-
-var update = flag.Bool("update", false, "write golden files and docs")
 
 func noEnv(string) string { return "" }
 
@@ -74,20 +72,6 @@ func workspace(t testing.TB, c *config.Config) *config.Workspace {
 	return w
 }
 
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		write(t, path, got)
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got, -update writes it):\n%s", path, diff)
-	}
-}
-
 // TestMistakes reads each testdata/bad/*.yaml as a config.yaml; beside it stands every line a person gets to read.
 func TestMistakes(t *testing.T) {
 	files, err := filepath.Glob("testdata/bad/*.yaml")
@@ -107,7 +91,7 @@ func TestMistakes(t *testing.T) {
 				t.Fatalf("Load = %v, want *Problems", err)
 			}
 			got := strings.ReplaceAll(problems.Error()+"\n", h.Dir+"/", "")
-			golden(t, strings.TrimSuffix(file, ".yaml")+".txt", got)
+			golden.Text(t, strings.TrimSuffix(file, ".yaml")+".txt", got)
 		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/calmenu/calmenu/internal/config"
+
+	"github.com/calmenu/calmenu/internal/golden"
 )
 
 func TestTemplateHoldsNothing(t *testing.T) {
@@ -56,5 +58,5 @@ func TestDocs(t *testing.T) {
 		}
 		got = before + begin + table + end + after
 	}
-	golden(t, path, got)
+	golden.Text(t, path, got)
 }

@@ -1,21 +1,17 @@
 package session
 
 import (
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/mattn/go-runewidth"
 
+	"github.com/calmenu/calmenu/internal/golden"
 	"github.com/calmenu/calmenu/internal/isolation"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -49,19 +45,7 @@ func TestConfirmationGolden(t *testing.T) {
 			if plain := visible(Render(c.f, c.width, true)); plain != runewidth.StringWidth(got) {
 				t.Errorf("colour changes what is visible")
 			}
-			file := filepath.Join("testdata", name+".txt")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(string(want), got); d != "" {
-				t.Errorf("differs from %s (-want +got):\n%s", file, d)
-			}
+			golden.Text(t, filepath.Join("testdata", name+".txt"), got)
 		})
 	}
 }

@@ -2,21 +2,19 @@ package statusicon
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"image"
 	"image/color"
 	"image/draw"
 	"image/png"
 	"math"
-	"os"
 	"path/filepath"
 	"testing"
 
 	xdraw "golang.org/x/image/draw"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	goldenfile "github.com/calmenu/calmenu/internal/golden"
+)
 
 // TestIconsAreGolden compares what is drawn with testdata/*.png, pixel by pixel, with room for the rounding of
 // another CPU.
@@ -37,15 +35,9 @@ func TestIconsAreGolden(t *testing.T) {
 
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatalf("reading the golden file (run go test -update to write it): %v", err)
+	want, ok := goldenfile.Load(t, filepath.Join("testdata", name), got)
+	if !ok {
+		return
 	}
 	if at, ok := similar(decode(t, got), decode(t, want)); !ok {
 		t.Errorf("%s differs at %v; look at it and run go test -update if it is meant", name, at)

@@ -2,7 +2,6 @@ package sync
 
 import (
 	"bytes"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,9 +9,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"github.com/calmenu/calmenu/internal/golden"
+)
 
 // golden are the lines of a manifest, of each kind.
 func goldenLines() []line {
@@ -44,19 +43,7 @@ func TestManifestLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const name = "testdata/manifest.jsonl"
-	if *update {
-		if err := os.WriteFile(name, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("manifest (-want +got; -update rewrites it):\n%s", d)
-	}
+	golden.Text(t, "testdata/manifest.jsonl", string(got))
 
 	artifacts, err := ReadManifest(state)
 	if err != nil {
