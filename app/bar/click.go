@@ -137,9 +137,8 @@ func (b *Agent) snapshot(ctx context.Context, name string) error {
 }
 
 func (b *Agent) rollback(ctx context.Context, a menu.Action) error {
-	text := "What changed since then leaves the workspace. It is kept, and Undo brings it back."
 	_, err := b.ask(ctx, desktop.Question{
-		Kind: desktop.Confirm, Title: "Roll back " + a.Workspace + "?", Text: text, Buttons: []string{"Roll Back"},
+		Kind: desktop.Confirm, Title: "Roll back " + a.Workspace + "?", Text: b.rollbackText(a), Buttons: []string{"Roll Back"},
 	})
 	if err != nil {
 		return err
@@ -155,6 +154,23 @@ func (b *Agent) rollback(ctx context.Context, a menu.Action) error {
 	}
 	b.notify(desktop.Notification{Title: "Rolled back", Body: fmt.Sprintf("%s is as it was at %q.", a.Workspace, r.To.Name)})
 	return nil
+}
+
+// rollbackText says what a rollback does, and to which snapshot: menus are easy to miss by a line.
+func (b *Agent) rollbackText(a menu.Action) string {
+	const kept = "What changed since leaves the workspace. It is kept, and Undo brings it back."
+	if a.Verb == menu.Undo {
+		return "It becomes what it was before the last rollback. " + kept
+	}
+	b.mu.Lock()
+	w, _ := b.last.Find(a.Workspace)
+	b.mu.Unlock()
+	for _, sn := range w.Snapshots {
+		if sn.ID == a.Arg {
+			return fmt.Sprintf("It becomes what it was at %q. %s", sn.Name, kept)
+		}
+	}
+	return kept
 }
 
 func (b *Agent) newWorkspace(ctx context.Context) error {
