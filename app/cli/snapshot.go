@@ -111,8 +111,10 @@ func (c *cmd) rollback() *cobra.Command {
 	cc.Flags().StringVar(&to, "to", "", "the snapshot, by name or identifier")
 	cc.Flags().BoolVar(&undo, "undo", false, "bring back what the last rollback replaced")
 	cc.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cc.MarkFlagsMutuallyExclusive("to", "undo")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
+		if undo && to != "" {
+			return hint.Wrap(fmt.Errorf("%w: --to and --undo exclude each other", errUsage), "See: CALMenu rollback --help")
+		}
 		name := arg(args, 0)
 		if c.interactive() && !yes {
 			answer, err := c.ask("What changed since then leaves the workspace, but is kept for --undo. Roll back? [y/N] ")

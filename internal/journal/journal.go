@@ -235,12 +235,22 @@ func (o *Op) End(err error, hint string) error {
 	return o.err
 }
 
-// Cancelled is the Detail of an operation's end that somebody wanted: it is neither a failure nor a success.
-const Cancelled = "cancelled"
+// The Details of an operation's end that is neither a failure nor a success: somebody wanted it, or it was asked for in
+// vain, as a workspace of a name that is taken, and changed nothing.
+const (
+	Cancelled = "cancelled"
+	InVain    = "in vain"
+)
 
 // Cancel records that the operation was cancelled and returns err, which came of that.
 func (o *Op) Cancel(err error) error {
 	o.append(Event{Kind: OpEnd, Detail: Cancelled})
+	return err
+}
+
+// Refuse records that the operation was asked for in vain and returns err, which says why.
+func (o *Op) Refuse(err error) error {
+	o.append(Event{Kind: OpEnd, Detail: InVain})
 	return err
 }
 
