@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -129,7 +128,7 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.Is(err, vm.ErrRunning), errors.Is(err, vm.ErrNotRunning), errors.Is(err, vm.ErrLimit),
 		errors.Is(err, vm.ErrExists):
 		return exitState
-	case errors.Is(err, vm.ErrNotFound), errors.Is(err, vm.ErrNoSnapshot), errors.Is(err, fs.ErrNotExist),
+	case errors.Is(err, vm.ErrNotFound), errors.Is(err, vm.ErrNoSnapshot), errors.Is(err, config.ErrNoWorkspace),
 		errors.Is(err, app.ErrNoWorkspace), errors.Is(err, agent.ErrUnknown):
 		return exitNotFound
 	}

@@ -55,8 +55,8 @@ func (c *Config) Workspace(name string) (*Workspace, error) {
 	return w, nil
 }
 
-// errNoWorkspace is fs.ErrNotExist without talk of files.
-var errNoWorkspace error = noWorkspaceError{}
+// ErrNoWorkspace is for a workspace that is not there: fs.ErrNotExist without talk of files.
+var ErrNoWorkspace error = noWorkspaceError{}
 
 type noWorkspaceError struct{}
 
@@ -70,7 +70,7 @@ func (c *Config) noWorkspace(name string, err error) error {
 		advice = fmt.Sprintf("did you mean %s? Or %s", near, advice)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		err = errNoWorkspace
+		err = ErrNoWorkspace
 	}
 	return hint.Wrap(fmt.Errorf("opening workspace %q: %w", name, err), advice)
 }
