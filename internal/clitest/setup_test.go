@@ -1,0 +1,162 @@
+package clitest
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// script is the double's: one macOS image can be pulled.
+const script = `{"registry": {"ghcr.io/cirruslabs/macos-sequoia-base:latest": {"os": "darwin", "disk_gb": 50}}}`
+
+// The double's guest is a sandbox on this host: it would reach the host, and the check of that would say so, rightly.
+// This curl is what one in a guest cut off from everything does: account for each attempt, none of which succeeds.
+const sealedCurl = `#!/bin/sh
+for a; do case "$a" in http://*/*/*) printf '7 000 %s\n' "$a";; esac; done
+exit 7
+`
+
+// What is installed beside Tart to cut guests off; the double asks only whether it is there.
+const softnet = "#!/bin/sh\nexec sleep infinity\n"
+
+func setUp(e *testscript.Env) error {
+	for _, dir := range []string{"home", "cal", "bin"} {
+		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	for k, v := range map[string]string{
+		"HOME":     filepath.Join(e.WorkDir, "home"),
+		"CAL_HOME": filepath.Join(e.WorkDir, "cal"),
+		"OUTPUT":   filepath.Join(e.WorkDir, "home", "cal-output"),
+		"PATH":     filepath.Join(e.WorkDir, "bin") + string(os.PathListSeparator) + e.Getenv("PATH"),
+		"TERM":     "xterm-256color",
+		"GORACE":   "atexit_sleep_ms=0 halt_on_error=1",
+	} {
+		e.Setenv(k, v)
+	}
+	return nil
+}
+
+func setUpTart(e *testscript.Env) error {
+	if err := setUp(e); err != nil {
+		return err
+	}
+	program, err := double()
+	if err != nil {
+		return err
+	}
+	home := filepath.Join(e.WorkDir, "tart")
+	if err := os.Mkdir(home, 0o755); err != nil {
+		return err
+	}
+	for file, content := range map[string]string{
+		"tart/double.json": script, "bin/curl": sealedCurl, "bin/softnet": softnet,
+	} {
+		if err := os.WriteFile(filepath.Join(e.WorkDir, file), []byte(content), 0o755); err != nil {
+			return err
+		}
+	}
+	e.Setenv("CAL_DRIVER", "tart")
+	e.Setenv("CAL_TART", program)
+	e.Setenv("TART_HOME", home)
+	e.Setenv("TART_DOUBLE_SCALE", "0.02") // fifty times faster than tart
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	e.Setenv(ordinaryUser, strconv.Itoa(nobody))
+	// Root's PATH may lead where nobody else may go, which changes what a shell says of a program that is not there.
+	own, err := exec.LookPath("CALMenu")
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(filepath.Dir(filepath.Dir(own)), 0o755); err != nil {
+		return err
+	}
+	e.Setenv("PATH", strings.Join([]string{
+		filepath.Join(e.WorkDir, "bin"), filepath.Dir(own), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin",
+	}, ":"))
+	return filepath.WalkDir(e.WorkDir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, nobody, nobody)
+	})
+}
+
+func setUpQEMU(e *testscript.Env) error {
+	if err := setUp(e); err != nil {
+		return err
+	}
+	// The image is the user's own, and built only if there is none: CALMenu and other tests use the same.
+	cache := os.Getenv("CAL_CACHE")
+	if cache == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return err
+		}
+		cache = filepath.Join(user, "calmenu")
+	}
+	e.Setenv("CAL_CACHE", cache)
+	e.Setenv("CAL_DRIVER", "qemu")
+	// The guest may reach the registries this host is set up for; HOME, where npm is told of its own, is another one here.
+	out, err := exec.Command("npm", "config", "get", "registry").Output()
+	if err != nil {
+		return fmt.Errorf("asking npm for its registry: %w", err)
+	}
+	e.Setenv("npm_config_registry", strings.TrimSpace(string(out)))
+	return nil
+}
+
+// endLeftovers ends the machines a script that failed left running, by the directory they belong to.
+func endLeftovers(e *testscript.Env) {
+	if runtime.GOOS != "linux" {
+		return
+	}
+	deadline := time.NewTimer(10 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left := processesOf(e.WorkDir)
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			e.T().Log(fmt.Sprintf("processes %v do not end", left))
+			return
+		}
+	}
+}
+
+// processesOf lists the processes that work in dir or were told of it.
+func processesOf(dir string) (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		cwd, _ := os.Readlink(filepath.Join("/proc", entry.Name(), "cwd"))
+		environ, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
+		if strings.HasPrefix(cwd+"/", dir+"/") || bytes.Contains(environ, []byte("WORK="+dir+"\x00")) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
