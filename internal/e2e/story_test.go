@@ -166,6 +166,7 @@ func TestStory(t *testing.T) {
 		d.Screenshot("14-found-again")
 	})
 	d.step("stopped by menu", func() {
+		before := d.TerminalText()
 		d.ClickMenuPath("Workspace", "Stop demo")
 		d.icon(statusicon.Busy)
 		d.Screenshot("15-stopping")
@@ -176,6 +177,7 @@ func TestStory(t *testing.T) {
 		if x := d.demo(); x.State != "stopped" || x.LastError != nil {
 			t.Errorf("after stopping: %+v", x)
 		}
+		d.prints(`VM of "demo" was stopped`, before)
 		d.Screenshot("16-stopped")
 	})
 }
@@ -196,7 +198,7 @@ func (d *desk) launch() {
 
 // makeArtifact has the guest make a file in its outbox and returns the file's hash as the guest tells it.
 func (d *desk) makeArtifact() string {
-	before := d.enter("date > ~/output/report.txt; sha256sum ~/output/report.txt; echo kept > notes.txt")
+	before := d.enter("date > ~/output/report.txt; sha256sum ~/output/report.txt")
 	said := d.prints(`[0-9a-f]{64}  /home/admin/output/report\.txt`, before)
 	hash, _, _ := strings.Cut(said, " ")
 	if body := d.notified("Artifact from demo", 0); !strings.Contains(body, "report.txt") {
@@ -212,6 +214,7 @@ func (d *desk) makeArtifact() string {
 		paths, _ := os.ReadFile(d.opened())
 		return string(paths) == filepath.Dir(d.landed("report.txt"))+"\n"
 	}, stepLimit, "the click on the notification to reveal the file")
+	d.enter("echo kept > notes.txt")
 	return hash
 }
 
@@ -243,11 +246,13 @@ func (d *desk) rollBack(hash string) {
 	d.Click(at.X, at.Y, 1)
 	d.dialog("Roll back demo?")
 	d.Screenshot("11-rollback-question")
+	before := d.TerminalText()
 	d.Key("Return")
 	d.icon(statusicon.Busy)
 	d.notified("Rolled back", 0)
 	d.icon(statusicon.Verified)
 	d.WaitForItem("Rollback", "Undo last rollback")
+	d.prints(prompt, before) // the session came back by itself
 	d.Screenshot("12-rolled-back")
 	if got := d.guest("cat ~/workspace/notes.txt; sha256sum < ~/output/report.txt"); got != "kept\n"+hash+"  -" {
 		d.t.Errorf("after the rollback the guest has\n%s\nwant kept and %s", got, hash)

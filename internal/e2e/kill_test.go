@@ -1,0 +1,316 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/calmenu/calmenu/internal/journal"
+	"github.com/calmenu/calmenu/internal/statusicon"
+)
+
+// killAt kills a process with SIGKILL as soon as the journal, beyond its first so many events, has one of that process
+// for which in holds.
+func (w *world) killAt(pid, after int, what string, in func(journal.Event) bool) {
+	w.t.Helper()
+	w.waitFor(func() bool {
+		return slices.ContainsFunc(w.events()[after:], func(e journal.Event) bool { return e.Process.PID == pid && in(e) })
+	}, bootLimit, fmt.Sprintf("process %d to be at %s", pid, what))
+	w.kill(pid)
+}
+
+// phase matches the phase of an operation; an empty name matches its begin.
+func phase(verb, name string) func(journal.Event) bool {
+	return func(e journal.Event) bool {
+		return e.Verb == verb && (e.Phase == name && e.Kind == journal.OpPhase || name == "" && e.Kind == journal.OpBegin)
+	}
+}
+
+// truth compares what CALMenu says with what is: nothing under way, and the machine as the process table has it.
+func (w *world) truth() workspace {
+	w.t.Helper()
+	d := w.demo()
+	if d.Operation != nil {
+		w.t.Errorf("an operation of a dead process is said to be under way: %+v", *d.Operation)
+	}
+	machines := w.machines()
+	switch {
+	case len(machines) > 1:
+		w.t.Errorf("machines %v of one workspace", machines)
+	case len(machines) == 0 && (d.PID != 0 || d.State == "running"):
+		w.t.Errorf("it is said to be %s (process %d), and there is no machine", d.State, d.PID)
+	case len(machines) == 1 && d.PID != machines[0]:
+		w.t.Errorf("it is said to be %s (process %d), and machine %d runs", d.State, d.PID, machines[0])
+	}
+	return d
+}
+
+// mark makes the guest remember a word, durably.
+func (w *world) mark(word string) {
+	w.t.Helper()
+	w.guest("echo " + word + " > ~/workspace/mark && sync ~/workspace/mark")
+}
+
+func (w *world) marked() string {
+	w.t.Helper()
+	return w.guest("cat ~/workspace/mark")
+}
+
+// snapshotNamed finds a snapshot by its name.
+func (x workspace) snapshotNamed(name string) bool {
+	return slices.ContainsFunc(x.Snapshots, func(s snapshot) bool { return s.Name == name })
+}
+
+// rolledBackOrNot holds a killed rollback to its promise: the workspace is what it was ("new") or what it is to become
+// ("old"), and nothing is lost either way: the replaced state can be brought back.
+func (w *world) rolledBackOrNot() {
+	w.t.Helper()
+	w.run("start", name)
+	switch got := w.marked(); got {
+	case "new":
+	case "old":
+		w.run("rollback", name, "--undo", "--yes")
+		if back := w.marked(); back != "new" {
+			w.t.Errorf("undoing the rollback that was killed brings back %q, want new", back)
+		}
+	default:
+		w.t.Errorf("after a killed rollback the guest has %q, want old or new", got)
+	}
+}
+
+// TestKilledAgent kills the menu-bar agent in the middle of everything it does. The machine and the session in it go on;
+// an agent started again is right about everything.
+func TestKilledAgent(t *testing.T) {
+	d := newDesk(t)
+	d.run("new", name, "--agent", "shell", "--cpu", "2", "--memory", "1024")
+	agent := d.startAgent(statusicon.Idle)
+	// click clicks in the menu, does the rest, and kills the agent in a phase of what that started.
+	click := func(verb, at string, rest func(), labels ...string) workspace {
+		t.Helper()
+		after := len(d.events())
+		d.ClickMenuPath(labels...)
+		if rest != nil {
+			rest()
+		}
+		d.killAt(agent.Pid, after, verb+": "+at, phase(verb, at))
+		if pid := d.status().AgentPID; pid != 0 {
+			t.Errorf("agent %d is said to run", pid)
+		}
+		return d.truth()
+	}
+	var machine int
+	back := func(status statusicon.Status) {
+		t.Helper()
+		agent = d.startAgent(status)
+		x := d.truth()
+		if status == statusicon.Verified && machine != 0 && x.PID != machine {
+			t.Errorf("machine %d, want %d, which never ended", x.PID, machine)
+		}
+		if pid := d.status().AgentPID; pid != agent.Pid {
+			t.Errorf("agent %d is said to run, want %d", pid, agent.Pid)
+		}
+	}
+
+	d.step("while starting", func() {
+		x := click("start", "waiting for SSH", nil, "Workspace", "Start demo")
+		if machine = x.PID; machine == 0 || x.Isolation.Level == "verified" {
+			t.Errorf("after a killed start: %+v, want a machine that is not proven yet", x)
+		}
+		back(statusicon.Verified)
+	})
+	d.step("while a session runs", func() {
+		d.ClickMenuPath("Launch Shell")
+		d.prints(`\[Enter\] Launch`, "")
+		d.Focus(d.WaitForWindow("CALMenu: demo", stepLimit))
+		d.Key("Return")
+		d.prints(prompt, "")
+		d.enter("x=alive")
+		d.kill(agent.Pid)
+		d.prints(`still alive`, d.enter("echo still $x"))
+		if x := d.truth(); len(x.Sessions) != 1 {
+			t.Errorf("sessions %+v, want the one", x.Sessions)
+		}
+		back(statusicon.Verified)
+		d.enter("date > ~/output/after.txt")
+		d.notified("Artifact from demo", len(d.Notifications()))
+	})
+	d.step("the session's own process too: the guest's tmux goes on, and is joined again", func() {
+		sessions := d.truth().Sessions
+		if len(sessions) != 1 {
+			t.Fatalf("sessions %+v, want the one", sessions)
+		}
+		before := d.TerminalText()
+		d.kill(sessions[0].PID)
+		d.guest("tmux -L cal has-session -t =shell")
+		if x := d.truth(); len(x.Sessions) != 0 {
+			t.Errorf("sessions %+v of dead processes", x.Sessions)
+		}
+		d.ClickMenuPath("Launch Shell")
+		d.prints(`\[Enter\] Launch`, before)
+		d.Focus(d.WaitForWindow("CALMenu: demo", stepLimit))
+		before = d.TerminalText()
+		d.Key("Return")
+		d.prints(prompt, before)
+		d.prints(`joined alive`, d.enter("echo joined $x"))
+		d.enter("exit")
+		d.waitFor(func() bool { return len(d.demo().Sessions) == 0 }, stepLimit, "the session to end")
+	})
+	d.step("while syncing", func() {
+		sum := d.guest("head -c 100M /dev/urandom > ~/big && sha256sum < ~/big && mv ~/big ~/output/big")
+		d.waitFor(func() bool {
+			parts, _ := filepath.Glob(d.landed(".cal-staging/*"))
+			return len(parts) > 0
+		}, bootLimit, "the file to begin to arrive")
+		d.kill(agent.Pid)
+		d.truth()
+		if _, err := os.Stat(d.landed("big")); err == nil {
+			t.Error("the file landed before it was whole, or the kill came too late")
+		}
+		back(statusicon.Verified)
+		d.waitFor(func() bool { _, err := os.Stat(d.landed("big")); return err == nil }, bootLimit, "the file to land")
+		if got := sha256Of(t, d.landed("big")); got+"  -" != sum {
+			t.Errorf("landed %s, want %s", got, sum)
+		}
+		d.waitFor(func() bool { _, err := os.Stat(d.landed(".cal-staging")); return os.IsNotExist(err) }, stepLimit,
+			"nothing half done to be left")
+	})
+	d.mark("old")
+	d.run("snapshot", "create", name, "--name", "old")
+	d.mark("new")
+	d.step("while taking a snapshot", func() {
+		x := click("snapshot", "freezing the file system", func() {
+			d.dialog("Snapshot of demo")
+			d.Type("cut short")
+			d.Key("Return")
+		}, "Snapshot...")
+		if x.PID != machine {
+			t.Errorf("after a killed snapshot machine %d, want %d", x.PID, machine)
+		}
+		d.guest("touch ~/workspace/thawed && sync ~/workspace") // a frozen guest would not
+		back(statusicon.Verified)
+		d.run("snapshot", "create", name, "--name", "afterwards")
+		if x := d.demo(); !x.snapshotNamed("old") || !x.snapshotNamed("afterwards") || len(x.Snapshots) > 4 {
+			t.Errorf("snapshots %+v", x.Snapshots)
+		}
+	})
+	for _, at := range []string{"stopping the machine", "swapping the disk", "waiting for SSH"} {
+		d.step("while rolling back: "+at, func() {
+			machine = 0
+			x := click("rollback", at, func() { d.dialog("Roll back demo?"); d.Key("Return") }, "Rollback", "old")
+			status := statusicon.Verified
+			if x.PID == 0 {
+				status = statusicon.Idle
+			}
+			back(status)
+			d.rolledBackOrNot()
+			d.icon(statusicon.Verified)
+		})
+	}
+	for _, at := range []string{"asking the guest to shut down", "shutting down"} {
+		d.step("while stopping: "+at, func() {
+			click("stop", at, nil, "Workspace", "Stop demo")
+			agent = d.startAgent(statusicon.Idle) // or the guest ends later, or not at all if it was not asked
+			_ = at
+		})
+	}
+}
+
+// TestKilledCommand kills command-line processes that hold an operation on the workspace, in each of its phases, while an
+// agent without a desktop looks on.
+func TestKilledCommand(t *testing.T) {
+	home := t.TempDir()
+	w := newWorld(t, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}, home)
+	agent := w.command(t.Context())
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = agent.Wait() }() // killed at the end of the test
+	// cut runs a verb and kills it in a phase.
+	cut := func(at string, args ...string) workspace {
+		t.Helper()
+		after := len(w.events())
+		cmd := w.command(t.Context(), args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		w.killAt(cmd.Process.Pid, after, at, phase(args[0], at))
+		<-ended
+		return w.truth()
+	}
+
+	w.step("new", func() {
+		after := len(w.events())
+		cmd := w.command(t.Context(), "new", name, "--agent", "shell", "--cpu", "2", "--memory", "1024")
+		w.startAndReap(cmd)
+		w.killAt(cmd.Process.Pid, after, "new", phase("new", "creating the machine"))
+		if _, err := w.try("new", name, "--agent", "shell", "--cpu", "2", "--memory", "1024"); err != nil {
+			t.Logf("it was there already: %v", err)
+		}
+		w.demo()
+	})
+	for _, at := range []string{"", "booting", "starting the machine", "waiting for SSH", "checking isolation"} {
+		w.step("start: "+at, func() {
+			cut(at, "start", name)
+			w.run("start", name)
+			w.waitState("running", "verified")
+			w.run("stop", name)
+		})
+	}
+	w.run("start", name)
+	w.mark("old")
+	w.run("snapshot", "create", name, "--name", "old")
+	w.mark("new")
+	for i, at := range []string{"", "freezing the file system"} {
+		w.step("snapshot: "+at, func() {
+			cut(at, "snapshot", "create", name, "--name", fmt.Sprintf("cut %d", i))
+			w.guest("touch ~/workspace/thawed && sync ~/workspace")
+			w.run("snapshot", "create", name, "--name", fmt.Sprintf("whole %d", i))
+		})
+	}
+	for _, at := range []string{"", "stopping the machine", "swapping the disk", "booting", "checking isolation"} {
+		w.step("rollback: "+at, func() {
+			cut(at, "rollback", name, "--to", "old", "--yes")
+			w.rolledBackOrNot()
+		})
+	}
+	for _, at := range []string{"", "asking the guest to shut down", "shutting down"} {
+		w.step("stop: "+at, func() {
+			w.run("start", name)
+			cut(at, "stop", name)
+			if _, err := w.try("stop", name); err != nil && !strings.Contains(err.Error(), "not running") {
+				t.Error(err)
+			}
+			if x := w.waitState("stopped", ""); x.PID != 0 {
+				t.Errorf("after stopping: %+v", x)
+			}
+		})
+	}
+	w.step("delete", func() {
+		after := len(w.events())
+		cmd := w.command(t.Context(), "delete", name, "--yes")
+		w.startAndReap(cmd)
+		w.killAt(cmd.Process.Pid, after, "delete", phase("delete", "removing its disks"))
+		if _, err := w.try("delete", name, "--yes"); err != nil {
+			t.Logf("it was gone already: %v", err)
+		}
+		if x := w.status(); len(x.Workspaces) != 0 {
+			t.Errorf("after deleting: %+v", x)
+		}
+	})
+}
+
+func (w *world) startAndReap(cmd *exec.Cmd) {
+	w.t.Helper()
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { _ = cmd.Wait() }()
+}
