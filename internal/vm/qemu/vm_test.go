@@ -89,11 +89,19 @@ func (g guest) run(ctx context.Context, d vm.Driver, name, command string) (stri
 }
 
 func (g guest) tryRun(ctx context.Context, d vm.Driver, name, command string) (string, error) {
-	conn, err := d.DialSSH(ctx, name)
+	client, err := g.connect(ctx, d, name)
 	if err != nil {
 		return "", err
 	}
-	defer conn.Close()
+	defer client.Close()
+	return runOn(ctx, client, command)
+}
+
+func (g guest) connect(ctx context.Context, d vm.Driver, name string) (*ssh.Client, error) {
+	conn, err := d.DialSSH(ctx, name)
+	if err != nil {
+		return nil, err
+	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	config := &ssh.ClientConfig{
 		User:            "admin",
@@ -103,14 +111,19 @@ func (g guest) tryRun(ctx context.Context, d vm.Driver, name, command string) (s
 	config.Ciphers = []string{"chacha20-poly1305@openssh.com"}
 	c, channels, requests, err := ssh.NewClientConn(conn, name, config)
 	if err != nil {
-		return "", err
+		conn.Close()
+		return nil, err
 	}
-	client := ssh.NewClient(c, channels, requests)
-	defer client.Close()
+	return ssh.NewClient(c, channels, requests), nil
+}
+
+func runOn(ctx context.Context, client *ssh.Client, command string) (string, error) {
+	defer context.AfterFunc(ctx, func() { client.Close() })()
 	session, err := client.NewSession()
 	if err != nil {
 		return "", err
 	}
+	defer session.Close()
 	out, err := session.CombinedOutput(command)
 	return string(out), err
 }
@@ -266,6 +279,11 @@ func TestGuest(t *testing.T) {
 	}
 	t.Logf("created, started and a first command run in %.1f s", time.Since(began).Seconds())
 
+	client, err := g.connect(ctx, d, "inside")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
 	for _, tt := range []struct{ what, command, want string }{
 		{"account", "id -un; sudo id -un", "admin\nroot\n"},
 		{"name", "hostname; getent hosts inside", "inside\n127.0.1.1       inside\n"},
@@ -286,7 +304,7 @@ func TestGuest(t *testing.T) {
 		{"only SSH listens", "sudo ss -Hltn | awk '{print $4}' | sort", "0.0.0.0:22\n[::]:22\n"},
 		{"nothing failed", "systemctl --failed --plain --no-legend", ""},
 	} {
-		out, err := g.run(ctx, d, "inside", tt.command)
+		out, err := runOn(ctx, client, tt.command)
 		if err != nil || out != tt.want {
 			t.Errorf("%s: %q, %v, want %q", tt.what, out, err, tt.want)
 		}
