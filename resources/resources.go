@@ -1,5 +1,6 @@
 // Package resources holds the files that are part of the program: they are embedded, so that one binary is all there is
-// to install. What must hold: nothing here depends on another package, and a checkout compiles before anything was built.
+// to install. What must hold: nothing here depends on another package, and a checkout compiles before anything was
+// built.
 package resources
 
 import (
@@ -24,6 +25,6 @@ func CalInit() ([]byte, error) {
 	if err == nil {
 		return b, nil
 	}
-	return nil, hint.Wrap(&fs.PathError{Op: "finding", Path: "the guest's init program in this binary", Err: fs.ErrNotExist},
-		"This binary was built without it. Build with `make`.")
+	missing := &fs.PathError{Op: "finding", Path: "the guest's init program in this binary", Err: fs.ErrNotExist}
+	return nil, hint.Wrap(missing, "This binary was built without it. Build with `make`.")
 }

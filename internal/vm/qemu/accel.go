@@ -12,9 +12,9 @@ type accelerator struct {
 	why string
 }
 
-// probeAccelerator decides between KVM and emulation. That /dev/kvm opens, and even that a virtual CPU can be made, proves
-// nothing: a host that is itself a virtual machine may offer a KVM that interprets instructions and never finishes booting.
-// Only a processor with hardware virtualisation counts.
+// probeAccelerator decides between KVM and emulation. That /dev/kvm opens, and even that a virtual CPU can be made,
+// proves nothing: a host that is itself a virtual machine may offer a KVM that interprets instructions and never
+// finishes booting. Only a processor with hardware virtualisation counts.
 func probeAccelerator(want string) accelerator {
 	switch want {
 	case AccelTCG:

@@ -20,8 +20,8 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// builder makes an image in dir, as root or in a user namespace: mmdebstrap -> mke2fs -d -> qcow2. Neither loop mounts nor
-// a boot loader are involved.
+// builder makes an image in dir, as root or in a user namespace: mmdebstrap -> mke2fs -d -> qcow2. Neither loop mounts
+// nor a boot loader are involved.
 type builder struct {
 	recipe   recipe
 	dir      string
@@ -148,7 +148,8 @@ func (b *builder) makeFileSystem(ctx context.Context, scratch, tree, raw string)
 		return removeTree(ctx, tree)
 	}
 	// Device nodes cannot be made in a user namespace and are not needed: the guest's kernel provides them.
-	script := `set -e; cd "$1"; mkdir r; tar -C r --exclude='./dev/*' -xpf "$2"; shift 2; "$@"; chmod 0644 base.raw; rm -rf r`
+	const script = `set -e; cd "$1"; mkdir r; tar -C r --exclude='./dev/*' -xpf "$2"; shift 2; "$@"; chmod 0644 base.raw
+rm -rf r`
 	argv := []string{"mmdebstrap", "--unshare-helper", "sh", "-c", script, "sh", scratch, tree}
 	argv = append(append(argv, mkfs...), "-d", "r", "base.raw", size)
 	if err := os.Chmod(tree, 0o644); err != nil {

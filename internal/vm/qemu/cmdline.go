@@ -10,7 +10,8 @@ import (
 const qemuProgram = "qemu-system-x86_64"
 
 // emulatedCPU is the processor emulation offers: the x86-64-v2 level, without which current agents' and toolchains' own
-// binaries refuse to start. What is above it (AVX) is emulated so slowly that programs which choose it at run time crawl.
+// binaries refuse to start. What is above it (AVX) is emulated so slowly that programs which choose it at run time
+// crawl.
 const emulatedCPU = "qemu64,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+lahf-lm"
 
 // launch is what one start of a machine depends on.
@@ -76,8 +77,8 @@ type exposed struct {
 	audio      bool
 }
 
-// readExposure reads a command line for everything that connects a guest with its host. It errs on the side of exposure:
-// an option it cannot place among the harmless ones counts.
+// readExposure reads a command line for everything that connects a guest with its host. It errs on the side of
+// exposure: an option it cannot place among the harmless ones counts.
 func readExposure(argv []string) exposed {
 	e := exposed{restricted: true}
 	networks := 0

@@ -17,8 +17,9 @@ const (
 	cpioRegular = 0o100000
 )
 
-// cpioWriter writes an archive in the kernel's "newc" format (Documentation/driver-api/early-userspace/buffer-format.rst).
-// Several archives may follow each other in one initrd: the kernel unpacks them in order.
+// cpioWriter writes an archive in the kernel's "newc" format
+// (Documentation/driver-api/early-userspace/buffer-format.rst). Several archives may follow each other in one initrd:
+// the kernel unpacks them in order.
 type cpioWriter struct {
 	w     io.Writer
 	inode uint32
@@ -84,7 +85,7 @@ func writeSeed(w io.Writer, files []vm.SeedFile) error {
 	sorted := append([]vm.SeedFile(nil), files...)
 	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].Path < sorted[j].Path })
 	for _, f := range sorted {
-		if !strings.HasPrefix(f.Path, "/") || path.Clean(f.Path) != f.Path || f.Path == "/" || strings.ContainsRune(f.Path, 0) {
+		if !path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == "/" || strings.ContainsRune(f.Path, 0) {
 			return fmt.Errorf("seeding %q: not a clean absolute path", f.Path)
 		}
 		name := "seed" + f.Path

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// QEMU's network accepts a connection to the forwarded port at once, whether or not the guest listens, and one made before
-// the guest has a network may hang in retransmissions long after it has. So a connection counts from the server's first
-// bytes on, and while one is silent another is tried beside it.
+// QEMU's network accepts a connection to the forwarded port at once, whether or not the guest listens, and one made
+// before the guest has a network may hang in retransmissions long after it has. So a connection counts from the
+// server's first bytes on, and while one is silent another is tried beside it.
 const (
 	hedgeEvery = time.Second
 	hedgeMost  = 6
@@ -39,8 +39,8 @@ type spoken struct {
 	err  error
 }
 
-// firstToSpeak dials address until a connection's first byte arrives. It fails as soon as one connection fails: the guest
-// then answers, but not yet with SSH.
+// firstToSpeak dials address until a connection's first byte arrives. It fails as soon as one connection fails: the
+// guest then answers, but not yet with SSH.
 func firstToSpeak(ctx context.Context, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

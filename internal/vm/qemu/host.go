@@ -52,7 +52,8 @@ func osRelease(name string) map[string]string {
 	return values
 }
 
-// hostAptSettings returns the settings of the host's apt that reaching its archive depends on; a host without apt has none.
+// hostAptSettings returns the settings of the host's apt that reaching its archive depends on; a host without apt has
+// none.
 func hostAptSettings(ctx context.Context) ([]string, error) {
 	path, err := exec.LookPath("apt-config")
 	if err != nil {
@@ -65,6 +66,9 @@ func hostAptSettings(ctx context.Context) ([]string, error) {
 	return passedSettings(string(out)), nil
 }
 
+// subordinateFlags give an account ranges of ids, by usermod.
+const subordinateFlags = "--add-subuids 100000-165535 --add-subgids 100000-165535"
+
 // subordinateIDs checks that the caller has ranges of ids for a user namespace.
 func subordinateIDs() error {
 	u, err := user.Current()
@@ -73,8 +77,8 @@ func subordinateIDs() error {
 	}
 	for _, name := range []string{"/etc/subuid", "/etc/subgid"} {
 		if !hasRange(name, u.Username, u.Uid) {
-			return hint.Errorf(fmt.Sprintf("Give it some: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 %s`.",
-				u.Username), "building the guest image: %s has no entry for %s, which building without root needs", name, u.Username)
+			return hint.Errorf("Give it some: `sudo usermod "+subordinateFlags+" "+u.Username+"`.",
+				"building the guest image: %s has no entry for %s, which building without root needs", name, u.Username)
 		}
 	}
 	return nil

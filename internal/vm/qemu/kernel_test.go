@@ -37,7 +37,8 @@ func sized(packed []byte, size int) []byte {
 	return binary.LittleEndian.AppendUint32(packed, uint32(size))
 }
 
-// legacyLZ4 packs in the only way a reader needs no packer to test: literals, and for a run of one byte a copy of itself.
+// legacyLZ4 packs in the only way a reader needs no packer to test: literals, and for a run of one byte a copy of
+// itself.
 func legacyLZ4(data []byte) []byte {
 	var block []byte
 	length := func(n int) (byte, []byte) {

@@ -8,8 +8,8 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// tree is the layers of a machine's disk and the snapshots that point into it. Each layer is a qcow2 file that holds what
-// differs from its parent; the parent of the first is the base image (""). Only the active layer is ever written.
+// tree is the layers of a machine's disk and the snapshots that point into it. Each layer is a qcow2 file that holds
+// what differs from its parent; the parent of the first is the base image (""). Only the active layer is ever written.
 type tree struct {
 	Active    string           `json:"active"`
 	Layers    map[string]layer `json:"layers"`
@@ -75,8 +75,8 @@ func (t tree) clone() tree {
 	return c
 }
 
-// stack returns the tree after a new, empty layer was put on parent and made active; what was active is kept as snapshot
-// keep. Taking a snapshot and restoring one are both this.
+// stack returns the tree after a new, empty layer was put on parent and made active; what was active is kept as
+// snapshot keep. Taking a snapshot and restoring one are both this.
 func (t tree) stack(newLayer, parent, keep string, now time.Time) tree {
 	next := t.clone()
 	next.Layers[newLayer] = layer{Parent: parent, Created: now}

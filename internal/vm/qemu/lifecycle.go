@@ -250,7 +250,10 @@ func (d *Driver) Machine(ctx context.Context, name string) (vm.Machine, error) {
 		return vm.Machine{}, fmt.Errorf("looking at machine %q: %w", name, err)
 	}
 	boundConsole(dir)
-	facts := vm.Machine{Name: name, CPU: r.CPU, MemoryMiB: r.MemoryMiB, Running: p.pid != 0, PID: p.pid, StartedAt: p.started}
+	facts := vm.Machine{
+		Name: name, CPU: r.CPU, MemoryMiB: r.MemoryMiB,
+		Running: p.pid != 0, PID: p.pid, StartedAt: p.started,
+	}
 	facts.DiskBytes = diskUse(filepath.Join(dir, baseFile))
 	if files, err := os.ReadDir(filepath.Join(dir, layersDir)); err == nil {
 		for _, f := range files {

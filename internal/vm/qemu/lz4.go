@@ -8,9 +8,9 @@ import (
 // errLZ4 says that data is not what the LZ4 block format allows.
 var errLZ4 = errors.New("damaged LZ4 data")
 
-// unpackLegacyLZ4 unpacks the frames `lz4 -l` writes, in which Debian's kernels are packed: a magic number, then blocks,
-// each a length and data that unpacks to at most 8 MiB. The kernel's build appends the unpacked size. No library that the
-// project has reads this format.
+// unpackLegacyLZ4 unpacks the frames `lz4 -l` writes, in which Debian's kernels are packed: a magic number, then
+// blocks, each a length and data that unpacks to at most 8 MiB. The kernel's build appends the unpacked size. No
+// library that the project has reads this format.
 func unpackLegacyLZ4(data []byte, limit int) ([]byte, error) {
 	const blockLimit = 8 << 20
 	if len(data) < 8 {

@@ -98,7 +98,7 @@ func (m *machine) buildMerged(ctx context.Context, c merge) error {
 			return err
 		}
 	}
-	return syncFile(filepath.Join(m.dir, beside))
+	return syncRegular(filepath.Join(m.dir, beside))
 }
 
 // recoverMerge tells by the child's file whether the swap happened.

@@ -19,8 +19,8 @@ type process struct {
 	argv    []string
 }
 
-// findProcess finds the QEMU of the machine in dir by its monitor socket: if it accepts a connection, the process behind it
-// runs, whoever started it. A socket file whose process is gone refuses.
+// findProcess finds the QEMU of the machine in dir by its monitor socket: if it accepts a connection, the process
+// behind it runs, whoever started it. A socket file whose process is gone refuses.
 func findProcess(ctx context.Context, dir string) (process, error) {
 	ctx, cancel := context.WithTimeout(ctx, qmpTimeout)
 	defer cancel()
@@ -43,8 +43,9 @@ func findProcess(ctx context.Context, dir string) (process, error) {
 	return p, err
 }
 
-// dialMonitor connects to the machine's monitor. The address goes through a descriptor of the directory: a socket's path
-// may have 107 bytes, a CAL_HOME more. While another client waits for the monitor, QEMU's queue (of one) can be full.
+// dialMonitor connects to the machine's monitor. The address goes through a descriptor of the directory: a socket's
+// path may have 107 bytes, a CAL_HOME more. While another client waits for the monitor, QEMU's queue (of one) can be
+// full.
 func dialMonitor(ctx context.Context, dir string) (*net.UnixConn, error) {
 	run, err := os.Open(filepath.Join(dir, runDir))
 	if err != nil {

@@ -74,6 +74,8 @@ func (b *buildLog) advance(line string) {
 	}
 }
 
+const networkHint = "Check the network connection and apt's proxy settings, then try again."
+
 // failures are the ways a build fails that a person can do something about, by what the tools say.
 var failures = []struct {
 	pattern *regexp.Regexp
@@ -88,12 +90,12 @@ var failures = []struct {
 	},
 	{
 		regexp.MustCompile(`(?i)could not resolve|temporary failure resolving|temporary failure in name resolution`),
-		"the package archive's name cannot be resolved", "Check the network connection and apt's proxy settings, then try again.",
+		"the package archive's name cannot be resolved", networkHint,
 		nil,
 	},
 	{
-		regexp.MustCompile(`(?i)could not connect|unable to connect|connection (refused|timed out|reset)|network is unreachable`),
-		"the package archive cannot be reached", "Check the network connection and apt's proxy settings, then try again.",
+		regexp.MustCompile(`(?i)(could not|unable to) connect|connection (refused|timed out|reset)|network is unreachable`),
+		"the package archive cannot be reached", networkHint,
 		nil,
 	},
 	{
@@ -103,19 +105,21 @@ var failures = []struct {
 	},
 	{
 		regexp.MustCompile(`(?i)release file .*(expired|not valid yet)`),
-		"the package archive's index is out of date", "Check the host's clock; for a frozen mirror set apt's Acquire::Check-Valid-Until.",
+		"the package archive's index is out of date",
+		"Check the host's clock; for a frozen mirror set apt's Acquire::Check-Valid-Until.",
 		nil,
 	},
 	{
 		regexp.MustCompile(`(?i)unable to locate package|has no installation candidate|\b404 +not found`),
-		"the package archive lacks a package", "Check that the mirror in apt's sources is a complete Debian mirror with bookworm.",
+		"the package archive lacks a package",
+		"Check that the mirror in apt's sources is a complete Debian mirror with bookworm.",
 		nil,
 	},
 	{
 		regexp.MustCompile(`(?i)newuidmap|newgidmap|/etc/subuid|/etc/subgid|unshare.*(not permitted|failed)`),
 		"this account may not use user namespaces",
-		"Install uidmap and give the account sub-ids: `sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 " +
-			"--add-subgids 100000-165535 $USER`.",
+		"Install uidmap and give the account sub-ids: `sudo apt-get install uidmap && sudo usermod " +
+			subordinateFlags + " $USER`.",
 		nil,
 	},
 }

@@ -30,7 +30,8 @@ type Options struct {
 	Mirror string
 	// Accel is AccelAuto (default), AccelKVM or AccelTCG.
 	Accel string
-	// Stock makes the driver use a Debian image as its packages leave it (own initrd, full systemd): the peer of benchmarks.
+	// Stock makes the driver use a Debian image as its packages leave it (own initrd, full systemd): the peer of
+	// benchmarks.
 	Stock bool
 }
 

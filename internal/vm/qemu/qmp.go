@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// QEMU's monitor protocol (docs/interop/qmp-spec.txt): JSON objects, one a line. QEMU serves one client at a time; another
-// waits for its greeting. So each command here is a connection of its own, short and with a deadline.
+// QEMU's monitor protocol (docs/interop/qmp-spec.txt): JSON objects, one a line. QEMU serves one client at a time;
+// another waits for its greeting. So each command here is a connection of its own, short and with a deadline.
 const (
 	qmpTimeout = 20 * time.Second
 	// qmpLimit bounds one connection's input: QEMU holds a guest and may have been taken over by it.

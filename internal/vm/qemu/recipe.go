@@ -14,8 +14,8 @@ const (
 	suite = "bookworm"
 	// recipeVersion changes when this package builds images differently from the same files.
 	recipeVersion = "2"
-	// imageGiB is the size of the image's file system: room for the packages. A machine's disk is larger, and calinit grows
-	// the file system to it at first boot (one ioctl), which is quicker than carrying a large file system's tables.
+	// imageGiB is the size of the image's file system: room for the packages. A machine's disk is larger, and calinit
+	// grows the file system to it at first boot (one ioctl), which is quicker than carrying a large file system's tables.
 	imageGiB = 4
 )
 

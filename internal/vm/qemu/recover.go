@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -63,8 +64,8 @@ func (m *machine) recover(ctx context.Context) error {
 	return nil
 }
 
-// recoverStack decides by the layer in use. A running QEMU knows it. Otherwise the new layer may hold what the guest wrote
-// in it before the machine ended, so it is kept if it was finished at all: what is below it is kept as well.
+// recoverStack decides by the layer in use. A running QEMU knows it. Otherwise the new layer may hold what the guest
+// wrote in it before the machine ended, so it is kept if it was finished at all: what is below it is kept as well.
 func (m *machine) recoverStack(ctx context.Context) error {
 	p, err := findProcess(ctx, m.dir)
 	if err != nil {
@@ -109,8 +110,8 @@ func (m *machine) activeInQEMU(ctx context.Context) (string, error) {
 	return "", errors.New("QEMU has no disk")
 }
 
-// backingFile reads the name of a qcow2 file's backing file (docs/interop/qcow2.txt: offset at 8, length at 16). It does
-// not follow links and does not wait: the file is in a directory QEMU may write to.
+// backingFile reads the name of a qcow2 file's backing file (docs/interop/qcow2.txt: offset at 8, length at 16). It
+// does not follow links and does not wait: the file is in a directory QEMU may write to.
 func backingFile(name string) (string, error) {
 	f, err := openRegular(name)
 	if err != nil {
@@ -132,13 +133,29 @@ func backingFile(name string) (string, error) {
 	return string(backing), nil
 }
 
+// openRegular opens a file of a directory QEMU may write to: no link, and nothing that opening waits for.
 func openRegular(name string) (*os.File, error) {
-	info, err := os.Lstat(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("opening %s: %w", filepath.Base(name), fs.ErrInvalid)
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("opening %s: %w", filepath.Base(name), fs.ErrInvalid)
 	}
-	return os.Open(name)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// syncRegular makes such a file durable.
+func syncRegular(name string) error {
+	f, err := openRegular(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }

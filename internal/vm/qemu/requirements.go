@@ -60,7 +60,7 @@ func (d *Driver) subordinate(optional bool) vm.Requirement {
 	r := vm.Requirement{Name: "subordinate ids", Optional: optional, OK: true, Detail: "/etc/subuid and /etc/subgid"}
 	if err := subordinateIDs(); err != nil {
 		r.OK, r.Detail = false, err.Error()
-		r.Hint = "Give this account some: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`."
+		r.Hint = "Give this account some: `sudo usermod " + subordinateFlags + " $USER`."
 	}
 	return r
 }

@@ -249,7 +249,7 @@ func (m *machine) newLayer(ctx context.Context, id, parent, size string) error {
 }
 
 func (m *machine) syncLayer(id string) error {
-	if err := syncFile(filepath.Join(m.dir, layerFile(id))); err != nil {
+	if err := syncRegular(filepath.Join(m.dir, layerFile(id))); err != nil {
 		return fmt.Errorf("writing a disk layer: %w", err)
 	}
 	return syncDir(filepath.Join(m.dir, layersDir))

@@ -15,8 +15,8 @@ type aptSource struct {
 	signedBy string   // path of a keyring; empty is apt's default
 }
 
-// debianSources takes from a host's source files those of Debian itself and rewrites them from the host's release to the
-// guest's. files maps a name (ending in .list or .sources) to its text, codename is the host's release. Sources of
+// debianSources takes from a host's source files those of Debian itself and rewrites them from the host's release to
+// the guest's. files maps a name (ending in .list or .sources) to its text, codename is the host's release. Sources of
 // anybody else are left out: they are not made for the guest.
 func debianSources(files []sourceFile, codename string) []aptSource {
 	var all []aptSource
@@ -187,8 +187,8 @@ var (
 	emptySetting = regexp.MustCompile(` "";$`)
 )
 
-// passedSettings picks from `apt-config dump` what the host needs to reach its package archive at all: proxies, and checks
-// its administrator turned off for a frozen mirror.
+// passedSettings picks from `apt-config dump` what the host needs to reach its package archive at all: proxies, and
+// checks its administrator turned off for a frozen mirror.
 func passedSettings(dump string) []string {
 	var all []string
 	for line := range strings.Lines(dump) {

@@ -10,13 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
-	"github.com/calmenu/calmenu/resources"
 )
 
 const (
@@ -34,6 +32,8 @@ const (
 var (
 	errPortTaken = errors.New("the chosen port was taken")
 	errSilent    = errors.New("the guest is silent under KVM")
+	// errDiskBusy is met right after a machine ended: its monitor is gone a moment before its disk is let go.
+	errDiskBusy = errors.New("another process has the disk open")
 )
 
 // Start boots a stopped machine. It returns once QEMU runs the guest; SSH answers some seconds later.
@@ -83,7 +83,13 @@ func (m *machine) startOnPort(ctx context.Context, kvm bool) error {
 		if port, err = freePort(ctx); err != nil {
 			return err
 		}
-		if err = m.spawn(ctx, launch{record: m.record, kvm: kvm, port: port}); !errors.Is(err, errPortTaken) {
+		err = m.spawn(ctx, launch{record: m.record, kvm: kvm, port: port})
+		switch {
+		case errors.Is(err, errDiskBusy):
+			if err := pause(ctx, time.Second/2); err != nil {
+				return err
+			}
+		case !errors.Is(err, errPortTaken):
 			return err
 		}
 	}
@@ -217,7 +223,7 @@ func explainQEMU(logPath string) error {
 			"the host has too little free memory")},
 		{"cannot set up guest memory", hint.Errorf("Give the workspace less memory in its vm.yaml, or stop another.",
 			"the host has too little free memory")},
-		{"lock", hint.Errorf("Another QEMU has this disk open: end it, then try again.", "the disk is in use")},
+		{"Failed to get \"write\" lock", hint.Wrap(errDiskBusy, "End the other QEMU that uses this disk, then try again.")},
 	} {
 		if bytes.Contains(text, []byte(f.pattern)) {
 			return fmt.Errorf("%w: %s", f.err, lastLine(text))
@@ -236,117 +242,4 @@ func ownerGroup(path string) []int {
 		return []int{int(st.Gid)}
 	}
 	return nil
-}
-
-// writeInitrd writes the RAM disk of this start: modules, calinit, seed. It holds the guest's keys, so only QEMU may read
-// it.
-func (m *machine) writeInitrd(files []vm.SeedFile) error {
-	var initrd bytes.Buffer
-	first := modulesFile
-	if m.Stock {
-		first = initrdFile
-	}
-	head, err := os.ReadFile(filepath.Join(m.dir, first))
-	if err != nil {
-		return fmt.Errorf("writing its initrd: %w", err)
-	}
-	initrd.Write(head)
-	// Archives begin at a multiple of four bytes; a compressed one may end anywhere.
-	initrd.Write(make([]byte, -initrd.Len()&3))
-	if !m.Stock {
-		calinit, err := resources.CalInit()
-		if err != nil {
-			return err
-		}
-		if err := writeInit(&initrd, calinit); err != nil {
-			return err
-		}
-	}
-	if err := writeSeed(&initrd, withHostname(files, m.Name)); err != nil {
-		return err
-	}
-	path := filepath.Join(m.dir, bootInitrd)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.WriteFile(path, initrd.Bytes(), 0o600); err != nil {
-		return fmt.Errorf("writing its initrd: %w", err)
-	}
-	return m.acc.own(path)
-}
-
-// withHostname adds the machine's name to a seed that says nothing about it.
-func withHostname(files []vm.SeedFile, name string) []vm.SeedFile {
-	hosts := "127.0.0.1 localhost\n127.0.1.1 " + name + "\n::1 localhost ip6-localhost\n"
-	for path, text := range map[string]string{"/etc/hostname": name + "\n", "/etc/hosts": hosts} {
-		given := false
-		for _, f := range files {
-			given = given || f.Path == path
-		}
-		if !given {
-			files = append(files[:len(files):len(files)], vm.SeedFile{Path: path, Mode: 0o644, Data: []byte(text)})
-		}
-	}
-	return files
-}
-
-// Stop asks the guest to shut down, waits, and then powers the machine off. It takes no lock: it changes no file, and a
-// forced stop must not wait for a patient one.
-func (d *Driver) Stop(ctx context.Context, name string, how vm.Shutdown) error {
-	p, err := d.runningProcess(ctx, name)
-	if err != nil {
-		return err
-	}
-	if how.Guest != nil {
-		if err := politeStop(ctx, p.pid, how); err != nil {
-			return fmt.Errorf("stopping machine %q: %w", name, err)
-		}
-	}
-	if processRuns(p.pid) {
-		if err := d.powerOff(ctx, name, p.pid); err != nil {
-			return fmt.Errorf("stopping machine %q: %w", name, err)
-		}
-	}
-	return nil
-}
-
-// politeStop gives the guest its grace. That the guest refuses or cannot be reached is no error: it is powered off then.
-func politeStop(ctx context.Context, pid int, how vm.Shutdown) error {
-	grace, cancel := context.WithTimeout(ctx, how.Grace)
-	defer cancel()
-	if err := how.Guest(grace); err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	} else if err != nil && processRuns(pid) {
-		return ctx.Err()
-	}
-	if err := awaitEnd(grace, pid); err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return nil
-}
-
-// powerOff ends QEMU: by its monitor, so that it writes out what it holds; if it does not answer, by force.
-func (d *Driver) powerOff(ctx context.Context, name string, pid int) error {
-	asked, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if err := qmp(asked, d.machineDir(name), "quit", nil, nil); err == nil || !processRuns(pid) {
-		if err := awaitEnd(asked, pid); err == nil {
-			return nil
-		}
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	// The number may have gone to another process meanwhile: ask the socket again whom it belongs to.
-	p, err := findProcess(ctx, d.machineDir(name))
-	if err != nil && ctx.Err() != nil {
-		return err
-	}
-	if err == nil && p.pid == 0 {
-		return nil
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		return fmt.Errorf("killing process %s: %w", strconv.Itoa(pid), err)
-	}
-	return awaitEnd(ctx, pid)
 }
