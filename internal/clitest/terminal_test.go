@@ -28,7 +28,7 @@ type terminal struct {
 
 	mu   sync.Mutex // guards what follows
 	text strings.Builder
-	seen int // so much of text was asked for already
+	seen int // so much of text, without its colours, was asked for already
 }
 
 func openTerminal(ts *testscript.TestScript, argv []string) (*terminal, error) {
@@ -113,10 +113,14 @@ func (t *terminal) sees(want *regexp.Regexp) error {
 	}
 }
 
+// colours are what a terminal paints with: scripts are about words.
+var colours = regexp.MustCompile(`\x1b\[[0-9;]*m`)
+
 func (t *terminal) advance(want *regexp.Regexp) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := want.FindStringIndex(t.text.String()[t.seen:])
+	shown := colours.ReplaceAllString(t.text.String(), "")
+	at := want.FindStringIndex(shown[min(t.seen, len(shown)):])
 	if at == nil {
 		return false
 	}
