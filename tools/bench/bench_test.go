@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,10 +74,9 @@ func TestJSONLKeepsOtherGroups(t *testing.T) {
 		if err := json.Unmarshal([]byte(line), &f); err != nil {
 			t.Fatal(err)
 		}
-		for _, key := range []string{"group", "name", "value", "unit", "ok"} {
-			if _, there := f[key]; !there {
-				t.Errorf("%s has no %q", line, key)
-			}
+		keys := slices.Sorted(maps.Keys(f))
+		if got := strings.Join(keys, " "); got != "group name note ok peer peer_value ratio target unit value" {
+			t.Errorf("%s has the keys %s", line, got)
 		}
 		names = append(names, f["name"].(string))
 	}
@@ -91,6 +92,51 @@ func TestMedian(t *testing.T) {
 	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 2, 9}, 3}} {
 		if got := median(tt.values); got != tt.want {
 			t.Errorf("median(%v) = %v, want %v", tt.values, got, tt.want)
+		}
+	}
+}
+
+func TestPercentile(t *testing.T) {
+	ten := []float64{10, 9, 8, 7, 6, 5, 4, 3, 2, 1}
+	for _, tt := range []struct {
+		values []float64
+		p      int
+		want   float64
+	}{{nil, 95, 0}, {[]float64{3}, 50, 3}, {ten, 50, 5}, {ten, 95, 10}, {ten, 90, 9}, {ten, 0, 1}} {
+		if got := percentile(tt.values, tt.p); got != tt.want {
+			t.Errorf("percentile(%v, %d) = %v, want %v", tt.values, tt.p, got, tt.want)
+		}
+	}
+}
+
+func TestTargetText(t *testing.T) {
+	for _, tt := range []struct {
+		target *Target
+		want   string
+	}{{nil, "null"}, {&Target{Max: 50}, `"value <= 50"`}, {&Target{Max: 0.45, OfRatio: true}, `"ratio <= 0.45"`}} {
+		var got bytes.Buffer
+		encoder := json.NewEncoder(&got)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(tt.target); err != nil || strings.TrimSpace(got.String()) != tt.want {
+			t.Errorf("%+v is %s, %v, want %s", tt.target, got.String(), err, tt.want)
+		}
+	}
+}
+
+func TestPrompt(t *testing.T) {
+	for _, tt := range []struct {
+		name, screen string
+		want         bool
+	}{
+		{"plain", "Linux bench 6.1\r\nadmin@bench:~$ ", true},
+		{"coloured, after a title", "\x1b]0;admin@bench: ~\a\x1b[01;32madmin@bench\x1b[00m:\x1b[01;34m~\x1b[00m$ ", true},
+		{"drawn by tmux", "\x1b[?1049h\x1b[H\x1b[J\x1b[1;1Hadmin@bench:~/workspace$ \x1b[40;1H[shell] 0:bash*", true},
+		{"the title alone", "\x1b]0;admin@bench: ~\a", false},
+		{"another line's dollar", "admin@bench: \r\ncosts 5$", false},
+		{"nothing", "", false},
+	} {
+		if got := hasPrompt([]byte(tt.screen)); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
 }
@@ -117,12 +163,12 @@ func TestBootToSSH(t *testing.T) {
 {"time":"2026-01-17T14:30:09Z","kind":"op.phase","phase":"checking isolation"}
 {"time":"2026-01-17T14:30:10Z","kind":"op.end"}
 `
-	later := strings.ReplaceAll(journal, "14:30:07.5", "14:30:06")
+	later := strings.ReplaceAll(journal, "14:30:09Z", "14:30:06Z")
 	for _, tt := range []struct {
 		name, journal string
 		want          time.Duration
 	}{
-		{"one start", journal, 6500 * time.Millisecond},
+		{"one start", journal, 8 * time.Second},
 		{"the last of two", journal + later, 5 * time.Second},
 	} {
 		events, err := parseJournal([]byte(tt.journal))

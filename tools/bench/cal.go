@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/vm"
+	"github.com/calmenu/calmenu/internal/vm/qemu"
 )
 
 // cal is CALMenu with a home of its own.
@@ -63,9 +66,12 @@ func lastLines(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], " / ")
 }
 
-// remove deletes workspaces and the home.
+// machines is where the home keeps its machines.
+func (c *cal) machines() string { return filepath.Join(c.dir, "home", "isolation", "vms") }
+
+// remove deletes workspaces and the home. A machine CALMenu cannot delete is powered off all the same.
 func (c *cal) remove(workspaces ...string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), cleanTime)
 	defer cancel()
 	var failed []error
 	for _, name := range workspaces {
@@ -73,17 +79,23 @@ func (c *cal) remove(workspaces ...string) error {
 			failed = append(failed, err)
 		}
 	}
-	if len(failed) == 0 { // machines that could not be deleted keep their files, to be looked at
-		failed = append(failed, os.RemoveAll(c.dir))
+	if len(failed) == 0 {
+		return errors.Join(os.RemoveAll(c.dir))
 	}
-	return errors.Join(failed...)
+	d := qemu.New(qemu.Options{Dir: c.machines()})
+	for _, name := range workspaces {
+		err := d.Stop(ctx, name, vm.Shutdown{})
+		if err != nil && !errors.Is(err, vm.ErrNotRunning) && !errors.Is(err, vm.ErrNotFound) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(append(failed, fmt.Errorf("the home is left to be looked at: %s", c.dir))...)
 }
 
 // event is what is read of a line of the journal.
 type event struct {
-	Time                   time.Time
-	Kind, Op, Verb, Phase  string
-	Path, Error, Workspace string
+	Time        time.Time
+	Kind, Phase string
 }
 
 // journal returns what happened to a workspace, oldest first.
@@ -108,23 +120,20 @@ func parseJournal(lines []byte) ([]event, error) {
 	}
 }
 
-// bootToSSH returns how long the last start took from powering the machine on to a session over SSH: what lies before
-// (keys, files) and after (clock, isolation) is not the boot.
+// bootToSSH returns how long the last start took from powering the machine on to the first command done over SSH (it
+// reads the guest's clock): what lies before (keys, files) and after (isolation) is not the boot.
 func bootToSSH(events []event) (time.Duration, error) {
-	var booting, waiting bool
+	var booting, connected bool
 	var began time.Time
 	took := time.Duration(-1)
 	for _, e := range events {
-		if e.Kind != "op.phase" {
-			continue
-		}
 		switch {
+		case e.Kind != "op.phase":
 		case e.Phase == "booting":
-			began, booting, waiting = e.Time, true, false
-		case !booting:
-		case e.Phase == "waiting for SSH":
-			waiting = true
-		case waiting:
+			began, booting, connected = e.Time, true, false
+		case e.Phase == "setting the clock":
+			connected = true
+		case booting && connected:
 			took, booting = e.Time.Sub(began), false
 		}
 	}

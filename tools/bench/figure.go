@@ -7,11 +7,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
 	"text/tabwriter"
-	"time"
 )
 
 // Figure is one measured number. Smaller is better for every figure there is.
@@ -20,18 +17,27 @@ type Figure struct {
 	Name      string   `json:"name"`
 	Value     float64  `json:"value"`
 	Unit      string   `json:"unit"`
-	Peer      string   `json:"peer,omitempty"` // what a person would use instead
-	PeerValue *float64 `json:"peer_value,omitempty"`
-	Ratio     *float64 `json:"ratio,omitempty"` // value / peer value
-	Target    *Target  `json:"target,omitempty"`
-	OK        bool     `json:"ok"` // the target is met; true where there is none
-	Note      string   `json:"note,omitempty"`
+	Peer      string   `json:"peer"` // what a person would use instead; empty: nothing comparable
+	PeerValue *float64 `json:"peer_value"`
+	Ratio     *float64 `json:"ratio"`  // value / peer value
+	Target    *Target  `json:"target"` // null where there is none
+	OK        bool     `json:"ok"`     // the target is met; true where there is none
+	Note      string   `json:"note"`
 }
 
 // Target is the most a figure may be: of its value or, where OfRatio is set, of its ratio.
 type Target struct {
-	Max     float64 `json:"max"`
-	OfRatio bool    `json:"of_ratio,omitempty"`
+	Max     float64
+	OfRatio bool
+}
+
+// MarshalText writes a target as "value <= 50" or "ratio <= 0.45".
+func (t Target) MarshalText() ([]byte, error) {
+	of := "value"
+	if t.OfRatio {
+		of = "ratio"
+	}
+	return fmt.Appendf(nil, "%s <= %g", of, t.Max), nil
 }
 
 // against puts what the peer takes beside a figure.
@@ -108,7 +114,7 @@ func writeJSONL(path string, figures []Figure) error {
 	}
 	var out bytes.Buffer
 	for line := range bytes.Lines(old) {
-		var f Figure
+		var f struct{ Group string }
 		if json.Unmarshal(line, &f) == nil && !measured[f.Group] {
 			out.Write(bytes.TrimRight(line, "\n"))
 			out.WriteByte('\n')
@@ -130,25 +136,6 @@ func writeJSONL(path string, figures []Figure) error {
 	return nil
 }
 
-// machine says what the figures were measured on.
-func machine() string {
-	processor := runtime.GOARCH
-	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(info)) {
-			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-				processor = strings.TrimSpace(value)
-				break
-			}
-		}
-	}
-	load := ""
-	if l, err := os.ReadFile("/proc/loadavg"); err == nil {
-		load = ", load " + strings.Join(strings.Fields(string(l))[:3], " ")
-	}
-	return fmt.Sprintf("%s, %d x %s, %s%s, %s", runtime.GOOS, runtime.NumCPU(), processor, runtime.Version(), load,
-		time.Now().UTC().Format(time.RFC3339))
-}
-
 // median returns the middle of values, 0 of none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
@@ -159,6 +146,15 @@ func median(values []float64) float64 {
 		return (sorted[n/2-1] + sorted[n/2]) / 2
 	}
 	return sorted[len(sorted)/2]
+}
+
+// percentile returns the smallest of values that at least p percent of them do not exceed, 0 of none.
+func percentile(values []float64, p int) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[max(0, (len(sorted)*p+99)/100-1)]
 }
 
 // spread names the extremes of values, for notes.

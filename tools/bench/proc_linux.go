@@ -48,8 +48,8 @@ func residentMB(status string) (float64, error) {
 	return 0, errors.New("reading memory: /proc/PID/status has no VmRSS")
 }
 
-// measureIdle watches a process for d.
-func measureIdle(ctx context.Context, b *bench, pid int, d time.Duration) error {
+// watchProcess returns the processor time a process uses in d, in percent of d, and its memory then, in MB.
+func watchProcess(ctx context.Context, pid int, d time.Duration) (percent, mb float64, err error) {
 	used := func() (float64, error) {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
@@ -59,33 +59,21 @@ func measureIdle(ctx context.Context, b *bench, pid int, d time.Duration) error 
 	}
 	before, err := used()
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	watch := time.NewTimer(d)
-	defer watch.Stop()
-	select {
-	case <-watch.C:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := wait(ctx, d); err != nil {
+		return 0, 0, err
 	}
 	after, err := used()
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return fmt.Errorf("reading memory: %w", err)
+		return 0, 0, fmt.Errorf("reading memory: %w", err)
 	}
-	mb, err := residentMB(string(status))
-	if err != nil {
-		return err
-	}
-	note := fmt.Sprintf("headless agent, one VM running, over %s", d)
-	b.add(Figure{
-		Name: "idle agent, processor", Value: 100 * (after - before) / d.Seconds(), Unit: "%", Target: &Target{Max: 0.1}, Note: note,
-	})
-	b.add(Figure{Name: "idle agent, memory", Value: mb, Unit: "MB", Target: &Target{Max: 40}, Note: note})
-	return nil
+	mb, err = residentMB(string(status))
+	return 100 * (after - before) / d.Seconds(), mb, err
 }
 
 // changed returns when a file got its name or its content, whichever was later.

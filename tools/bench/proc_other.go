@@ -4,14 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"time"
 )
 
-// measureIdle needs /proc.
-func measureIdle(_ context.Context, b *bench, _ int, _ time.Duration) error {
-	_, err := b.log.Write([]byte("  (the idle agent is measured on Linux only)\n"))
-	return err
+// watchProcess needs /proc.
+func watchProcess(context.Context, int, time.Duration) (percent, mb float64, err error) {
+	return 0, 0, errors.New("the idle agent is measured on Linux only")
 }
 
 func changed(info fs.FileInfo) time.Time { return info.ModTime() }
