@@ -97,26 +97,40 @@ func (c *Catalog) List(ctx context.Context) ([]Snapshot, error) {
 func (c *Catalog) Create(ctx context.Context, s Snapshot, freeze vm.Freezer) (Snapshot, error) {
 	now := time.Now()
 	s.ID, s.Created = newID(now), now
-	if s.Name == "" {
-		s.Name = now.Format("2006-01-02 15:04:05")
-	}
-	if err := ValidName(s.Name); err != nil {
-		return Snapshot{}, err
-	}
 	list, err := c.List(ctx)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	for _, o := range list {
-		if o.Name == s.Name {
-			return Snapshot{}, hint.Errorf("Choose another name, or delete the other snapshot first.",
-				"a snapshot named %q exists already", s.Name)
-		}
+	if s.Name == "" {
+		s.Name = unused(list, now.Format("2006-01-02 15:04:05"))
+	}
+	if err := ValidName(s.Name); err != nil {
+		return Snapshot{}, err
+	}
+	if named(list, s.Name) {
+		return Snapshot{}, hint.Errorf("Choose another name, or delete the other snapshot first.",
+			"a snapshot named %q exists already", s.Name)
+	}
+	if err := c.describe(list, s); err != nil {
+		return Snapshot{}, err
 	}
 	if err := c.driver.CreateSnapshot(ctx, c.workspace, s.ID, freeze); err != nil {
 		return Snapshot{}, fmt.Errorf("taking a snapshot of %q: %w", c.workspace, err)
 	}
-	return s, c.describe(s)
+	return s, nil
+}
+
+func named(list []Snapshot, name string) bool {
+	return slices.ContainsFunc(list, func(s Snapshot) bool { return s.Name == name })
+}
+
+// unused returns the name with a number if it is taken: a clock's second can hold two snapshots.
+func unused(list []Snapshot, name string) string {
+	numbered := name
+	for n := 2; named(list, numbered); n++ {
+		numbered = fmt.Sprintf("%s (%d)", name, n)
+	}
+	return numbered
 }
 
 // Find returns the snapshot whose identifier or name is ref. An empty ref is the newest one that is no undo.
@@ -157,15 +171,22 @@ func (c *Catalog) FindUndo(ctx context.Context) (Snapshot, error) {
 // snapshots do not pile up: older ones than the keepUndo newest are deleted once the rollback is complete.
 func (c *Catalog) Restore(ctx context.Context, s Snapshot) (Snapshot, error) {
 	now := time.Now()
+	list, err := c.List(ctx)
+	if err != nil {
+		return Snapshot{}, err
+	}
 	undo := Snapshot{
 		ID: newID(now), Kind: Undo, Created: now,
-		Name:   "before rollback " + now.Format("2006-01-02 15:04:05"),
+		Name:   unused(list, "before rollback "+now.Format("2006-01-02 15:04:05")),
 		Reason: fmt.Sprintf("replaced by a rollback to %q", s.Name),
+	}
+	if err := c.describe(list, undo); err != nil {
+		return Snapshot{}, err
 	}
 	if err := c.driver.Restore(ctx, c.workspace, s.ID, undo.ID); err != nil {
 		return Snapshot{}, fmt.Errorf("rolling back %q to %q: %w", c.workspace, s.Name, err)
 	}
-	return undo, errors.Join(c.describe(undo), c.pruneUndo(ctx))
+	return undo, c.pruneUndo(ctx)
 }
 
 const keepUndo = 3
@@ -245,10 +266,18 @@ func ValidName(name string) error {
 	return nil
 }
 
-func (c *Catalog) describe(s Snapshot) error {
+// describe records what is known of a snapshot that is about to be made, so that a crash right after that does not turn it
+// into one without a name, or an undo into none. What it describes beside the snapshots there are (list) is left from
+// attempts that failed, and goes.
+func (c *Catalog) describe(list []Snapshot, s Snapshot) error {
 	known, err := c.read()
 	if err != nil {
 		return err
+	}
+	for id := range known {
+		if !slices.ContainsFunc(list, func(l Snapshot) bool { return l.ID == id }) {
+			delete(known, id)
+		}
 	}
 	known[s.ID] = s
 	return c.write(known)

@@ -174,3 +174,12 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+func TestNamesOfTheClockDoNotClash(t *testing.T) {
+	list := []Snapshot{{Name: "12:00"}, {Name: "12:00 (2)"}}
+	for name, want := range map[string]string{"12:00": "12:00 (3)", "12:01": "12:01"} {
+		if got := unused(list, name); got != want {
+			t.Errorf("unused(%q) = %q, want %q", name, got, want)
+		}
+	}
+}
