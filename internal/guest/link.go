@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	jumpCheck = time.Second     // how often the clocks are compared
+	jumpCheck = 3 * time.Second // how often the clocks are compared; each time wakes an idle process
 	jumpLimit = 5 * time.Second // difference from which on the host is taken to have slept
 )
 
