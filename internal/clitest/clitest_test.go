@@ -1,8 +1,8 @@
 // Package clitest plays CALMenu's story by the command line alone, as a person or a script would: the scripts below
 // testdata read like the manual, and run against Tart's double and, where CAL_TEST_VM is set, a real QEMU guest.
 //
-// What must hold: a script touches nothing outside its own directory (and the image cache), leaves no process behind, and
-// waits for conditions, never for time. A script in testdata/both says nothing that only one driver does, but behind
+// What must hold: a script touches nothing outside its own directory (and the image cache), leaves no process behind,
+// and waits for conditions, never for time. A script in testdata/both says nothing that only one driver does, but behind
 // [tart] or [qemu].
 package clitest
 
@@ -114,11 +114,11 @@ func run(t *testing.T, driver string, dirs ...string) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Values[terminalKey{}] = &openTerminals{}
-			e.Defer(func() { endLeftovers(e) })
+			e.Defer(func() { endLeftovers(e.WorkDir, e.T().Log) })
 			if driver == "tart" {
-				return setUpTart(e)
+				return setUpTart(e.WorkDir, e)
 			}
-			return setUpQEMU(e)
+			return setUpQEMU(e.WorkDir, e)
 		},
 		Condition: func(c string) (bool, error) {
 			if c != "tart" && c != "qemu" {

@@ -13,8 +13,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// patience is how long a condition may take to come about. A guest under emulation needs seconds for what the double does
-// at once; nothing is measured here.
+// patience is how long a condition may take to come about. A guest under emulation needs seconds for what the double
+// does at once; nothing is measured here.
 const patience = 2 * time.Minute
 
 // exits runs a command and wants this exit code: exits CODE PROGRAM [ARG...]
@@ -64,9 +64,9 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// lookInJSON looks into the JSON the last command printed: [!] json PATH [REGEXP]. The path's steps are keys and indices,
-// apart by points; length is a list's length. Without an expression the value has to be there. `-file NAME` before the path
-// looks into a file, or stderr.
+// lookInJSON looks into the JSON the last command printed: [!] json PATH [REGEXP]. The path's steps are keys and
+// indices, apart by points; length is a list's length. Without an expression the value has to be there. `-file NAME`
+// before the path looks into a file, or stderr.
 func lookInJSON(ts *testscript.TestScript, neg bool, args []string) {
 	file := "stdout"
 	if len(args) > 2 && args[0] == "-file" {

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // script is the double's: one macOS image can be pulled.
@@ -29,17 +27,23 @@ exit 7
 // What is installed beside Tart to cut guests off; the double asks only whether it is there.
 const softnet = "#!/bin/sh\nexec sleep infinity\n"
 
-func setUp(e *testscript.Env) error {
-	for _, dir := range []string{"home", "cal", "bin"} {
-		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o755); err != nil {
+// surroundings are what CALMenu finds in its environment: a script's, or another test's.
+type surroundings interface {
+	Getenv(key string) string
+	Setenv(key, value string)
+}
+
+func setUp(dir string, e surroundings) error {
+	for _, sub := range []string{"home", "cal", "bin"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return err
 		}
 	}
 	for k, v := range map[string]string{
-		"HOME":     filepath.Join(e.WorkDir, "home"),
-		"CAL_HOME": filepath.Join(e.WorkDir, "cal"),
-		"OUTPUT":   filepath.Join(e.WorkDir, "home", "cal-output"),
-		"PATH":     filepath.Join(e.WorkDir, "bin") + string(os.PathListSeparator) + e.Getenv("PATH"),
+		"HOME":     filepath.Join(dir, "home"),
+		"CAL_HOME": filepath.Join(dir, "cal"),
+		"OUTPUT":   filepath.Join(dir, "home", "cal-output"),
+		"PATH":     filepath.Join(dir, "bin") + string(os.PathListSeparator) + e.Getenv("PATH"),
 		"TERM":     "xterm-256color",
 		"GORACE":   "atexit_sleep_ms=0 halt_on_error=1",
 	} {
@@ -48,22 +52,22 @@ func setUp(e *testscript.Env) error {
 	return nil
 }
 
-func setUpTart(e *testscript.Env) error {
-	if err := setUp(e); err != nil {
+func setUpTart(dir string, e surroundings) error {
+	if err := setUp(dir, e); err != nil {
 		return err
 	}
 	program, err := double()
 	if err != nil {
 		return err
 	}
-	home := filepath.Join(e.WorkDir, "tart")
+	home := filepath.Join(dir, "tart")
 	if err := os.Mkdir(home, 0o755); err != nil {
 		return err
 	}
 	for file, content := range map[string]string{
 		"tart/double.json": script, "bin/curl": sealedCurl, "bin/softnet": softnet,
 	} {
-		if err := os.WriteFile(filepath.Join(e.WorkDir, file), []byte(content), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o755); err != nil {
 			return err
 		}
 	}
@@ -84,9 +88,9 @@ func setUpTart(e *testscript.Env) error {
 		return err
 	}
 	e.Setenv("PATH", strings.Join([]string{
-		filepath.Join(e.WorkDir, "bin"), filepath.Dir(own), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin",
+		filepath.Join(dir, "bin"), filepath.Dir(own), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin",
 	}, ":"))
-	return filepath.WalkDir(e.WorkDir, func(path string, _ fs.DirEntry, err error) error {
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -94,8 +98,8 @@ func setUpTart(e *testscript.Env) error {
 	})
 }
 
-func setUpQEMU(e *testscript.Env) error {
-	if err := setUp(e); err != nil {
+func setUpQEMU(dir string, e surroundings) error {
+	if err := setUp(dir, e); err != nil {
 		return err
 	}
 	// The image is the user's own, and built only if there is none: CALMenu and other tests use the same.
@@ -119,7 +123,7 @@ func setUpQEMU(e *testscript.Env) error {
 }
 
 // endLeftovers ends the machines a script that failed left running, by the directory they belong to.
-func endLeftovers(e *testscript.Env) {
+func endLeftovers(dir string, log func(args ...any)) {
 	if runtime.GOOS != "linux" {
 		return
 	}
@@ -128,7 +132,7 @@ func endLeftovers(e *testscript.Env) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left := processesOf(e.WorkDir)
+		left := processesOf(dir)
 		if len(left) == 0 {
 			return
 		}
@@ -138,7 +142,7 @@ func endLeftovers(e *testscript.Env) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			e.T().Log(fmt.Sprintf("processes %v do not end", left))
+			log(fmt.Sprintf("processes %v do not end", left))
 			return
 		}
 	}
