@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ type builder struct {
 	recipe   recipe
 	dir      string
 	mirror   string
+	lock     *os.File // inherited by the tools
 	progress vm.Progress
 	root     bool
 }
@@ -210,20 +212,28 @@ func writeModules(w io.Writer, dir string) error {
 	return c.close()
 }
 
-// run runs a build tool. When ctx ends it gets SIGTERM, on which mmdebstrap removes what it mounted and made.
+// run runs a build tool. When ctx ends it gets SIGTERM, on which mmdebstrap removes what it mounted and made; in
+// namespaces of its own it can be killed at once.
 func (b *builder) run(ctx context.Context, step string, log *buildLog, env []string, argv ...string) error {
 	if log == nil {
 		log = &buildLog{}
 	}
-	path, err := lookTool(argv[0])
+	argv, end, err := b.contain(argv)
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("%s: %w", step, err), packageHint(argv[0]))
+		return fmt.Errorf("%s: %w", step, err)
 	}
-	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), toolEnv(os.Environ())...), env...)
 	cmd.Stdout, cmd.Stderr = log, log
+	if b.lock != nil {
+		cmd.ExtraFiles = []*os.File{b.lock}
+	}
+	// The signal at this process's death is in truth one at the death of the thread that started the tool.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	dieWithParent(cmd.SysProcAttr)
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, end) }
 	cmd.WaitDelay = 20 * time.Second
 	err = cmd.Run()
 	if ctx.Err() != nil {
@@ -235,9 +245,36 @@ func (b *builder) run(ctx context.Context, step string, log *buildLog, env []str
 	return nil
 }
 
-// removeTree removes a build directory. What a user namespace's root made needs that root to be removed.
+// contain returns the command line to run a tool by, and the signal that ends it. As root, mmdebstrap mounts in the
+// caller's namespace, and after a crash its mounts would stay. In namespaces of its own they go with its processes, and
+// those with this one.
+func (b *builder) contain(argv []string) ([]string, syscall.Signal, error) {
+	path, err := lookTool(argv[0])
+	if err != nil {
+		return nil, 0, hint.Wrap(err, packageHint(argv[0]))
+	}
+	tool := append([]string{path}, argv[1:]...)
+	if !b.root || argv[0] != "mmdebstrap" {
+		return tool, syscall.SIGTERM, nil
+	}
+	unshare, err := lookTool("unshare")
+	if err != nil {
+		return nil, 0, hint.Wrap(err, packageHint("unshare"))
+	}
+	own := []string{unshare, "--mount", "--pid", "--mount-proc", "--kill-child", "--"}
+	return append(own, tool...), syscall.SIGKILL, nil
+}
+
+// removeTree removes a build directory. Processes killed just before may still be ending in it. What a user namespace's
+// root made needs that root to be removed.
 func removeTree(ctx context.Context, dir string) error {
 	err := os.RemoveAll(dir)
+	for tries := 0; err != nil && tries < 50 && !errors.Is(err, fs.ErrPermission); tries++ {
+		if pause(ctx, 100*time.Millisecond) != nil {
+			return err
+		}
+		err = os.RemoveAll(dir)
+	}
 	if err == nil || os.Geteuid() == 0 || !errors.Is(err, fs.ErrPermission) {
 		return err
 	}

@@ -115,7 +115,7 @@ func lookTool(name string) (string, error) {
 // debianPackages tells which package a program comes in.
 var debianPackages = map[string]string{
 	"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs",
-	"newuidmap": "uidmap", "newgidmap": "uidmap", "setpriv": "util-linux", "useradd": "passwd",
+	"newuidmap": "uidmap", "newgidmap": "uidmap", "setpriv": "util-linux", "unshare": "util-linux", "useradd": "passwd",
 }
 
 func packageHint(tool string) string {

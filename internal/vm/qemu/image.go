@@ -8,9 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
@@ -27,6 +26,8 @@ const (
 
 // buildSpace is what building an image takes on disk, in bytes: the unpacked tree, the raw and the final disk image.
 const buildSpace = 4 << 30
+
+const cacheHint = "Set CAL_CACHE to a directory you may write to."
 
 // imageRecord is image.json: what was built, for people. Its presence means nothing; the directory's name does.
 type imageRecord struct {
@@ -80,29 +81,50 @@ func (d *Driver) EnsureImage(ctx context.Context, image string, p vm.Progress) e
 		return fmt.Errorf("building image %s: %w", name, err)
 	}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return hint.Wrap(fmt.Errorf("making the image cache: %w", err), "Set CAL_CACHE to a directory you may write to.")
+		return hint.Wrap(fmt.Errorf("making the image cache: %w", err), cacheHint)
 	}
-	lock := flock.New(dir + ".lock")
+	lock, err := lockImage(ctx, dir+".lock", p)
+	if err != nil {
+		return err
+	}
 	defer lock.Close()
-	if ok, err := lock.TryLock(); err != nil {
-		return fmt.Errorf("locking the image cache: %w", err)
-	} else if !ok {
-		p.Report(vm.Phase{Name: "waiting for another process that builds the image"})
-		if _, err := lock.TryLockContext(ctx, 200*time.Millisecond); err != nil {
-			return fmt.Errorf("waiting for another process that builds the image: %w", err)
-		}
-	}
 	if ready, err := d.imageBuilt(r); ready || err != nil {
 		return err
 	}
 	if err := needSpace(filepath.Dir(dir), buildSpace, "building the guest image"); err != nil {
 		return err
 	}
-	return d.buildImage(ctx, r, dir, p)
+	return d.buildImage(ctx, r, dir, lock, p)
+}
+
+// lockImage waits until nobody else builds an image. The lock belongs to the open file: the build's tools inherit it,
+// so that after a crash of this process nobody begins anew before they have ended.
+func lockImage(ctx context.Context, path string, p vm.Progress) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, hint.Wrap(fmt.Errorf("locking the image cache: %w", err), cacheHint)
+	}
+	for reported := false; ; reported = true {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("locking the image cache: %w", err)
+		}
+		if !reported {
+			p.Report(vm.Phase{Name: "waiting for another process that builds the image"})
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("waiting for another process that builds the image: %w", err)
+		}
+	}
 }
 
 // buildImage builds beside dir and renames. The caller holds the lock, so whatever lies beside was left by a crash.
-func (d *Driver) buildImage(ctx context.Context, r recipe, dir string, p vm.Progress) error {
+func (d *Driver) buildImage(ctx context.Context, r recipe, dir string, lock *os.File, p vm.Progress) error {
 	left, err := filepath.Glob(dir + ".building-*")
 	if err != nil {
 		return err
@@ -121,7 +143,7 @@ func (d *Driver) buildImage(ctx context.Context, r recipe, dir string, p vm.Prog
 	if err := os.Chmod(work, 0o755); err != nil {
 		return fmt.Errorf("making the image: %w", err)
 	}
-	b := builder{recipe: r, dir: work, mirror: d.opts.Mirror, progress: p, root: os.Geteuid() == 0}
+	b := builder{recipe: r, dir: work, mirror: d.opts.Mirror, lock: lock, progress: p, root: os.Geteuid() == 0}
 	result, err := b.build(ctx)
 	if err != nil {
 		return err

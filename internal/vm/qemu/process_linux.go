@@ -22,6 +22,9 @@ func socketAddress(dir *os.File, name string) string {
 	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
 }
 
+// dieWithParent makes a child end when its parent does, however that ends.
+func dieWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
+
 // peerProcess returns the process that listens at the other end.
 func peerProcess(conn *net.UnixConn) (int, error) {
 	raw, err := conn.SyscallConn()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -17,6 +18,7 @@ var errNoProc = fmt.Errorf("finding a machine's process on this system: %w", vm.
 func socketAddress(dir *os.File, name string) string { return filepath.Join(dir.Name(), name) }
 func peerProcess(*net.UnixConn) (int, error)         { return 0, errNoProc }
 func processFacts(int) (process, error)              { return process{}, errNoProc }
+func dieWithParent(*syscall.SysProcAttr)             {}
 func processRuns(int) bool                           { return false }
 func listeners(int) ([]string, error)                { return nil, errNoProc }
 func effectiveUID(int) (int, error)                  { return 0, errNoProc }
