@@ -2,8 +2,8 @@
 // testdata read like the manual, and run against Tart's double and, where CAL_TEST_VM is set, a real QEMU guest.
 //
 // What must hold: a script touches nothing outside its own directory (and the image cache), leaves no process behind,
-// and waits for conditions, never for time. A script in testdata/both says nothing that only one driver does, but behind
-// [tart] or [qemu].
+// and waits for conditions, never for time. A script in testdata/both says nothing that only one driver does, but
+// behind [tart] or [qemu].
 package clitest
 
 import (
