@@ -41,8 +41,12 @@ func (a *App) check(ctx context.Context, w *config.Workspace, c isolation.Runner
 	if m, err := a.Driver.Machine(ctx, w.Name); err != nil || !m.Running || m.PID != r.PID {
 		return r, fmt.Errorf("checking isolation of %q: %w", w.Name, vm.ErrNotRunning)
 	}
+	before, _ := isolation.Load(a.Home.WorkspaceDir(w.Name))
 	if err := isolation.Save(a.Home.WorkspaceDir(w.Name), r); err != nil {
 		return r, err
+	}
+	if before.PID == r.PID && before.Level == r.Level && before.Reason == r.Reason {
+		return r, nil // the same once more is no news
 	}
 	return r, a.Journal.Append(journal.Event{
 		Kind: journal.Isolation, Workspace: w.Name, Level: string(r.Level), Detail: r.Reason,

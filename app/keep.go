@@ -86,6 +86,8 @@ type keeper struct {
 	w      *config.Workspace
 	hooks  Hooks
 	policy tunnel.Policy
+
+	refusals refusals
 }
 
 // serve does the work over one connection, until it or ctx ends.
@@ -132,7 +134,7 @@ func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 	p := &tunnel.Proxy{
 		Policy: func() tunnel.Policy { return k.policy },
 		Log: func(c tunnel.Connection) {
-			if c.Allowed {
+			if c.Allowed || !k.refusals.news(c.Host, time.Now()) {
 				return
 			}
 			err := k.Journal.Append(journal.Event{
@@ -144,6 +146,37 @@ func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 		},
 	}
 	return p.Serve(ctx, l)
+}
+
+// refusals decides which refused connections are journaled: a guest that knocks a thousand times a second, and the canary
+// of every isolation check, are told of once in a while.
+type refusals struct {
+	mu   sync.Mutex // guards last
+	last map[string]time.Time
+}
+
+const (
+	refusalEvery = 10 * time.Minute
+	refusalMost  = 64 // hosts told of within that time
+)
+
+// news tells whether a refusal of this host has not been told of lately.
+func (r *refusals) news(host string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for h, t := range r.last {
+		if now.Sub(t) >= refusalEvery {
+			delete(r.last, h)
+		}
+	}
+	if _, told := r.last[host]; told || len(r.last) >= refusalMost {
+		return false
+	}
+	if r.last == nil {
+		r.last = map[string]time.Time{}
+	}
+	r.last[host] = now
+	return true
 }
 
 func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {

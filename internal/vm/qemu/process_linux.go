@@ -102,8 +102,17 @@ func processRuns(pid int) bool {
 	return len(after) > 0 && after[0] != 'Z' && after[0] != 'X'
 }
 
-// listeners returns the TCP addresses a process accepts connections on, and whether they could be read.
+// listeners returns the TCP addresses a process accepts connections on.
 func listeners(pid int) ([]string, error) {
+	inodes, err := socketInodes(pid)
+	if err != nil {
+		return nil, err
+	}
+	return listeningSockets(pid, inodes)
+}
+
+// socketInodes returns the inodes of a process's sockets.
+func socketInodes(pid int) (map[string]bool, error) {
 	fds, err := os.ReadDir(procFile(pid, "fd"))
 	if err != nil {
 		return nil, err
@@ -118,18 +127,7 @@ func listeners(pid int) ([]string, error) {
 			inodes[strings.TrimSuffix(inode, "]")] = true
 		}
 	}
-	var all []string
-	for _, table := range []string{"tcp", "tcp6"} {
-		text, err := os.ReadFile(procFile(pid, "net/"+table))
-		if os.IsNotExist(err) {
-			continue // a kernel without IPv6
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, listening(string(text), inodes)...)
-	}
-	return all, nil
+	return inodes, nil
 }
 
 // effectiveUID returns whom a process runs as.
