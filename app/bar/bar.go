@@ -205,6 +205,7 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	b.last = s
 	b.mu.Unlock()
 	b.show(b.menu(s))
+	b.announceOthers(before, s)
 	for _, w := range s.Workspaces {
 		if w.PID != 0 && w.Life == state.Running {
 			b.keep(ctx, w.Name)
