@@ -43,13 +43,19 @@ func newDesk(t *testing.T) *desk {
 // opened is the file that has what was opened on the desktop, a path a line.
 func (d *desk) opened() string { return filepath.Join(d.home, "opened") }
 
-// startAgent starts the menu-bar agent and waits for its icon.
-func (d *desk) startAgent(status statusicon.Status) *os.Process {
+// startAgent starts the menu-bar agent and waits for its icon, whatever it shows; that of one that was killed leaves first.
+func (d *desk) startAgent() *os.Process {
 	d.t.Helper()
+	d.noIcon()
 	d.agents++
 	p := d.Run(fmt.Sprintf("agent-%d", d.agents), d.env, program)
-	d.icon(status)
+	d.WaitFor(func() bool { _, there := d.AnyTrayIcon(); return there }, stepLimit, "an icon")
 	return p
+}
+
+func (d *desk) noIcon() {
+	d.t.Helper()
+	d.WaitFor(func() bool { _, there := d.AnyTrayIcon(); return !there }, stepLimit, "the icon to go")
 }
 
 // icon waits for the icon of a status, for as long as a boot may take.
@@ -122,7 +128,8 @@ func sha256Of(t *testing.T, file string) string {
 // come back, stop.
 func TestStory(t *testing.T) {
 	d := newDesk(t)
-	agent := d.startAgent(statusicon.Idle)
+	agent := d.startAgent()
+	d.icon(statusicon.Idle)
 	d.Screenshot("01-nothing-yet")
 
 	d.step("a workspace is made by command line", func() {
@@ -153,13 +160,14 @@ func TestStory(t *testing.T) {
 		d.Screenshot("13-quit")
 		d.Key("Return")
 		d.gone(agent.Pid)
-		d.WaitFor(func() bool { _, there := d.AnyTrayIcon(); return !there }, stepLimit, "the icon to go")
+		d.noIcon()
 		if s := d.status(); s.AgentPID != 0 || s.Workspaces[0].PID != machine || !alive(machine) {
 			t.Errorf("after quitting: %+v, want process %d to run on and no agent", s, machine)
 		}
 	})
 	d.step("started again, it finds the machine, and green", func() {
-		d.startAgent(statusicon.Verified)
+		d.startAgent()
+		d.icon(statusicon.Verified)
 		if x := d.demo(); x.PID != machine || x.State != "running" {
 			t.Errorf("after coming back: %+v, want process %d", x, machine)
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -268,7 +269,7 @@ func (w *world) kill(pid int) {
 	w.gone(pid)
 }
 
-// gone waits until a process has ended; one that waits for its parent to notice has.
+// gone waits until a process has ended. One that waits for its parent to notice has.
 func (w *world) gone(pid int) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // also called when the test is over
@@ -278,10 +279,15 @@ func (w *world) gone(pid int) {
 	}
 }
 
+// alive tells whether any thread of a process lives. The first can have ended before others let go of the process's
+// locks.
 func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	_, after, _ := strings.Cut(string(stat), ") ")
-	return err == nil && !strings.HasPrefix(after, "Z")
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	return slices.ContainsFunc(threads, func(name string) bool {
+		stat, err := os.ReadFile(name)
+		_, state, _ := strings.Cut(string(stat), ") ")
+		return err == nil && !strings.HasPrefix(state, "Z") && !strings.HasPrefix(state, "X")
+	})
 }
 
 // step says in the test's log where the story is and how long each part of it took.
