@@ -94,6 +94,8 @@ func TestQEMU(t *testing.T) {
 	run(t, "qemu", "both", "qemu")
 }
 
+// run runs the scripts of some directories: at once on the double, one after the other where each boots a machine under
+// emulation, two of which share the cores no better.
 func run(t *testing.T, driver string, dirs ...string) {
 	var files []string
 	for _, d := range dirs {
@@ -107,6 +109,16 @@ func run(t *testing.T, driver string, dirs ...string) {
 	if err := os.Mkdir(work, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if driver == "tart" {
+		play(t, driver, work, files...)
+		return
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { play(t, driver, work, file) })
+	}
+}
+
+func play(t *testing.T, driver, work string, files ...string) {
 	testscript.Run(t, testscript.Params{
 		Files:               files,
 		WorkdirRoot:         work,
