@@ -42,12 +42,16 @@ func (a *App) guestOptions(name string) (guest.Options, *guest.Identity, error) 
 		return guest.Options{}, nil, err
 	}
 	caps := a.Driver.Info().Capabilities
+	var patience time.Duration // the connection's own default
+	if caps.Emulated {
+		patience = time.Minute // on a busy host, an emulated guest is slow to answer
+	}
 	return guest.Options{
 		Dial:    func(ctx context.Context) (net.Conn, error) { return a.Driver.DialSSH(ctx, name) },
 		User:    caps.User,
 		Auth:    []ssh.AuthMethod{ssh.PublicKeys(id.Signer())},
 		HostKey: pinned,
-		Ciphers: guest.Ciphers(caps.Emulated),
+		Ciphers: guest.Ciphers(caps.Emulated), Timeout: patience,
 	}, id, nil
 }
 
