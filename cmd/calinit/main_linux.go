@@ -1,5 +1,6 @@
-// Command calinit is the guest's first program: PID 1 of the initial RAM disk CALMenu starts a Linux guest with. It loads
-// the virtio modules, configures the one network interface, mounts the disk, copies the seed into it and becomes systemd.
+// Command calinit is the guest's first program: PID 1 of the initial RAM disk CALMenu starts a Linux guest with. It
+// loads the virtio modules, configures the one network interface, mounts the disk, copies the seed into it and becomes
+// systemd.
 //
 // What must hold: it uses the standard library alone and starts no process (every millisecond under an emulated CPU is
 // twenty), and it never leaves a half-mounted machine running: what it cannot do without ends in a message on the
@@ -57,8 +58,8 @@ func must(what string, err error) {
 	select {}
 }
 
-// loadModules loads every file of dir in the order of its name. A module that does not load is reported and survived: the
-// disk tells whether it was needed.
+// loadModules loads every file of dir in the order of its name. A module that does not load is reported and survived:
+// the disk tells whether it was needed.
 func loadModules(dir string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.ko"))
 	if err != nil {
