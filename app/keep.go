@@ -227,8 +227,8 @@ func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
 	}
 }
 
-// networkPolicy is what a guest may reach: what its configuration names and, unless that names something, the package
-// registries this host itself is set up to use.
+// networkPolicy is what a guest may reach: what its configuration names, the package registries this host itself is set up
+// to use, and those the guest's image was made from and came set up for.
 func (a *App) networkPolicy(ctx context.Context, w *config.Workspace) tunnel.Policy {
 	var p tunnel.Policy
 	for _, s := range w.Network.Allow {
@@ -240,5 +240,12 @@ func (a *App) networkPolicy(ctx context.Context, w *config.Workspace) tunnel.Pol
 		p.Allow = append(p.Allow, r)
 	}
 	p.Allow = append(p.Allow, tunnel.HostRegistries(ctx)...)
+	if s, ok := a.Driver.(vm.Supplied); ok {
+		urls, err := s.Registries(ctx, w.Name)
+		if err != nil {
+			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("reading the image's registries")
+		}
+		p.Allow = append(p.Allow, tunnel.SourceRules(urls)...)
+	}
 	return p
 }

@@ -56,6 +56,11 @@ func registries(ctx context.Context, s registrySources) []Rule {
 		}
 	}
 	urls = append(urls, s.npm(ctx))
+	return SourceRules(urls)
+}
+
+// SourceRules makes rules of the URLs of package sources: their hosts and ports. What is no source on the network gives none.
+func SourceRules(urls []string) []Rule {
 	var rules []Rule
 	seen := map[string]bool{}
 	for _, u := range urls {

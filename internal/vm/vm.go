@@ -137,6 +137,12 @@ type Execer interface {
 	Exec(ctx context.Context, name string, argv []string, stdin io.Reader) (stdout []byte, exit int, err error)
 }
 
+// Supplied is implemented by drivers that know which package registries their images came set up for.
+type Supplied interface {
+	// Registries returns their URLs. They were read from the image before any guest ran in it.
+	Registries(ctx context.Context, name string) ([]string, error)
+}
+
 // Inspector reports what the running machine is really exposed to, read from its process rather than its configuration.
 type Inspector interface {
 	Exposure(ctx context.Context, name string) (Exposure, error)

@@ -1,5 +1,5 @@
-# Puts what boots the guest, $1, into $1/calmenu-export: the kernel, its initrd if it has one, and the modules calinit
-# loads, numbered in loading order. mmdebstrap's copy-out takes it from there. Run before trim.sh.
+# Puts what the host needs to know of the guest, $1, into $1/calmenu-export: the kernel, its initrd if it has one, the
+# modules calinit loads, numbered in loading order, and the package registries it is set up for. mmdebstrap's copy-out takes it from there. Run before trim.sh.
 set -eu
 R=$1
 X=$R/calmenu-export
@@ -16,4 +16,10 @@ chroot "$R" modprobe --set-version "$version" --show-depends --all virtio_pci vi
 		cp "$R$path" "$X/modules/$n-$name"
 		n=$((n + 1))
 	done
+# The package registries the guest was made from and is set up for: its way out lets these through.
+{
+	cat "$R"/etc/apt/sources.list "$R"/etc/apt/sources.list.d/*.list "$R"/etc/apt/sources.list.d/*.sources 2>/dev/null |
+		grep -o 'https\{0,1\}://[^ ]*' || true
+	HOME=/root chroot "$R" npm config get registry 2>/dev/null || true
+} | sort -u >"$X/registries"
 chmod -R a+rX "$X"

@@ -176,6 +176,13 @@ func (b *builder) makeBootFiles(exported, result string) error {
 	if err := os.WriteFile(filepath.Join(result, kernelFile), kernel, 0o644); err != nil {
 		return fmt.Errorf("making the image: %w", err)
 	}
+	registries, err := os.ReadFile(filepath.Join(exported, registriesFile))
+	if err != nil {
+		return fmt.Errorf("taking the registries from the image: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(result, registriesFile), registries, 0o644); err != nil {
+		return fmt.Errorf("making the image: %w", err)
+	}
 	if b.recipe.stock {
 		initrd, err := os.ReadFile(filepath.Join(exported, "initrd.img"))
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	modulesFile = "modules.cpio"
 	initrdFile  = "initrd.img" // of a stock image
 	imageFile   = "image.json"
+	// registriesFile has the package registries the image came set up for, a URL a line.
+	registriesFile = "registries"
 )
 
 // buildSpace is what building an image takes on disk, in bytes: the unpacked tree, the raw and the final disk image.
@@ -203,3 +206,19 @@ func needSpace(dir string, n uint64, doing string) error {
 }
 
 func gib(n uint64) string { return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30)) }
+
+// Registries returns the URLs of the package registries a machine's image came set up for: known from when it was built,
+// before any guest ran in it.
+func (d *Driver) Registries(_ context.Context, name string) ([]string, error) {
+	if err := vm.ValidName(name); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(filepath.Join(d.machineDir(name), registriesFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the registries of machine %q: %w", name, err)
+	}
+	return strings.Fields(string(text)), nil
+}

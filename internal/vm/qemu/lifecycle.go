@@ -133,7 +133,7 @@ func (m *machine) furnish(image string) error {
 			return err
 		}
 	}
-	files := []string{baseFile, kernelFile, modulesFile}
+	files := []string{baseFile, kernelFile, modulesFile, registriesFile}
 	if m.Stock {
 		files[2] = initrdFile
 	}

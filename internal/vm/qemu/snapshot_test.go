@@ -42,7 +42,7 @@ func tinyDriver(t *testing.T) *Driver {
 	if err := os.MkdirAll(image, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{kernelFile, modulesFile, imageFile} {
+	for _, name := range []string{kernelFile, modulesFile, registriesFile, imageFile} {
 		if err := os.WriteFile(filepath.Join(image, name), []byte(name), 0o644); err != nil {
 			t.Fatal(err)
 		}
