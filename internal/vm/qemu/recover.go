@@ -3,6 +3,7 @@ package qemu
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -104,10 +105,31 @@ func (m *machine) activeInQEMU(ctx context.Context) (string, error) {
 	}
 	for _, dev := range devices {
 		if dev.Device == "disk" {
-			return strings.TrimSuffix(filepath.Base(dev.Inserted.File), ".qcow2"), nil
+			return layerOf(dev.Inserted.File)
 		}
 	}
 	return "", errors.New("QEMU has no disk")
+}
+
+// layerOf returns the layer in a file as QEMU names it: by its path or, where a path does not say all there is to say
+// (as after a snapshot of a running machine), by "json:" and the block device's options.
+func layerOf(file string) (string, error) {
+	if options, ok := strings.CutPrefix(file, "json:"); ok {
+		var disk struct {
+			File struct {
+				Filename string `json:"filename"`
+			} `json:"file"`
+		}
+		if err := json.Unmarshal([]byte(options), &disk); err != nil {
+			return "", fmt.Errorf("reading the name of QEMU's disk: %w", err)
+		}
+		file = disk.File.Filename
+	}
+	id := strings.TrimSuffix(filepath.Base(file), ".qcow2")
+	if !layerPattern.MatchString(id) {
+		return "", fmt.Errorf("QEMU's disk %q is not a layer", file)
+	}
+	return id, nil
 }
 
 // backingFile reads the name of a qcow2 file's backing file (docs/interop/qcow2.txt: offset at 8, length at 16). It

@@ -234,3 +234,19 @@ func TestLockNamesItsHolder(t *testing.T) {
 		t.Errorf("the lock's holder is %q", holder)
 	}
 }
+
+// TestLayerOf: QEMU names a disk by its path until a snapshot of the running machine, and by its options after that.
+func TestLayerOf(t *testing.T) {
+	for file, want := range map[string]string{
+		"layers/6f16ee5782a8.qcow2": "6f16ee5782a8",
+		`json:{"backing": {"driver": "qcow2", "file": {"driver": "file", "filename": "layers/0123456789ab.qcow2"}}, ` +
+			`"driver": "qcow2", "file": {"driver": "file", "filename": "layers/6f16ee5782a8.qcow2"}}`: "6f16ee5782a8",
+		`json:{"driver": "qcow2"}`: "",
+		`json:{`:                   "",
+		"/dev/sda":                 "",
+	} {
+		if got, err := layerOf(file); got != want || (err == nil) != (want != "") {
+			t.Errorf("layerOf(%s) = %q, %v, want %q", file, got, err, want)
+		}
+	}
+}
