@@ -134,25 +134,44 @@ func (s *Session) OpenMenu() Window {
 	s.t.Helper()
 	var at image.Rectangle
 	s.WaitFor(func() (ok bool) { at, ok = s.AnyTrayIcon(); return ok }, patience, "an icon in the tray")
-	return s.popup(func() { s.Click(at.Min.X+at.Dx()/2, at.Min.Y+at.Dy()/2, 1) }, "the menu")
+	before := s.popups()
+	s.Click(at.Min.X+at.Dx()/2, at.Min.Y+at.Dy()/2, 1)
+	return s.menuWindow(before)
 }
 
-// popup does something and returns the window that came up by it.
-func (s *Session) popup(do func(), what string) Window {
+// menuWindow waits for the window that shows the entries below parents (none: the menu itself) and was not among before.
+// A tooltip or a notification may come up at the same time: a menu is known by its height.
+func (s *Session) menuWindow(before map[string]bool, parents ...string) Window {
 	s.t.Helper()
-	before := s.popups()
-	do()
 	var w Window
 	s.WaitFor(func() bool {
+		items, err := s.menuBelow(parents)
+		if err != nil {
+			return false
+		}
 		for id := range s.popups() {
-			if found, ok := s.window(id); ok && !before[id] && found.Rect.Dy() > entryHeight {
+			found, ok := s.window(id)
+			if ok && !before[id] && edges(found.Rect, items) >= 0 {
 				w = found
 				return true
 			}
 		}
 		return false
-	}, patience, what)
+	}, patience, fmt.Sprintf("the menu %q", parents))
 	return w
+}
+
+// menuBelow returns the entries of the submenu that the labels lead to, or of the menu itself.
+func (s *Session) menuBelow(parents []string) ([]MenuItem, error) {
+	items, err := s.MenuItems()
+	if err != nil || len(parents) == 0 {
+		return items, err
+	}
+	it, ok := FindItem(items, parents...)
+	if !ok {
+		return nil, fmt.Errorf("no entry %q", parents)
+	}
+	return it.Children, nil
 }
 
 // ClickMenuPath opens the menu and clicks through it, all by mouse: ClickMenuPath("Rollback", "before tests"). Each
@@ -170,8 +189,10 @@ func (s *Session) HoverMenuPath(labels ...string) image.Point {
 	w := s.OpenMenu()
 	last := len(labels) - 1
 	for depth, label := range labels[:last] {
+		before := s.popups() // now: hovering alone opens a submenu after a moment
 		at := s.hover(w, labels[:depth], label)
-		w = s.popup(func() { s.Click(at.X, at.Y, 1) }, fmt.Sprintf("the submenu %q", label))
+		s.Click(at.X, at.Y, 1)
+		w = s.menuWindow(before, labels[:depth+1]...)
 	}
 	return s.hover(w, labels[:last], labels[last])
 }
@@ -182,11 +203,7 @@ func (s *Session) hover(w Window, parents []string, label string) image.Point {
 	var at image.Point
 	var why error
 	s.waitFor(func() bool {
-		items, err := s.MenuItems()
-		if err == nil && len(parents) > 0 {
-			it, _ := FindItem(items, parents...)
-			items = it.Children
-		}
+		items, err := s.menuBelow(parents)
 		if err == nil {
 			w, _ = s.window(w.ID)
 			at, err = entryAt(w.Rect, items, label)
@@ -211,20 +228,30 @@ func entryAt(menu image.Rectangle, items []MenuItem, label string) (image.Point,
 	if !items[index].Enabled {
 		return image.Point{}, fmt.Errorf("entry %q cannot be clicked", label)
 	}
-	height := func(items []MenuItem) (sum int) {
-		for _, it := range items {
-			if it.Separator {
-				sum += separatorHeight
-			} else {
-				sum += entryHeight
-			}
-		}
-		return sum
-	}
-	edges := menu.Dy() - height(items)
-	if edges < 0 || edges > 16 {
+	around := edges(menu, items)
+	if around < 0 {
 		return image.Point{}, errors.New("the menu on the screen is not yet the one on the bus")
 	}
-	y := menu.Min.Y + edges/2 + height(items[:index]) + entryHeight/2
+	y := menu.Min.Y + around/2 + heightOf(items[:index]) + entryHeight/2
 	return image.Pt(menu.Min.X+menu.Dx()/3, y), nil
+}
+
+// edges returns how many pixels a menu of that place has above and below the items together, or -1 if it is another
+// menu's place.
+func edges(menu image.Rectangle, items []MenuItem) int {
+	if around := menu.Dy() - heightOf(items); around <= 16 {
+		return max(around, -1)
+	}
+	return -1
+}
+
+func heightOf(items []MenuItem) (sum int) {
+	for _, it := range items {
+		if it.Separator {
+			sum += separatorHeight
+		} else {
+			sum += entryHeight
+		}
+	}
+	return sum
 }
