@@ -75,7 +75,10 @@ func (b *Agent) Show(ctx context.Context, t Tray) {
 		b.trouble(err)
 		return
 	}
-	b.show(b.menu(s))
+	m := b.menu(s)
+	// systray loses an icon that is set while it connects; the first look, a moment later, sets the real one.
+	m.Status = statusicon.Idle
+	b.show(m)
 }
 
 // factsEvery is how often the driver is asked for machines that began or ended without a word in the journal. Those this
