@@ -275,6 +275,31 @@ func TestKeepBringsArtifactsInAndEndsWithTheMachine(t *testing.T) {
 	}
 }
 
+func TestNewGoesOnWithWhatAKilledOneLeft(t *testing.T) {
+	a, _ := open(t)
+	if err := a.Config().CreateWorkspace("demo", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.New(t.Context(), "demo", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(t.Context(), "demo", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatCannotBeRecoveredCanStillBeStoppedAndDeleted(t *testing.T) {
+	a, d := demo(t)
+	d.Fail("Recover", vm.ErrNoSpace)
+	if err := a.Stop(t.Context(), "demo", nil); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	d.Fail("Recover", vm.ErrNoSpace)
+	if err := a.Delete(t.Context(), "demo", nil); err != nil {
+		t.Errorf("delete: %v", err)
+	}
+}
+
 func TestNewCleansUpAfterItself(t *testing.T) {
 	a, d := open(t)
 	d.Fail("Create", vm.ErrNoSpace)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/config"
@@ -25,7 +26,8 @@ func (a *App) New(ctx context.Context, name string, values map[string]string, p 
 		} else if !errors.Is(err, vm.ErrNotFound) {
 			return err
 		}
-		if err := a.Config().CreateWorkspace(name, values); err != nil {
+		// A vm.yaml without a machine is what a killed `new` leaves: it is gone on with.
+		if err := a.Config().CreateWorkspace(name, values); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		w, err := a.Config().Workspace(name)

@@ -71,6 +71,11 @@ func (a *App) operate(
 	if err = a.Driver.Recover(ctx, name); errors.Is(err, vm.ErrNotFound) {
 		err = nil // a workspace that has no machine yet
 	}
+	if err != nil && (verb == "stop" || verb == "delete") {
+		// What cannot be recovered must still be possible to end and to remove.
+		a.Log.Error().Str("workspace", name).Err(err).Msg("recovering")
+		err = nil
+	}
 	if err == nil {
 		err = f(ctx, report)
 	}

@@ -5,6 +5,8 @@ package statusicon
 import (
 	"runtime"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"fyne.io/systray"
 )
@@ -12,6 +14,8 @@ import (
 // systrayBackend is the tray by fyne.io/systray: AppKit on macOS, StatusNotifierItem and com.canonical.dbusmenu on
 // Linux.
 type systrayBackend struct {
+	status atomic.Int32 // the Status last set
+
 	items map[handle]*systray.MenuItem
 	under map[handle][]handle // children, to forget them with their parent
 }
@@ -34,6 +38,11 @@ func (b *systrayBackend) prepared(ready func()) func() {
 	if runtime.GOOS != "darwin" {
 		systray.SetTitle("CALMenu")
 		b.icon(Idle)
+		// systray connects to the bus while ready runs, and what is set before it has done so may be in neither what it
+		// publishes nor what it signals (nativeStart reads the icon, then makes SetIcon see the bus). Say it again.
+		for _, after := range []time.Duration{time.Second, 5 * time.Second, 20 * time.Second} {
+			time.AfterFunc(after, func() { b.icon(Status(b.status.Load())) })
+		}
 	}
 	return ready
 }
@@ -41,6 +50,7 @@ func (b *systrayBackend) prepared(ready func()) func() {
 func (b *systrayBackend) quit() { systray.Quit() }
 
 func (b *systrayBackend) icon(s Status) {
+	b.status.Store(int32(s))
 	if runtime.GOOS != "darwin" {
 		systray.SetIcon(Icon(s, 64))
 		return
