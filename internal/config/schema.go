@@ -177,6 +177,36 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Session.Banner = v.(bool) },
 	},
 	{
+		key: "session.clipboard_write", def: "true", kind: yesNo(),
+		doc: "let programs in the guest put text on the host's clipboard (OSC 52); reading it is never allowed",
+		put: func(s *Settings, v any) { s.Session.ClipboardWrite = v.(bool) },
+	},
+	{
+		key: "session.clipboard_max", def: "1MB", kind: byteSize("1kB", "16MB"),
+		doc: "longest text a program in the guest may put on the clipboard",
+		put: func(s *Settings, v any) { s.Session.ClipboardMax = v.(int64) },
+	},
+	{
+		key: "session.notify_waiting", def: "true", kind: yesNo(),
+		doc: "tell by a notification that an agent waits while its window is not in front",
+		put: func(s *Settings, v any) { s.Session.NotifyWaiting = v.(bool) },
+	},
+	{
+		key: "session.quiet_after", def: "20s", kind: duration(time.Second, time.Hour),
+		doc: "how long an agent that was at work must be silent to count as waiting",
+		put: func(s *Settings, v any) { s.Session.QuietAfter = v.(time.Duration) },
+	},
+	{
+		key: "session.on_exit", def: "ask", kind: oneOf("ask", "keep"),
+		doc: "what follows the end of an agent: the questions about its work, or none",
+		put: func(s *Settings, v any) { s.Session.OnExit = v.(string) },
+	},
+	{
+		key: "session.autonomous_deadline", def: "1h", kind: duration(time.Second, 7*24*time.Hour),
+		doc: "how long an agent started with --autonomous may work before it is ended",
+		put: func(s *Settings, v any) { s.Session.AutonomousDeadline = v.(time.Duration) },
+	},
+	{
 		key: "outbox.max_file", vm: []string{"outbox.max_file"}, def: "2GB", kind: byteSize("1kB", "1TB"),
 		doc: "largest file taken from the guest",
 		put: func(s *Settings, v any) { s.Outbox.MaxFile = v.(int64) },

@@ -72,6 +72,14 @@ type SnapshotSettings struct {
 type SessionSettings struct {
 	PrefixKey string // such as "ctrl-]"; see PrefixByte
 	Banner    bool
+	// ClipboardWrite lets the guest write the host's clipboard, ClipboardMax bytes at a time.
+	ClipboardWrite bool
+	ClipboardMax   int64
+	NotifyWaiting  bool
+	QuietAfter     time.Duration // silence that counts as waiting
+	OnExit         string        // "ask" or "keep"
+	// AutonomousDeadline bounds an agent that nobody watches.
+	AutonomousDeadline time.Duration
 }
 
 // OutboxSettings limit what is taken from the guest's ~/output.

@@ -15,13 +15,17 @@ const (
 	OpEnd        Kind = "op.end"        // Error, Hint (both empty: it succeeded)
 	SessionBegin Kind = "session.begin" // Agent
 	SessionEnd   Kind = "session.end"   // Exit, Detail
-	Landed       Kind = "artifact"      // Path, Size, SHA256
-	Refused      Kind = "refused"       // Path, Detail
-	Isolation    Kind = "isolation"     // Level, Detail
-	Connection   Kind = "connection"    // Detail: host, port and rule of a refused connection of the guest
-	AgentBegin   Kind = "agent.begin"   // the menu-bar (or headless) agent started
-	AgentEnd     Kind = "agent.end"
-	Notice       Kind = "notice" // Detail
+	// SessionWaiting and SessionActive tell that an agent began, and ceased, to wait for a person. Op is the session's, or
+	// empty for an agent no terminal is attached to.
+	SessionWaiting Kind = "session.waiting" // Agent, Detail: what it said, stripped and capped
+	SessionActive  Kind = "session.active"  // Agent
+	Landed         Kind = "artifact"        // Path, Size, SHA256
+	Refused        Kind = "refused"         // Path, Detail
+	Isolation      Kind = "isolation"       // Level, Detail
+	Connection     Kind = "connection"      // Detail: host, port and rule of a refused connection of the guest
+	AgentBegin     Kind = "agent.begin"     // the menu-bar (or headless) agent started
+	AgentEnd       Kind = "agent.end"
+	Notice         Kind = "notice" // Detail
 )
 
 // Event is one line of the journal. Which of the optional fields are set depends on Kind.
