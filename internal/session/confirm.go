@@ -1,8 +1,10 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -23,7 +25,9 @@ type Facts struct {
 	Total        int
 	Environments []string
 	Agent        string
-	Repositories []string // "app (branch agent/fix)"
+	AgentAuth    string     // AuthSignedIn, AuthSignedOut, AuthUnknown; empty: not shown
+	Agents       []AgentRow // what [A] offers; empty: it is not offered
+	Repositories []string   // "app (branch agent/fix)"
 	LastBackup   time.Time
 	BackupKind   string
 	Now          time.Time
@@ -37,6 +41,7 @@ const (
 	Quit Choice = iota
 	Launch
 	BackupFirst
+	SwitchAgent
 )
 
 // Render returns the confirmation as lines for a terminal of the given width (columns), with ANSI colour if colour is
@@ -208,4 +213,16 @@ func ReadChoice(in io.Reader) (Choice, error) {
 			return Quit, fmt.Errorf("reading the answer: %w", err)
 		}
 	}
+}
+
+// Answer is what the person said to the launch confirmation.
+type Answer struct {
+	Choice Choice
+	Agent  string // identifier, with SwitchAgent
+}
+
+// Confirm shows the confirmation on a terminal, and returns the answer once it has erased what it showed.
+func Confirm(ctx context.Context, tty *os.File, out io.Writer, f Facts, colour bool) (Answer, error) {
+	c, err := Ask(tty, out, f, colour)
+	return Answer{Choice: c}, err
 }

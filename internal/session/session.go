@@ -77,6 +77,11 @@ type Outcome struct {
 	Detached bool // the agent still runs
 	Exit     int  // the agent's exit code, unless it is detached or Lost
 	Lost     bool // the agent ended without leaving an exit code: it was killed, or the machine was
+
+	// What the person did in a Console's bar; the agent goes on unless the VM does not.
+	SwitchTo   string // identifier of the agent to attach next
+	Stopped    bool   // the VM was stopped
+	RolledBack bool   // the VM was rolled back: connect anew
 }
 
 // Attach connects the terminal tty to the agent until the agent ends, the session is detached, or ctx ends. The terminal
