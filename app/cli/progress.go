@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mattn/go-runewidth"
 	"golang.org/x/term"
 
 	"github.com/calmenu/calmenu/internal/session"
@@ -98,6 +99,15 @@ func (p *progress) draw() {
 	}
 	if d := time.Since(p.since).Round(time.Second); d > 0 {
 		s += fmt.Sprintf(" %s", d)
+	}
+	if p.phase.Detail != "" {
+		s += "  " + session.Printable(p.phase.Detail)
+	}
+	if f, ok := p.w.(*os.File); ok {
+		// A line that wraps could not be taken back.
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 1 {
+			s = runewidth.Truncate(s, w-1, "")
+		}
 	}
 	_, _ = fmt.Fprintf(p.w, "\r\x1b[2K%s", s)
 	p.shown = true

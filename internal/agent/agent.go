@@ -39,7 +39,13 @@ type Agent struct {
 	Prompt []string
 	// Autonomous are arguments for work without questions.
 	Autonomous []string
-	Auth       Auth
+	// Headless are arguments for work without terminal and questions, the prompt in place of {prompt}.
+	Headless []string
+	// Package is its npm package: the version that is installed is read from there, without starting the program.
+	Package string
+	// Version prints its version, for what is no npm package.
+	Version []string
+	Auth    Auth
 	// Permission is the file in which the agent is told what it may do; nil if it has none that is known.
 	Permission *Permission
 	Homepage   string
@@ -56,8 +62,12 @@ type Auth struct {
 	Yes, No []string
 	// ExitCode tells that exit code 0 means signed in and another one signed out.
 	ExitCode bool
-	// Login signs in, in a terminal.
-	Login []string
+	// Login signs in, in a terminal, Logout out.
+	Login, Logout []string
+	// Hosts are the sites of its sign-in pages, as names or "*.names".
+	Hosts []string
+	// Advice tells a person who signs in what to expect.
+	Advice string
 }
 
 // Permission is a file of an agent's settings with what CALMenu proposes for it.
@@ -66,6 +76,8 @@ type Permission struct {
 	Content string // whole file, in the agent's own format
 	Mode    string // the dotted key default_mode goes to, "" if none
 	Value   string // default mode
+	Allow   string // the dotted key of a list of what is allowed, "" if none
+	Deny    string // and of what is denied
 }
 
 // Status is what is known about an agent's sign-in.
@@ -77,6 +89,20 @@ const (
 	SignedIn
 	SignedOut
 )
+
+// MarshalText is the status in words, for JSON.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; anything else is Unknown.
+func (s *Status) UnmarshalText(text []byte) error {
+	*s = Unknown
+	for _, known := range []Status{SignedIn, SignedOut} {
+		if known.String() == string(text) {
+			*s = known
+		}
+	}
+	return nil
+}
 
 // String is the status in words.
 func (s Status) String() string {
@@ -132,6 +158,22 @@ func (a *Agent) InstallCommand(guestOS string) ([]string, error) {
 // promptMark is what stands for the prompt in Agent.Prompt.
 const promptMark = "{prompt}"
 
+// HeadlessCommand returns the argv that has the agent work on a prompt without a terminal and without questions. An agent
+// of the user's own that has no arguments for that gets those for a terminal. The error wraps ErrNoPrompt.
+func (a *Agent) HeadlessCommand(prompt string) ([]string, error) {
+	if prompt == "" {
+		return nil, hint.Errorf("add --prompt TEXT", "starting %s without a terminal: it needs a prompt", a.Name)
+	}
+	switch {
+	case len(a.Headless) > 0:
+		return a.withPrompt(slices.Clone(a.Launch), a.Headless, prompt)
+	case a.Custom:
+		return a.LaunchCommand(prompt, true)
+	}
+	return nil, hint.Wrap(fmt.Errorf("starting %s without a terminal: %w", a.Name, ErrNoPrompt),
+		fmt.Sprintf("set agents.%s.headless_args in config.yaml, or choose another agent", a.ID))
+}
+
 // LaunchCommand returns the argv that starts the agent, with a first prompt unless it is empty, and for work without
 // questions if autonomous. The prompt stays one argument, and cannot be taken for an option. The error wraps
 // ErrNoPrompt.
@@ -143,14 +185,19 @@ func (a *Agent) LaunchCommand(prompt string, autonomous bool) ([]string, error) 
 	if prompt == "" {
 		return argv, nil
 	}
-	if strings.ContainsRune(prompt, 0) {
-		return nil, hint.Errorf("remove the NUL character", "starting %s: the prompt is not text", a.Name)
-	}
 	if len(a.Prompt) == 0 {
 		return nil, hint.Wrap(fmt.Errorf("starting %s: %w", a.Name, ErrNoPrompt),
 			fmt.Sprintf("start it without a prompt, or set agents.%s.prompt_args in config.yaml", a.ID))
 	}
-	for _, arg := range a.Prompt {
+	return a.withPrompt(argv, a.Prompt, prompt)
+}
+
+// withPrompt appends arguments with the prompt in its place.
+func (a *Agent) withPrompt(argv, args []string, prompt string) ([]string, error) {
+	if strings.ContainsRune(prompt, 0) {
+		return nil, hint.Errorf("remove the NUL character", "starting %s: the prompt is not text", a.Name)
+	}
+	for _, arg := range args {
 		if arg == promptMark && strings.HasPrefix(prompt, "-") {
 			argv = append(argv, " "+prompt) // a leading blank keeps every parser from seeing an option
 			continue

@@ -75,6 +75,9 @@ func apply(a *Agent, s config.AgentSettings) {
 	}
 	if !s.LaunchCommand.IsZero() {
 		a.Launch = s.LaunchCommand.Args()
+		if s.HeadlessArgs == nil {
+			a.Headless = nil // those were of another program
+		}
 		if s.Probe.IsZero() && a.Custom {
 			a.Probe = [][]string{{"sh", "-c", `command -v "$1"`, "sh", a.Launch[0]}}
 		}
@@ -93,6 +96,15 @@ func apply(a *Agent, s config.AgentSettings) {
 	}
 	if s.AutonomousArgs != nil {
 		a.Autonomous = slices.Clone(s.AutonomousArgs)
+	}
+	if s.HeadlessArgs != nil {
+		a.Headless = slices.Clone(s.HeadlessArgs)
+	}
+	if s.AuthHosts != nil {
+		a.Auth.Hosts = slices.Clone(s.AuthHosts)
+	}
+	if !s.LogoutCommand.IsZero() {
+		a.Auth.Logout = s.LogoutCommand.Args()
 	}
 	if s.Requires != nil {
 		a.Requires = slices.Clone(s.Requires)
@@ -126,18 +138,26 @@ type entry struct {
 	Launch     []string            `yaml:"launch"`
 	Prompt     []string            `yaml:"prompt"`
 	Autonomous []string            `yaml:"autonomous"`
+	Headless   []string            `yaml:"headless"`
+	Package    string              `yaml:"package"`
+	Version    []string            `yaml:"version"`
 	Auth       struct {
 		Check    []string `yaml:"check"`
 		Yes      []string `yaml:"yes"`
 		No       []string `yaml:"no"`
 		ExitCode bool     `yaml:"exit_code"`
 		Login    []string `yaml:"login"`
+		Logout   []string `yaml:"logout"`
+		Hosts    []string `yaml:"hosts"`
+		Advice   string   `yaml:"advice"`
 	} `yaml:"auth"`
 	Permission *struct {
 		Path    string `yaml:"path"`
 		Content string `yaml:"content"`
 		Mode    string `yaml:"mode_key"`
 		Value   string `yaml:"mode"`
+		Allow   string `yaml:"allow_key"`
+		Deny    string `yaml:"deny_key"`
 	} `yaml:"permission"`
 	Notes string `yaml:"notes"`
 }
@@ -178,17 +198,24 @@ func (e entry) agent() Agent {
 	a := Agent{
 		ID: e.ID, Name: e.Name, Install: e.Install, Requires: e.Requires, Probe: e.Probe, ConfigDir: e.ConfigDir,
 		Launch: e.Launch, Prompt: e.Prompt, Autonomous: e.Autonomous, Homepage: e.Homepage, Notes: e.Notes,
-		Auth: Auth{Check: e.Auth.Check, Yes: e.Auth.Yes, No: e.Auth.No, ExitCode: e.Auth.ExitCode, Login: e.Auth.Login},
+		Headless: e.Headless, Package: e.Package, Version: e.Version,
+		Auth: Auth{
+			Check: e.Auth.Check, Yes: e.Auth.Yes, No: e.Auth.No, ExitCode: e.Auth.ExitCode,
+			Login: e.Auth.Login, Logout: e.Auth.Logout, Hosts: e.Auth.Hosts, Advice: e.Auth.Advice,
+		},
 	}
 	if p := e.Permission; p != nil {
-		a.Permission = &Permission{Path: p.Path, Content: p.Content, Mode: p.Mode, Value: p.Value}
+		a.Permission = &Permission{
+			Path: p.Path, Content: p.Content, Mode: p.Mode, Value: p.Value, Allow: p.Allow, Deny: p.Deny,
+		}
 	}
 	return a
 }
 
 var (
-	anchorRE = regexp.MustCompile(`(?m)(^|[\s\[{,:-])&[A-Za-z0-9]`)
-	idRE     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	anchorRE  = regexp.MustCompile(`(?m)(^|[\s\[{,:-])&[A-Za-z0-9]`)
+	packageRE = regexp.MustCompile(`^(@[a-z0-9-]+/)?[a-z0-9][a-z0-9._-]*$`)
+	idRE      = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 )
 
 // check tells what keeps an agent from being used.
@@ -202,6 +229,10 @@ func check(a Agent) error {
 		return errors.New("launch_command is missing")
 	case len(a.Prompt) > 0 && !strings.Contains(strings.Join(a.Prompt, "\x00"), promptMark):
 		return errors.New("prompt_args must hold " + promptMark)
+	case len(a.Headless) > 0 && !strings.Contains(strings.Join(a.Headless, "\x00"), promptMark):
+		return errors.New("headless_args must hold " + promptMark)
+	case a.Package != "" && !packageRE.MatchString(a.Package):
+		return errors.New("package must be the name of an npm package")
 	case a.Permission != nil && !strings.HasPrefix(a.Permission.Path, "~/"):
 		return errors.New("permission path must begin with ~/")
 	}

@@ -222,6 +222,11 @@ func isRule(s string) bool {
 	return err == nil
 }
 
+var signInHostRE = regexp.MustCompile(`^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$`)
+
+// signInHost tells whether s is a host name of the public kind: such are the sites a browser may be sent to.
+func signInHost(s string) bool { return len(s) <= 253 && signInHostRE.MatchString(s) }
+
 func isHostPath(s string) bool { return strings.HasPrefix(s, "/") || strings.HasPrefix(s, "~/") }
 
 func isMirror(s string) bool {

@@ -113,8 +113,11 @@ type AgentSettings struct {
 	LaunchCommand  Command
 	PromptArgs     []string
 	AutonomousArgs []string
+	HeadlessArgs   []string
 	AuthCheck      Command
 	AuthCommand    Command
+	AuthHosts      []string
+	LogoutCommand  Command
 	Requires       []string
 	Homepage       string
 }

@@ -57,12 +57,26 @@ var agentSchema = []entry[AgentSettings]{
 		func(a *AgentSettings, v any) { a.AutonomousArgs = v.([]string) },
 	},
 	{
+		"headless_args", listOf("arguments, one with {prompt}", anyText),
+		"arguments for work without a terminal, by `session --autonomous`; default: autonomous_args and prompt_args",
+		func(a *AgentSettings, v any) { a.HeadlessArgs = v.([]string) },
+	},
+	{
 		"auth_check", command(), "succeeds if the agent is signed in",
 		func(a *AgentSettings, v any) { a.AuthCheck = v.(Command) },
 	},
 	{
 		"auth_command", command(), "signs the agent in",
 		func(a *AgentSettings, v any) { a.AuthCommand = v.(Command) },
+	},
+	{
+		"auth_hosts", listOf("host names, or *.names", signInHost),
+		"sites of its sign-in pages: a link there is opened on the host by itself, any other is shown and copied",
+		func(a *AgentSettings, v any) { a.AuthHosts = v.([]string) },
+	},
+	{
+		"logout_command", command(), "signs the agent out",
+		func(a *AgentSettings, v any) { a.LogoutCommand = v.(Command) },
 	},
 	{
 		"requires", listOf("environments such as node", nameRE.MatchString), "environments the agent needs",

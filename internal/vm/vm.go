@@ -233,6 +233,7 @@ type Progress func(Phase)
 type Phase struct {
 	Name        string // "downloading packages", "booting"
 	Done, Total int64  // bytes or steps; Total 0 when unknown
+	Detail      string // what is going on within the step, one line for people, which may be the guest's; often empty
 }
 
 // Report calls p unless it is nil.
