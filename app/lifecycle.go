@@ -37,6 +37,7 @@ func (a *App) New(ctx context.Context, name string, values map[string]string, p 
 		if err != nil {
 			return errors.Join(err, a.Config().DeleteWorkspace(name))
 		}
+		a.RefreshSSHConfig()
 		return nil
 	})
 }
@@ -113,6 +114,7 @@ func (a *App) start(ctx context.Context, w *config.Workspace, report vm.Progress
 		return fmt.Errorf("starting workspace %q: %w", w.Name, err)
 	}
 	defer func() { _ = client.Close() }()
+	a.RefreshSSHConfig() // a guest that was met for the first time has shown its host key
 	if err := a.prepareGuest(ctx, w, client, report); err != nil {
 		return fmt.Errorf("preparing the guest of %q: %w", w.Name, err)
 	}
@@ -247,6 +249,8 @@ func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
 		if err := a.Driver.Delete(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
 			return fmt.Errorf("deleting workspace %q: %w", name, err)
 		}
-		return a.Config().DeleteWorkspace(name)
+		err = a.Config().DeleteWorkspace(name)
+		a.RefreshSSHConfig()
+		return err
 	})
 }
