@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"debug/macho"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,7 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/jackmordaunt/icns/v3"
 	"howett.net/plist"
 
 	"github.com/calmenu/calmenu/internal/hint"
@@ -23,8 +23,13 @@ const repository = "../.."
 // safeFlag is what the Makefile gives the compiler on a Mac.
 const safeFlag = "-d=variablemakehash=qn"
 
-// compiled is a program for macOS that does nothing, compiled once for all tests.
-var compiled = sync.OnceValues(func() ([]byte, error) {
+// compiled is a program for macOS that does nothing, compiled once for each processor.
+var compiled = map[string]func() ([]byte, error){
+	"arm64": sync.OnceValues(func() ([]byte, error) { return compile("arm64") }),
+	"amd64": sync.OnceValues(func() ([]byte, error) { return compile("amd64") }),
+}
+
+func compile(arch string) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "bundle-test-")
 	if err != nil {
 		return nil, err
@@ -40,25 +45,29 @@ var compiled = sync.OnceValues(func() ([]byte, error) {
 	}
 	cmd := exec.Command("go", "build", "-gcflags=all="+safeFlag, "-o", "nothing", ".")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOOS=darwin", "GOARCH=arm64", "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "GOOS=darwin", "GOARCH="+arch, "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}
 	return os.ReadFile(filepath.Join(dir, "nothing"))
-})
+}
 
-// macProgram returns the path of a program for macOS whose build information names flag.
-func macProgram(t *testing.T, flag string) string {
+// macProgram returns the path of a program for macOS in which every old is replaced by new, of the same length.
+func macProgram(t *testing.T, arch, old, replacement string) string {
 	t.Helper()
-	program, err := compiled()
+	program, err := compiled[arch]()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(flag) != len(safeFlag) {
-		t.Fatalf("%s does not fit into the place of %s", flag, safeFlag)
+	if len(old) != len(replacement) {
+		t.Fatalf("%q does not fit into the place of %q", replacement, old)
 	}
 	path := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(path, bytes.ReplaceAll(program, []byte(safeFlag), []byte(flag)), 0o700); err != nil {
+	changed := bytes.ReplaceAll(program, []byte(old), []byte(replacement))
+	if old != replacement && bytes.Equal(changed, program) {
+		t.Fatalf("the program does not hold %q", old)
+	}
+	if err := os.WriteFile(path, changed, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -66,15 +75,18 @@ func macProgram(t *testing.T, flag string) string {
 
 func TestBundle(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "CALMenu.app")
-	b := bundle{
-		binary: macProgram(t, safeFlag), version: "v1.2.3-4-gabcdef", plist: filepath.Join(repository, "Info.plist"), out: out,
-	}
+	programs := []string{macProgram(t, "arm64", "", ""), macProgram(t, "amd64", "", "")}
 	// An older bundle is replaced whole.
 	if err := os.MkdirAll(filepath.Join(out, "Contents", "Old"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.write(); err != nil {
-		t.Fatal(err)
+	var stdout, stderr strings.Builder
+	code := run([]string{
+		"-binary", programs[0], "-binary", programs[1], "-version", "v1.2.3-4-gabcdef",
+		"-plist", filepath.Join(repository, "Info.plist"), "-license", filepath.Join(repository, "LICENSE"), "-out", out,
+	}, &stdout, &stderr)
+	if code != 0 || !strings.Contains(stdout.String(), "version v1.2.3-4-gabcdef") {
+		t.Fatalf("exit code %d: %s%s", code, &stdout, &stderr)
 	}
 
 	var got []string
@@ -95,13 +107,19 @@ func TestBundle(t *testing.T) {
 		"-rwxr-xr-x CALMenu.app/Contents/MacOS/CALMenu",
 		"-rw-r--r-- CALMenu.app/Contents/PkgInfo",
 		"-rw-r--r-- CALMenu.app/Contents/Resources/CALMenu.icns",
+		"-rw-r--r-- CALMenu.app/Contents/Resources/LICENSE",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the bundle holds\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	checkInformation(t, filepath.Join(out, "Contents", "Info.plist"))
+	checkUniversal(t, filepath.Join(out, "Contents", "MacOS", "CALMenu"), programs)
+}
 
+func checkInformation(t *testing.T, path string) {
+	t.Helper()
 	var info map[string]any
-	text, err := os.ReadFile(filepath.Join(out, "Contents", "Info.plist"))
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,21 +130,39 @@ func TestBundle(t *testing.T) {
 		"CFBundleIdentifier":             "io.github.calmenu.CALMenu",
 		"CFBundleExecutable":             "CALMenu",
 		"CFBundleIconFile":               "CALMenu",
+		"CFBundleName":                   "CALMenu",
+		"CFBundleDisplayName":            "CALMenu",
 		"CFBundlePackageType":            "APPL",
+		"CFBundleInfoDictionaryVersion":  "6.0",
+		"CFBundleDevelopmentRegion":      "en",
 		"CFBundleShortVersionString":     "1.2.3",
 		"CFBundleVersion":                "1.2.3",
 		"CALVersion":                     "v1.2.3-4-gabcdef",
+		"LSApplicationCategoryType":      "public.app-category.developer-tools",
 		"LSMinimumSystemVersion":         "13.0",
 		"LSUIElement":                    true,
+		"NSHighResolutionCapable":        true,
+		"NSPrincipalClass":               "NSApplication",
 		"NSSupportsAutomaticTermination": false,
 		"NSSupportsSuddenTermination":    false,
+		// What CALMenu does not do needs no words: no Apple Events, no camera, no microphone.
+		// Nor is a second person on this Mac, who may run one too, kept from it.
+		"NSAppleEventsUsageDescription": nil,
+		"LSMultipleInstancesProhibited": nil,
+		"NSCameraUsageDescription":      nil,
+		"NSMicrophoneUsageDescription":  nil,
 	} {
 		if info[key] != want {
 			t.Errorf("%s is %v, want %v", key, info[key], want)
 		}
 	}
-	if s, _ := info["NSLocalNetworkUsageDescription"].(string); s == "" {
-		t.Error("macOS refuses the local network without NSLocalNetworkUsageDescription")
+	for _, key := range []string{
+		"NSLocalNetworkUsageDescription", "NSDesktopFolderUsageDescription", "NSDocumentsFolderUsageDescription",
+		"NSDownloadsFolderUsageDescription", "NSRemovableVolumesUsageDescription", "NSHumanReadableCopyright",
+	} {
+		if s, _ := info[key].(string); s == "" {
+			t.Errorf("%s says nothing", key)
+		}
 	}
 	environment, _ := info["LSEnvironment"].(map[string]any)
 	if path, _ := environment["PATH"].(string); !strings.HasPrefix(path, "/opt/homebrew/bin:") {
@@ -134,35 +170,33 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-func TestAppIcon(t *testing.T) {
-	data, err := appIcon()
+// checkUniversal reads the program at path back: it must hold each of the programs as it was.
+func checkUniversal(t *testing.T, path string, programs []string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds, err := icns.Probe(bytes.NewReader(data))
+	fat, err := macho.NewFatFile(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(kinds) != len(iconTypes) {
-		t.Errorf("the icon has the pictures %v, want %v", kinds, iconTypes)
-	}
-	pictures, err := icns.DecodeAll(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sides []int
-	for _, p := range pictures {
-		sides = append(sides, p.Bounds().Dx())
-		if _, _, _, alpha := p.At(p.Bounds().Dx()/2, p.Bounds().Dy()/2).RGBA(); alpha == 0 {
-			t.Errorf("the picture of %d pixels is empty in its middle", p.Bounds().Dx())
+	var cpus []macho.Cpu
+	for _, arch := range fat.Arches {
+		cpus = append(cpus, arch.Cpu)
+		if arch.Offset%(1<<arch.Align) != 0 || arch.Align != 14 {
+			t.Errorf("%s begins at %d, aligned to 2^%d", arch.Cpu, arch.Offset, arch.Align)
 		}
-		if _, _, _, alpha := p.At(0, 0).RGBA(); alpha != 0 {
-			t.Errorf("the picture of %d pixels has no transparent corner", p.Bounds().Dx())
+		want, err := os.ReadFile(programs[slices.Index([]macho.Cpu{macho.CpuArm64, macho.CpuAmd64}, arch.Cpu)])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(data[arch.Offset:arch.Offset+arch.Size], want) {
+			t.Errorf("the program for %s was changed", arch.Cpu)
 		}
 	}
-	slices.Sort(sides)
-	if want := []int{32, 64, 128, 256, 256, 512, 512, 1024}; !slices.Equal(sides, want) {
-		t.Errorf("sides are %v, want %v", sides, want)
+	if want := []macho.Cpu{macho.CpuAmd64, macho.CpuArm64}; !slices.Equal(cpus, want) {
+		t.Errorf("the program is for %v, want %v", cpus, want)
 	}
 }
 
@@ -180,7 +214,10 @@ func TestVersions(t *testing.T) {
 		"":                       "",
 		"abcdef1":                "",
 		"v":                      "",
-		"1.2.3.4":                "1.2.3",
+		"1.2.3.4":                "",
+		"v9999.99.99":            "9999.99.99",
+		"v1.2.345":               "",
+		"v12345.1.2":             "",
 		"<string>1.0.0</string>": "",
 	} {
 		out, _, err := stamped(source, version)
@@ -216,20 +253,39 @@ func TestRefusals(t *testing.T) {
 <string>../x</string><key>CFBundleIconFile</key><string>x</string></dict></plist>`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	otherLibrary := "/opt/lib/libSystem.B.dylib"
 	good := bundle{
-		binary: macProgram(t, safeFlag), version: "1.0", plist: filepath.Join(repository, "Info.plist"),
+		binaries: []string{macProgram(t, "arm64", "", "")}, version: "1.0",
+		plist: filepath.Join(repository, "Info.plist"), licenses: filepath.Join(repository, "LICENSE"),
 		out: filepath.Join(dir, "A.app"),
 	}
+	old := filepath.Join(dir, "old.plist")
+	source, err := os.ReadFile(good.plist)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, bytes.ReplaceAll(source, []byte(">13.0<"), []byte(">10.9<")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := func(path string) func(*bundle) { return func(b *bundle) { b.binaries = []string{path} } }
 	for _, tt := range []struct {
 		name, want string
 		change     func(*bundle)
 		hinted     bool
 	}{
-		{"no program", "no such file", func(b *bundle) { b.binary = filepath.Join(dir, "none") }, true},
-		{"a program for another system", "not a program for macOS", func(b *bundle) { b.binary = elf }, true},
-		{"built without the flag", "without the flag", func(b *bundle) { b.binary = macProgram(t, "-d=somethingelse=12345") }, true},
+		{"no program", "there is no program", func(b *bundle) { b.binaries = nil }, true},
+		{"a program that is not there", "no such file", program(filepath.Join(dir, "none")), true},
+		{"a program for another system", "not a program for macOS", program(elf), true},
+		{"built without the flag", "without the flag", program(macProgram(t, "arm64", safeFlag, "-d=somethingelse=12345")), true},
+		{"a library that macOS does not have", otherLibrary, program(
+			macProgram(t, "arm64", "/usr/lib/libSystem.B.dylib", otherLibrary)), true},
+		{"needs a newer macOS than is promised", "Info.plist promises 10.9", func(b *bundle) { b.plist = old }, true},
+		{"the same processor twice", "two programs are for", func(b *bundle) {
+			b.binaries = append(slices.Clone(b.binaries), b.binaries[0])
+		}, true},
 		{"broken plist", "reading Info.plist", func(b *bundle) { b.plist = broken }, false},
 		{"a name that leaves the bundle", "no name", func(b *bundle) { b.plist = outside }, false},
+		{"no licence", "reading the licence", func(b *bundle) { b.licenses = filepath.Join(dir, "none") }, false},
 		{"not an application", ".app", func(b *bundle) { b.out = dir }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

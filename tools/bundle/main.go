@@ -1,49 +1,39 @@
-// Command bundle lays a macOS application out around a program built for macOS: Info.plist with the version, the icon,
-// and on a Mac an ad hoc signature. It runs on any system, so that the layout can be checked without a Mac.
+// Command bundle lays a macOS application out around programs built for macOS: one program for all their processors,
+// Info.plist with the version, the icon, the licence. It runs on any system, so that the layout can be checked without a
+// Mac; signing, which needs one, is tools/release.
 //
-//	bundle -binary build/CALMenu -version 1.2.3 -out build/CALMenu.app [-plist Info.plist] [-sign IDENTITY]
+//	bundle -binary build/darwin-arm64/CALMenu -binary build/darwin-amd64/CALMenu -version 1.2.3 -out build/CALMenu.app
 //
 // A bundle that is there already is replaced once the new one is complete.
 package main
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
-	"runtime"
 
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdout, stderr io.Writer) int {
 	var b bundle
-	var identity string
 	flags := flag.NewFlagSet("bundle", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&b.binary, "binary", "build/CALMenu", "program built for macOS")
+	flags.Func("binary", "program built for macOS, for one processor; may be given once for each", func(path string) error {
+		b.binaries = append(b.binaries, path)
+		return nil
+	})
 	flags.StringVar(&b.version, "version", "", "version of the build, as git describe prints it")
 	flags.StringVar(&b.plist, "plist", "Info.plist", "Info.plist to stamp the version into")
+	flags.StringVar(&b.licenses, "license", "LICENSE", "licence to put into the bundle")
 	flags.StringVar(&b.out, "out", "build/CALMenu.app", "bundle to write")
-	flags.StringVar(&identity, "sign", "-", "identity to sign with on a Mac; - signs ad hoc")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	err := b.write()
-	if err == nil {
-		err = sign(ctx, b.out, identity, stdout)
-	}
-	if err != nil {
+	if err := b.write(); err != nil {
 		fmt.Fprintf(stderr, "error: %v\n", err)
 		if h := hint.Of(err); h != "" {
 			fmt.Fprintf(stderr, "  hint: %s\n", h)
@@ -52,18 +42,4 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stdout, "%s: version %s\n", b.out, b.version)
 	return 0
-}
-
-// sign signs the bundle with codesign, which only a Mac has.
-func sign(ctx context.Context, app, identity string, stdout io.Writer) error {
-	if runtime.GOOS != "darwin" {
-		fmt.Fprintf(stdout, "%s is not signed: codesign is a program of macOS\n", app)
-		return nil
-	}
-	out, err := exec.CommandContext(ctx, "/usr/bin/codesign", "--force", "--sign", identity, app).CombinedOutput()
-	if err != nil {
-		return hint.Wrap(fmt.Errorf("signing %s: %w: %s", app, err, out),
-			"Install the command line tools (xcode-select --install), and see security find-identity -p codesigning.")
-	}
-	return nil
 }
