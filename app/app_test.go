@@ -187,7 +187,7 @@ func TestSessionSnapshotsAreRotated(t *testing.T) {
 	w.Snapshots.Prefix = "s" // names carry the second: two within one would clash
 	for i := range w.Snapshots.MaxAuto + 2 {
 		w.Snapshots.Prefix = strings.Repeat("s", i+1)
-		if err := a.SessionSnapshot(t.Context(), w, nil); err != nil {
+		if err := a.SessionSnapshot(t.Context(), nil, w, nil); err != nil {
 			t.Fatal(err)
 		}
 	}

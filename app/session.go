@@ -85,7 +85,7 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 	if !running {
 		// A session that is joined has its snapshot already; one taken now would hold its half-done work.
 		if w.Snapshots.AutoOnSessionStart {
-			if err := a.SessionSnapshot(ctx, w, p); err != nil {
+			if err := a.SessionSnapshot(ctx, c, w, p); err != nil {
 				return session.Outcome{}, fmt.Errorf("taking the session snapshot: %w", err)
 			}
 			if c, err = a.afterSnapshot(ctx, w, c); err != nil {

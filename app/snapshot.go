@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
@@ -25,6 +26,13 @@ func (a *App) Snapshots(ctx context.Context, name string) ([]snapshot.Snapshot, 
 // otherwise stopped and started again.
 func (a *App) TakeSnapshot(
 	ctx context.Context, name string, s snapshot.Snapshot, p vm.Progress,
+) (snapshot.Snapshot, error) {
+	return a.takeSnapshotOver(ctx, nil, name, s, p)
+}
+
+// takeSnapshotOver is TakeSnapshot over a connection there is already; nil makes one.
+func (a *App) takeSnapshotOver(
+	ctx context.Context, c *guest.Client, name string, s snapshot.Snapshot, p vm.Progress,
 ) (taken snapshot.Snapshot, err error) {
 	w, err := a.Workspace(name)
 	if err != nil {
@@ -37,14 +45,14 @@ func (a *App) TakeSnapshot(
 		s.Agent = w.Agent
 	}
 	err = a.operate(ctx, w.Name, "snapshot", p, func(ctx context.Context, report vm.Progress) error {
-		taken, err = a.takeSnapshot(ctx, w, s, report)
+		taken, err = a.takeSnapshot(ctx, c, w, s, report)
 		return err
 	})
 	return taken, err
 }
 
 func (a *App) takeSnapshot(
-	ctx context.Context, w *config.Workspace, s snapshot.Snapshot, report vm.Progress,
+	ctx context.Context, c *guest.Client, w *config.Workspace, s snapshot.Snapshot, report vm.Progress,
 ) (snapshot.Snapshot, error) {
 	m, err := a.Driver.Machine(ctx, w.Name)
 	if err != nil {
@@ -60,20 +68,22 @@ func (a *App) takeSnapshot(
 		taken, err := a.catalog(w.Name).Create(ctx, s, nil)
 		return taken, errors.Join(err, a.start(ctx, w, report))
 	}
-	c, err := a.Connect(ctx, w)
-	if err != nil {
-		return snapshot.Snapshot{}, err
+	if c == nil || c.Err() != nil {
+		if c, err = a.Connect(ctx, w); err != nil {
+			return snapshot.Snapshot{}, err
+		}
+		defer func() { _ = c.Close() }()
 	}
-	defer func() { _ = c.Close() }()
 	report.Report(vm.Phase{Name: "freezing the file system"})
 	return a.catalog(w.Name).Create(ctx, s, c.Freeze)
 }
 
-// SessionSnapshot takes the snapshot an agent session begins with and lets go of old ones.
-func (a *App) SessionSnapshot(ctx context.Context, w *config.Workspace, p vm.Progress) error {
+// SessionSnapshot takes the snapshot an agent session begins with, over its connection (nil makes one), and lets go of
+// old ones.
+func (a *App) SessionSnapshot(ctx context.Context, c *guest.Client, w *config.Workspace, p vm.Progress) error {
 	now := time.Now()
 	name := w.Snapshots.Prefix + "-" + now.Format("2006-01-02-150405")
-	_, err := a.TakeSnapshot(ctx, w.Name, snapshot.Snapshot{Name: name, Kind: snapshot.Session}, p)
+	_, err := a.takeSnapshotOver(ctx, c, w.Name, snapshot.Snapshot{Name: name, Kind: snapshot.Session}, p)
 	if err != nil {
 		return err
 	}
