@@ -92,7 +92,7 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 				return session.Outcome{}, err
 			}
 		}
-		if err := a.install(ctx, t, c, ag, p); err != nil {
+		if err := a.install(ctx, c, w, ag, p); err != nil {
 			return session.Outcome{}, err
 		}
 	}
