@@ -15,6 +15,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"github.com/calmenu/calmenu/tools/darwintypes"
 )
 
 func main() {
@@ -25,36 +27,36 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var t target
+	var t darwintypes.Target
 	flags := flag.NewFlagSet("dtypecheck", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&t.os, "os", "darwin", "operating system to check for (GOOS)")
-	flags.StringVar(&t.arch, "arch", "arm64", "processor to check for (GOARCH)")
-	flags.BoolVar(&t.tests, "test", false, "also check tests")
-	flags.BoolVar(&t.depBodies, "depbodies", false, "also check the functions of dependencies")
+	flags.StringVar(&t.OS, "os", "darwin", "operating system to check for (GOOS)")
+	flags.StringVar(&t.Arch, "arch", "arm64", "processor to check for (GOARCH)")
+	flags.BoolVar(&t.Tests, "test", false, "also check tests")
+	flags.BoolVar(&t.DepBodies, "depbodies", false, "also check the functions of dependencies")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	t.patterns = flags.Args()
-	if len(t.patterns) == 0 {
-		t.patterns = []string{"./..."}
+	t.Patterns = flags.Args()
+	if len(t.Patterns) == 0 {
+		t.Patterns = []string{"./..."}
 	}
-	pkgs, err := load(ctx, t)
+	pkgs, err := darwintypes.Load(ctx, t)
 	if err != nil {
 		fmt.Fprintf(stderr, "dtypecheck: %v\n", err)
 		return 2
 	}
-	r := check(t, pkgs)
-	for _, p := range r.problems {
+	r := darwintypes.Check(t, pkgs)
+	for _, p := range r.Problems {
 		fmt.Fprintln(stdout, p)
 	}
 	fmt.Fprintf(stdout, "type check for %s/%s with cgo: %d packages (%d own), %d files, %d errors\n",
-		t.os, t.arch, r.packages, r.own, r.files, len(r.problems))
+		t.OS, t.Arch, r.Packages, r.Own, r.Files, len(r.Problems))
 	switch {
-	case r.own == 0: // a check of nothing must not look like success
-		fmt.Fprintf(stderr, "dtypecheck: no package of this module matches %q\n", t.patterns)
+	case r.Own == 0: // a check of nothing must not look like success
+		fmt.Fprintf(stderr, "dtypecheck: no package of this module matches %q\n", t.Patterns)
 		return 2
-	case len(r.problems) > 0:
+	case len(r.Problems) > 0:
 		return 1
 	}
 	return 0

@@ -1,7 +1,8 @@
-package main
+package darwintypes
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"go/types"
@@ -12,31 +13,32 @@ import (
 	"sync"
 )
 
-// result is what a check found.
-type result struct {
-	packages, own, files int
-	problems             []string // sorted, each once
+// Result is what a check found.
+type Result struct {
+	Packages, Own, Files int
+	Problems             []string // sorted, each once
+	Fset                 *token.FileSet
 }
 
 // checker checks packages, each as soon as what it imports is done.
 type checker struct {
-	target
+	Target
 	fset  *token.FileSet
 	sizes types.Sizes
-	byID  map[string]*pkg
+	byID  map[string]*Package
 	slots chan struct{} // bounds how many packages are worked on at a time
 
 	mu       sync.Mutex // guards problems
 	problems []string
 }
 
-// check type-checks pkgs, which must hold everything they import.
-func check(t target, pkgs []*pkg) result {
+// Check type-checks pkgs, which must hold everything they import.
+func Check(t Target, pkgs []*Package) Result {
 	c := &checker{
-		target: t,
+		Target: t,
 		fset:   token.NewFileSet(),
-		sizes:  types.SizesFor("gc", t.arch),
-		byID:   make(map[string]*pkg, len(pkgs)),
+		sizes:  types.SizesFor("gc", t.Arch),
+		byID:   make(map[string]*Package, len(pkgs)),
 		slots:  make(chan struct{}, runtime.NumCPU()),
 	}
 	for _, p := range pkgs {
@@ -45,21 +47,21 @@ func check(t target, pkgs []*pkg) result {
 	for _, p := range pkgs {
 		go c.check(p)
 	}
-	r := result{packages: len(pkgs)}
+	r := Result{Packages: len(pkgs), Fset: c.fset}
 	for _, p := range pkgs {
 		<-p.done
-		r.files += len(p.files)
-		if p.own {
-			r.own++
+		r.Files += len(p.Files)
+		if p.Own {
+			r.Own++
 		}
 	}
 	// A package and its test variant share files, and so errors.
 	slices.Sort(c.problems)
-	r.problems = slices.Compact(c.problems)
+	r.Problems = slices.Compact(c.problems)
 	return r
 }
 
-func (c *checker) check(p *pkg) {
+func (c *checker) check(p *Package) {
 	defer close(p.done)
 	for _, i := range p.Imports {
 		if q := c.byID[p.imported(i)]; q != nil && q != p {
@@ -81,12 +83,14 @@ func (c *checker) check(p *pkg) {
 			c.report(p, err.Error())
 		}
 		if file != nil {
-			p.files = append(p.files, file)
+			p.Files = append(p.Files, file)
 		}
 	}
+	path, _, _ := strings.Cut(p.ImportPath, " ") // "path [path.test]" is a variant of path
+	bodies := p.Own || c.DepBodies && !p.Standard || c.Bodies != nil && c.Bodies(path)
 	conf := types.Config{
 		FakeImportC:      true, // names under C. need a C compiler and headers
-		IgnoreFuncBodies: !p.own && (p.Standard || !c.depBodies),
+		IgnoreFuncBodies: !bodies,
 		Importer:         importer{c, p},
 		Sizes:            c.sizes,
 		Error:            func(err error) { c.report(p, err.Error()) },
@@ -94,13 +98,21 @@ func (c *checker) check(p *pkg) {
 	if p.Module != nil && p.Module.GoVersion != "" {
 		conf.GoVersion = "go" + p.Module.GoVersion
 	}
-	path, _, _ := strings.Cut(p.ImportPath, " ") // "path [path.test]" is a variant of path
+	if bodies {
+		p.Info = &types.Info{
+			Types:      map[ast.Expr]types.TypeAndValue{},
+			Defs:       map[*ast.Ident]types.Object{},
+			Uses:       map[*ast.Ident]types.Object{},
+			Selections: map[*ast.SelectorExpr]*types.Selection{},
+			Instances:  map[*ast.Ident]types.Instance{},
+		}
+	}
 	// The error is the first of those that went to conf.Error.
-	p.checked, _ = conf.Check(path, c.fset, p.files, nil)
+	p.Checked, _ = conf.Check(path, c.fset, p.Files, p.Info)
 }
 
-func (c *checker) report(p *pkg, problem string) {
-	if !p.own {
+func (c *checker) report(p *Package, problem string) {
+	if !p.Own {
 		problem = "dependency: " + problem
 	}
 	c.mu.Lock()
@@ -111,7 +123,7 @@ func (c *checker) report(p *pkg, problem string) {
 // importer resolves the imports of one package to packages that are already checked.
 type importer struct {
 	c *checker
-	p *pkg
+	p *Package
 }
 
 func (i importer) Import(path string) (*types.Package, error) {
@@ -119,8 +131,8 @@ func (i importer) Import(path string) (*types.Package, error) {
 		return types.Unsafe, nil
 	}
 	q := i.c.byID[i.p.imported(path)]
-	if q == nil || q.checked == nil {
-		return nil, fmt.Errorf("package %s is not there for %s/%s", path, i.c.os, i.c.arch)
+	if q == nil || q.Checked == nil {
+		return nil, fmt.Errorf("package %s is not there for %s/%s", path, i.c.OS, i.c.Arch)
 	}
-	return q.checked, nil
+	return q.Checked, nil
 }
