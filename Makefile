@@ -13,8 +13,10 @@ OS := $(shell uname -s)
 # Tools, at the versions their findings were last read at. They live in build/tools, one per version.
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION := v1.9.0
+ACTIONLINT_VERSION := v1.7.12
 TOOLS := build/tools
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+ACTIONLINT := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)
 
 VERSION := $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || \
 	echo "0.1.0-dev+$$(git describe --always --dirty 2>/dev/null || echo unknown)")
@@ -23,13 +25,25 @@ LDFLAGS := -s -w -X github.com/calmenu/calmenu/app.stamp=$(VERSION)
 # macOS: AppKit needs cgo, and darwinkit v0.5.0 hands C pointers to Go slices that Go >= 1.25 may put on the goroutine
 # stack; this flag keeps them on the heap (progrium/darwinkit#286). all=, because its generic calls are compiled in their
 # callers. The program checks at its start that it was built so.
+MACOS_GCFLAGS := -gcflags=all=-d=variablemakehash=qn
 ifeq ($(OS),Darwin)
 CGO := 1
-GCFLAGS := -gcflags=all=-d=variablemakehash=qn
+GCFLAGS := $(MACOS_GCFLAGS)
 else
 CGO := 0
 GCFLAGS :=
 endif
+
+# The application: one program for both processors. The oldest macOS is Info.plist's LSMinimumSystemVersion.
+APP := build/CALMenu.app
+MACOS_PROGRAMS := build/darwin-arm64/CALMenu build/darwin-amd64/CALMenu
+export MACOSX_DEPLOYMENT_TARGET := 13.0
+
+# Who signs: an identity of security find-identity, or - for nobody (ad hoc). NOTARY_PROFILE is the name under which
+# notarytool keeps its credentials, NOTARY_KEYCHAIN the keychain they are in if it is not the login keychain.
+CODESIGN_IDENTITY ?= -
+NOTARY_PROFILE ?=
+NOTARY_KEYCHAIN ?=
 
 # One benchmark group (make bench BENCH=loop), or all of them.
 BENCH ?=
@@ -62,8 +76,31 @@ build/guest:
 	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags='-s -w' -o resources/guest/bin/calinit ./cmd/calinit
 
 .PHONY: app
-app: build ## Lay out build/CALMenu.app (signed ad hoc on a Mac)
-	$(GO) run ./tools/bundle -binary build/CALMenu -version '$(VERSION)' -out build/CALMenu.app
+app: $(MACOS_PROGRAMS) ## Lay out build/CALMenu.app for both processors; signed on a Mac, by CODESIGN_IDENTITY or ad hoc
+	$(GO) run ./tools/bundle $(addprefix -binary ,$(MACOS_PROGRAMS)) -version '$(VERSION)' -out $(APP)
+	@$(GO) run ./tools/release sign -app $(APP) -identity '$(CODESIGN_IDENTITY)'
+
+# Elsewhere than on a Mac there is no AppKit to link: what is built then has the commands but no menu bar, and serves to
+# check the bundle's layout.
+.PHONY: $(MACOS_PROGRAMS)
+$(MACOS_PROGRAMS): build/darwin-%/CALMenu: build/guest
+	CGO_ENABLED=$(CGO) GOOS=darwin GOARCH=$* $(GO) build -trimpath $(MACOS_GCFLAGS) -ldflags='$(LDFLAGS)' -o $@ ./cmd/CALMenu
+ifneq ($(OS),Darwin)
+	@echo 'note: $@ has no menu bar: linking AppKit needs a Mac'
+endif
+
+.PHONY: dmg
+dmg: app ## Put the application into a disk image (Mac)
+	@$(GO) run ./tools/release dmg -app $(APP) -out build -identity '$(CODESIGN_IDENTITY)'
+
+.PHONY: notarize
+notarize: app ## Application and disk image as people download them: notarised by Apple and stapled (Mac)
+	@$(GO) run ./tools/release notarize -app $(APP) -out build -identity '$(CODESIGN_IDENTITY)' \
+		-profile '$(NOTARY_PROFILE)' -keychain '$(NOTARY_KEYCHAIN)'
+
+.PHONY: cask
+cask: ## Write version and hash of build/CALMenu-*.dmg into the Homebrew cask (DMG=FILE)
+	@$(GO) run ./tools/release cask -app $(APP) -dmg '$(DMG)'
 
 .PHONY: test
 test: ## Everything CI runs: build, lint, tests with the race detector, macOS type check, VM and desktop tests
@@ -71,7 +108,7 @@ test: ## Everything CI runs: build, lint, tests with the race detector, macOS ty
 
 .PHONY: test-fast
 test-fast: build/guest ## Unit tests only: no VM, no desktop, no race detector
-	$(GO) test ./...
+	$(GO) test $(GCFLAGS) ./...
 
 .PHONY: bench
 bench: build ## Benchmarks, as a table and in build/bench.jsonl (one group: make bench BENCH=loop)
@@ -79,9 +116,13 @@ bench: build ## Benchmarks, as a table and in build/bench.jsonl (one group: make
 	$(GO) run ./tools/bench $(BENCH)
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## Static checks, formatting and the layers of the packages
+lint: $(GOLANGCI_LINT) lint-actions ## Static checks, formatting and the layers of the packages
 	$(GOLANGCI_LINT) run
 	@GO='$(GO)' scripts/vulncheck.sh $(GOVULNCHECK_VERSION)
+
+.PHONY: lint-actions
+lint-actions: $(ACTIONLINT) ## Check the workflows of .github, the scripts in them included
+	$(ACTIONLINT)
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the Go files
@@ -90,6 +131,10 @@ fmt: $(GOLANGCI_LINT) ## Format the Go files
 $(GOLANGCI_LINT):
 	GOBIN='$(CURDIR)/$(TOOLS)' $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
 	@mv $(TOOLS)/golangci-lint $@
+
+$(ACTIONLINT):
+	GOBIN='$(CURDIR)/$(TOOLS)' $(GO) install github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT_VERSION)
+	@mv $(TOOLS)/actionlint $@
 
 .PHONY: check-darwin
 check-darwin: ## Type-check everything for macOS, own code and dependencies, without a Mac
