@@ -48,6 +48,9 @@ func (l *Links) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// Idle tells whether the output so far ends between control sequences, so that a line of one's own may follow.
+func (l *Links) Idle() bool { return l.state == text }
+
 // Flush tells of a link that the output ends with.
 func (l *Links) Flush() { l.end() }
 
