@@ -44,9 +44,6 @@ func (p *parser) finishTree(t *treeFacts, isTree map[string]bool) {
 	}
 	r := p.repo(t.repo)
 	t.Linked = t.gitDir != t.repo
-	if r.Bare && !t.Linked && t.Head == "" {
-		return // a .git file that leads to a bare repository: no work tree at all
-	}
 	if r.filesAway && t.gitDir == path.Join(t.Path, ".git") {
 		t.Problems = append(t.Problems, "its files are elsewhere (core.worktree)")
 	}
@@ -55,6 +52,7 @@ func (p *parser) finishTree(t *treeFacts, isTree map[string]bool) {
 		r.Path = p.rel(t.Path)
 	}
 	t.Path = p.rel(t.Path)
+	p.shorten(t.Problems)
 	r.Trees = append(r.Trees, t.Tree)
 }
 
@@ -64,6 +62,7 @@ func (p *parser) finishRepo(r *repoFacts) {
 			r.Problems = append(r.Problems, "looking at its "+what+" did not come to its end")
 		}
 	}
+	p.shorten(r.Problems)
 	r.Stashes = max(r.Stashes, r.lastStashes)
 	for _, gone := range r.missing {
 		r.Trees = append(r.Trees, Tree{Path: p.rel(gone), Linked: true, Gone: true})
@@ -105,6 +104,15 @@ func (p *parser) finishRepo(r *repoFacts) {
 		}
 		if !slices.Contains(r.Refs, short) {
 			r.Refs = append(r.Refs, short)
+		}
+	}
+}
+
+// shorten writes the home as "~" in messages of git.
+func (p *parser) shorten(problems []string) {
+	for i, s := range problems {
+		if p.s.Home != "" && p.s.Home != "/" {
+			problems[i] = strings.ReplaceAll(s, p.s.Home+"/", "~/")
 		}
 	}
 }

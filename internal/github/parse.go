@@ -14,6 +14,7 @@ import (
 //	@t work tree, git directory, repository's git directory: its status follows
 //	@w missing work tree, repository's git directory
 //	@p file that looks precious      @l file in ~/workspace in no repository
+//	@b file beside a bare repository that is in no work tree
 //	@e path, what is wrong with it   @E what was not looked at
 //	@m a repository too many         @f find's exit status      @z number of files in no repository; the end
 //
@@ -32,6 +33,8 @@ type parser struct {
 	cur     *repoFacts
 	tree    *treeFacts
 	trees   []*treeFacts
+	listed  int  // files of ~/workspace named by the guest
+	missed  bool // find could not look everywhere
 	ended   bool
 	strange bool // something that is none of the above
 	// precious are files that look so, wherever they are.
@@ -78,12 +81,16 @@ func Parse(out, stderr []byte, cut bool) Survey {
 	if p.strange {
 		p.unknown("the guest's answer is not understood")
 	}
-	if text := strings.TrimSpace(string(stderr[:min(len(stderr), maxStderr)])); text != "" {
+	text := strings.TrimSpace(string(stderr[:min(len(stderr), maxStderr)]))
+	switch {
+	case text != "":
 		first, _, more := strings.Cut(text, "\n")
 		if more {
 			first += " (and more)"
 		}
 		p.unknown(first)
+	case p.missed:
+		p.unknown("not every directory could be looked into")
 	}
 	p.finish()
 	return p.s
@@ -139,9 +146,14 @@ func (p *parser) record(kind byte, f string, next func() string) {
 		r.missing = append(r.missing, gone)
 	case 'p':
 		p.precious = append(p.precious, f)
-	case 'l':
+	case 'l', 'b':
+		if kind == 'l' {
+			p.listed++
+		}
 		if len(p.s.Loose) < maxLoose {
 			p.s.Loose = append(p.s.Loose, p.rel(f))
+		} else {
+			p.s.LooseMore++
 		}
 	case 'e':
 		p.s.Repos = append(p.s.Repos, Repo{Path: p.rel(f), GitDir: f, Problems: []string{next()}})
@@ -150,13 +162,11 @@ func (p *parser) record(kind byte, f string, next func() string) {
 	case 'm':
 		p.unknown("there are more repositories than are looked at")
 	case 'f':
-		if f != "0" {
-			p.unknown("not every directory could be looked into")
-		}
+		p.missed = f != "0"
 	case 'z':
 		n, err := strconv.Atoi(f)
 		p.ended, p.strange = true, p.strange || err != nil || n < 0
-		p.s.LooseMore = max(0, n-len(p.s.Loose))
+		p.s.LooseMore += max(0, n-p.listed)
 	default:
 		p.strange = true
 	}
@@ -223,7 +233,9 @@ func ending(body string) (what, problem string) {
 	what, rest, _ := strings.Cut(body, " ")
 	code, message, _ := strings.Cut(rest, " ")
 	message, _, _ = strings.Cut(strings.TrimSpace(message), "\n")
-	message = strings.TrimPrefix(message, "fatal: ")
+	for _, prefix := range []string{"fatal: ", "error: ", "warning: "} {
+		message = strings.TrimPrefix(message, prefix)
+	}
 	switch {
 	case message != "":
 		return what, message

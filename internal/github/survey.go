@@ -2,6 +2,7 @@ package github
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -173,7 +174,9 @@ func (r Repo) losses() []string {
 		say("%s %s%s", n, on, where)
 	}
 	for _, p := range r.Problems {
-		say("unreadable: %s", clean(p, 200))
+		if p = "unreadable: " + clean(p, 200); !slices.Contains(all, p) {
+			all = append(all, p)
+		}
 	}
 	return all
 }

@@ -145,6 +145,10 @@ work_tree() {
   fi
   references "$c"
   [ "$repositories" -le "$max" ] || return
+  if [ -f "$t/.git" ] && [ "$c" = "$d" ] && [ "$(g --git-dir="$d" config --type=bool core.bare)" = true ]; then
+    beside "$t" "$d"
+    return
+  fi
   if ! cd "$t"; then
     problem "$t" 'it cannot be entered'
     return
@@ -162,6 +166,16 @@ work_tree() {
   printf '\0'
   hidden "$t/.git"
   printf '.\0'
+}
+
+# beside prints what is in the directory $1, whose .git file leads to the bare repository $2, and in no work tree.
+beside() {
+  local e
+  for e in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+    [ -e "$e" ] || [ -L "$e" ] || continue
+    case $e in "$2" | "$1/.git" | */.DS_Store) continue ;; esac
+    [ -e "$e/.git" ] || printf '@b%s\0' "$e"
+  done
 }
 
 # hidden prints the tracked files git was told not to look at and that are there (in a sparse checkout most are not), as
