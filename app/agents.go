@@ -102,7 +102,7 @@ func (a *App) remember(ctx context.Context, name string, states map[string]Agent
 // answerTime bounds one question to an agent's own program. Under emulation node alone takes many seconds to start.
 func (a *App) answerTime() time.Duration {
 	if a.Driver.Info().Capabilities.Emulated {
-		return time.Minute
+		return 90 * time.Second
 	}
 	return 20 * time.Second
 }

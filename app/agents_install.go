@@ -125,13 +125,16 @@ func (a *App) installFailed(w *config.Workspace, ag *agent.Agent, exit int, said
 	advice := "Try it by hand in the guest: CALMenu shell " + w.Name
 	if host, why := a.refusedSince(w.Name, begun, said.text()); host != "" {
 		text = fmt.Sprintf("installing %s: the guest may not reach %s, which %s", ag.Name, host, why)
-		advice = fmt.Sprintf("To allow it: CALMenu config set --workspace %s network.allow %s (see docs/network.md)",
-			w.Name, host)
+		advice = allowHint(w.Name, host)
 	}
 	if last := said.text(); last != "" {
 		text += "\n" + last
 	}
 	return hint.Wrap(fmt.Errorf("%s\n%w", text, ErrNotInstalled), advice)
+}
+
+func allowHint(name, host string) string {
+	return fmt.Sprintf("To allow it, add it to network.allow: CALMenu config set --workspace %s network.allow %s", name, host)
 }
 
 // refusedSince returns the destination an installer was refused: one journaled since it began, or one it speaks of that

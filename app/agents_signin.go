@@ -69,6 +69,7 @@ func (a *App) signIn(
 			return AgentState{}, fmt.Errorf("writing to the terminal: %w", err)
 		}
 	}
+	begun := time.Now()
 	t.Ready()
 	h := &linkHandler{ag: ag, copies: w.Session.ClipboardWrite, desk: desk, log: a, work: make(chan string, 4)}
 	var wg sync.WaitGroup
@@ -83,6 +84,9 @@ func (a *App) signIn(
 	}
 	p.Report(vm.Phase{Name: "asking " + ag.Name + " whether it is signed in"})
 	s := a.RefreshAgent(ctx, c, w, ag)
+	if host, why := a.refusedSince(w.Name, begun, ""); s.Auth != agent.SignedIn && host != "" {
+		return s, hint.Errorf(allowHint(w.Name, host), "signing in to %s: the guest may not reach %s, which %s", ag.Name, host, why)
+	}
 	if exit != 0 && s.Auth != agent.SignedIn {
 		return s, hint.Errorf("Try again: CALMenu agent login "+ag.ID+" "+w.Name,
 			"signing in to %s: its own command ended with exit code %d, and it is %s", ag.Name, exit, s.Auth)

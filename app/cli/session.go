@@ -15,6 +15,7 @@ import (
 
 func (c *cmd) session() *cobra.Command {
 	var o app.SessionOptions
+	var auto autonomous
 	cc := &cobra.Command{
 		Use: "session [WORKSPACE]", Short: "Open the agent in this terminal", Args: cobra.MaximumNArgs(1),
 		Long: `Start the workspace if need be, show the launch confirmation, take the session snapshot, and attach this terminal to
@@ -25,11 +26,15 @@ agent's own.`,
 	f := cc.Flags()
 	f.StringVar(&o.Agent, "agent", "", "another agent than the workspace's own (see: CALMenu agent list)")
 	f.StringVar(&o.Prompt, "prompt", "", "a first prompt for the agent")
+	auto.flags(f)
 	f.BoolVar(&o.Yes, "yes", false, "launch without asking")
 	f.BoolVar(&c.pauseOnError, "pause", false, "wait for Enter after an error")
 	f.BoolVar(&o.AcceptBroken, "i-accept-no-isolation", false, "launch although isolation is not proven")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
 		o.Workspace = arg(args, 0)
+		if auto.on {
+			return c.runAutonomous(cc, o, auto)
+		}
 		return c.runSession(cc, o)
 	}
 	return cc
