@@ -51,7 +51,7 @@ func (a *App) guestOptions(name string) (guest.Options, *guest.Identity, error) 
 		User:    caps.User,
 		Auth:    []ssh.AuthMethod{ssh.PublicKeys(id.Signer())},
 		HostKey: pinned,
-		Ciphers: guest.Ciphers(caps.Emulated), Timeout: patience,
+		Ciphers: guest.Ciphers(caps.Emulated), GuestOS: caps.GuestOS, Timeout: patience,
 	}, id, nil
 }
 
@@ -177,17 +177,20 @@ func (a *App) vmInfo(w *config.Workspace) []byte {
 		w.Name, w.CreatedAt.UTC().Format(time.RFC3339), Version())
 }
 
-// prepareGuest does to a guest that has just started what it needs from outside: the right time.
-func (a *App) prepareGuest(ctx context.Context, _ *config.Workspace, c *guest.Client, report vm.Progress) error {
+// prepareGuest does to a guest that has just started what it needs from outside: the right time, and its setup.
+func (a *App) prepareGuest(ctx context.Context, w *config.Workspace, c *guest.Client, report vm.Progress) error {
 	report.Report(vm.Phase{Name: "setting the clock"})
 	skew, err := c.ClockSkew(ctx)
 	if err != nil {
 		return err
 	}
-	if skew.Abs() < 2*time.Second {
-		return nil
+	if skew.Abs() >= 2*time.Second {
+		if err := c.SetClock(ctx, time.Now()); err != nil {
+			return err
+		}
 	}
-	return c.SetClock(ctx, time.Now())
+	report.Report(vm.Phase{Name: "checking the guest's setup"})
+	return a.provision(ctx, w, c, report)
 }
 
 // Subject is what the isolation of a workspace is checked on.
@@ -203,5 +206,6 @@ func (a *App) subject(w *config.Workspace, c isolation.Runner) (*isolation.Subje
 	return &isolation.Subject{
 		Driver: a.Driver, Name: w.Name, Guest: c, User: a.Driver.Info().Capabilities.User,
 		HostKey: pinned, Identity: id.Signer().PublicKey(), Proxy: guestProxy, Weakened: weakened(w),
+		Outbox: a.sharedOutbox(w),
 	}, nil
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // Doctor lists what CALMenu needs of this machine, each with its state and what to do: the driver's own requirements, the
-// base image, the desktop, what a crash may have left.
+// base image, the desktop, the setup of the guests that run, what a crash may have left.
 func (a *App) Doctor(ctx context.Context) []vm.Requirement {
 	found := a.Driver.Requirements(ctx)
 	ready, err := a.Driver.ImageReady(ctx, a.Driver.DefaultImage())
@@ -31,6 +31,7 @@ func (a *App) Doctor(ctx context.Context) []vm.Requirement {
 		image.Detail, image.Hint = "not built yet", "It is made with the first workspace: CALMenu new demo"
 	}
 	found = append(found, image, a.deskRequirement(ctx), a.outputRequirement())
+	found = append(found, a.setups(ctx)...)
 	return append(found, a.orphans(ctx)...)
 }
 

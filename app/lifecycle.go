@@ -136,8 +136,12 @@ func (a *App) boot(ctx context.Context, w *config.Workspace, m vm.Machine, repor
 	if err != nil {
 		return err
 	}
+	outbox, err := a.ensureSharedOutbox(w)
+	if err != nil {
+		return err
+	}
 	report.Report(vm.Phase{Name: "booting"})
-	if err := a.Driver.Start(ctx, w.Name, vm.StartOptions{Files: files}, report); err != nil {
+	if err := a.Driver.Start(ctx, w.Name, vm.StartOptions{Files: files, Outbox: outbox}, report); err != nil {
 		if errors.Is(err, vm.ErrRunning) {
 			return nil
 		}
@@ -249,7 +253,7 @@ func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
 		if err := a.Driver.Delete(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
 			return fmt.Errorf("deleting workspace %q: %w", name, err)
 		}
-		err = a.Config().DeleteWorkspace(name)
+		err = errors.Join(a.forgetPassword(name), a.Config().DeleteWorkspace(name))
 		a.RefreshSSHConfig()
 		return err
 	})

@@ -96,6 +96,10 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 			return session.Outcome{}, err
 		}
 	}
+	// Also for a session that is joined: the keychain locks itself when it is left alone.
+	if err := a.provisionSession(ctx, w, c, ag); err != nil {
+		return session.Outcome{}, err
+	}
 	return a.attachUntilEnd(ctx, t, c, w, ag, argv, p)
 }
 

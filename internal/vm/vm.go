@@ -157,6 +157,9 @@ type Spec struct {
 	DiskGiB   int // the guest's disk as it sees it; never smaller than the image
 }
 
+// OutboxTag is the VirtioFS tag by which a guest mounts StartOptions.Outbox.
+const OutboxTag = "cal-output"
+
 // StartOptions say how a machine is started this time.
 type StartOptions struct {
 	// Files are put into the guest before it starts, where Capabilities.SeedFiles holds; ignored otherwise.
