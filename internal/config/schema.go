@@ -241,6 +241,12 @@ var schema = []field{
 		doc: "start CALMenu when the user logs in",
 		put: func(s *Settings, v any) { s.UI.StartAtLogin = v.(bool) },
 	},
+	{
+		key: "update.check", def: "true", kind: yesNo(),
+		doc: "ask the project once a day whether there is a newer release, and tell in the menu; only releases ask, " +
+			"and nothing is installed",
+		put: func(s *Settings, v any) { s.Update.Check = v.(bool) },
+	},
 }
 
 // fieldByKey finds a setting by its key in config.yaml.

@@ -19,6 +19,7 @@ type Settings struct {
 	Outbox    OutboxSettings
 	Isolation IsolationSettings
 	UI        UISettings
+	Update    UpdateSettings
 }
 
 // VMSettings are the machine's resources and how it is run.
@@ -100,6 +101,11 @@ type UISettings struct {
 	ShowLogs      bool
 	Notifications bool
 	StartAtLogin  bool
+}
+
+// UpdateSettings say whether newer releases are looked for.
+type UpdateSettings struct {
+	Check bool
 }
 
 // AgentSettings are the keys of agents.<id>: what the user adds to, or changes in, the agent catalogue. A zero field is
