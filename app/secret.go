@@ -102,7 +102,9 @@ func notExist(err error) error {
 // secretFiles keeps secrets in files that only the user can read, in the directory of a workspace's keys.
 type secretFiles struct{ dir func(workspace string) string }
 
-func (s secretFiles) file(workspace string) string { return filepath.Join(s.dir(workspace), "password") }
+func (s secretFiles) file(workspace string) string {
+	return filepath.Join(s.dir(workspace), "password")
+}
 
 func (s secretFiles) get(workspace string) (string, error) {
 	b, err := os.ReadFile(s.file(workspace))
