@@ -41,7 +41,11 @@ func (a *App) State(ctx context.Context) (state.State, error) {
 		}
 		f.Workspaces = append(f.Workspaces, c)
 	}
-	return state.Fold(f), nil
+	s := state.Fold(f)
+	if u, ok := a.UpdateAvailable(); ok {
+		s.Update = u.Version
+	}
+	return s, nil
 }
 
 func (a *App) configured(ctx context.Context, name string, machines map[string]vm.Machine) (state.Configured, error) {

@@ -110,6 +110,7 @@ func (b *Agent) Run(ctx context.Context, log io.Writer) error {
 
 	watching := make(chan error, 1)
 	go func() { watching <- b.app.Journal.Watch(ctx, b.Refresh) }()
+	go b.app.WatchUpdates(ctx, b.Refresh)
 	b.recover(ctx)
 	facts := time.NewTicker(factsEvery)
 	defer facts.Stop()

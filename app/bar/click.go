@@ -64,6 +64,9 @@ func (b *Agent) act(ctx context.Context, a menu.Action) error {
 		return b.desk.Open(ctx, b.app.LogFile())
 	case menu.Preferences:
 		return b.preferences(ctx)
+	case menu.Update:
+		u, _ := b.app.UpdateAvailable()
+		return b.desk.Open(ctx, u.URL)
 	case menu.Reveal:
 		return b.desk.Reveal(ctx, a.Arg)
 	case menu.OpenOutput:

@@ -233,9 +233,13 @@ func (c *cmd) logs() *cobra.Command {
 }
 
 func (c *cmd) version() *cobra.Command {
-	return &cobra.Command{
+	check := false
+	cc := &cobra.Command{
 		Use: "version", Short: "Show the version", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cc *cobra.Command, _ []string) error {
+			if check {
+				return c.checkVersion(cc.Context())
+			}
 			v := map[string]string{"version": app.Version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}
 			return c.print(v, func(w io.Writer) error {
 				_, err := fmt.Fprintf(w, "CALMenu %s (%s, %s/%s)\n", v["version"], v["go"], v["os"], v["arch"])
@@ -243,6 +247,8 @@ func (c *cmd) version() *cobra.Command {
 			})
 		},
 	}
+	cc.Flags().BoolVar(&check, "check", false, "ask the project whether there is a newer release; nothing is installed")
+	return cc
 }
 
 // man writes the manual pages, made from the same definitions as the help texts.

@@ -53,7 +53,8 @@ const (
 	Doctor      = "doctor"
 	Logs        = "logs"
 	Preferences = "preferences"
-	Quit        = "quit" // asks whether VMs are to go on
+	Update      = "update" // opens the page of the newer release
+	Quit        = "quit"   // asks whether VMs are to go on
 )
 
 // Choice is an agent the selector offers.
@@ -69,7 +70,7 @@ func Build(s state.State, choices []Choice) statusicon.Menu {
 	if !ok {
 		m.Tooltip = "CALMenu: no workspace yet"
 		m.Items = append([]statusicon.Item{label("No workspace yet"), entry("New workspace...", Action{Verb: New})},
-			footer(statusicon.Item{Separator: true})...)
+			footer(s, statusicon.Item{Separator: true})...)
 		return m
 	}
 	m.Tooltip = fmt.Sprintf("CALMenu: %s %s", w.Name, w.Why())
@@ -83,7 +84,7 @@ func Build(s state.State, choices []Choice) statusicon.Menu {
 	m.Items = append(m.Items, separator, workspaceItem(s, w))
 	report := entry("Isolation Report", Action{Verb: Isolation, Workspace: w.Name})
 	report.Disabled = w.Life != state.Running
-	m.Items = append(m.Items, footer(report)...)
+	m.Items = append(m.Items, footer(s, report)...)
 	return m
 }
 
@@ -208,15 +209,17 @@ func workspaceItem(s state.State, w state.Workspace) statusicon.Item {
 	return it
 }
 
-func footer(first statusicon.Item) []statusicon.Item {
-	return []statusicon.Item{
+func footer(s state.State, first statusicon.Item) []statusicon.Item {
+	items := []statusicon.Item{
 		first,
 		entry("Doctor", Action{Verb: Doctor}),
 		entry("Logs", Action{Verb: Logs}),
 		entry("Preferences", Action{Verb: Preferences}),
-		separator,
-		entry("Quit CALMenu", Action{Verb: Quit}),
 	}
+	if s.Update != "" {
+		items = append(items, entry("Version "+s.Update+" is available...", Action{Verb: Update}))
+	}
+	return append(items, separator, entry("Quit CALMenu", Action{Verb: Quit}))
 }
 
 // busyAware greys an entry out while an operation holds the workspace: it could only wait.

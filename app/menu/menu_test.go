@@ -73,6 +73,7 @@ func running(change func(*state.Workspace)) state.State {
 func TestMenuForEachKindOfState(t *testing.T) {
 	cases := map[string]state.State{
 		"none":    {Time: now},
+		"update":  {Time: now, Update: "1.2.0"},
 		"running": running(nil),
 		"starting": running(func(w *state.Workspace) {
 			w.Life = state.Starting

@@ -30,6 +30,7 @@ type State struct {
 	Time       time.Time   `json:"time"`
 	AgentPID   int         `json:"agent_pid,omitempty"` // the menu-bar or headless agent; 0 if none runs
 	Current    string      `json:"current,omitempty"`   // the workspace the menu is about
+	Update     string      `json:"update,omitempty"`    // version of a newer release, if one is known
 	Workspaces []Workspace `json:"workspaces"`
 }
 
