@@ -69,7 +69,7 @@ func Render(f Facts, width int, colour bool) string {
 		line(part)
 	}
 	line("")
-	for _, part := range wrapKeys(inner) {
+	for _, part := range wrapKeys(inner, len(f.Agents) > 0) {
 		line(paint(part, bold, colour))
 	}
 	fmt.Fprintf(&b, "╰%s╯\n", strings.Repeat("─", width-2))
@@ -107,10 +107,20 @@ func rows(f Facts) []row {
 		{"VM", "● " + f.VM, green},
 		iso,
 		{"Environments", orNone(f.Environments, "none"), plain},
-		{"Agent", f.Agent, plain},
+		agentRow(f),
 		{"Repository", orNone(f.Repositories, "none in ~/workspace"), plain},
 		backup,
 	}
+}
+
+func agentRow(f Facts) row {
+	switch f.AgentAuth {
+	case "":
+		return row{"Agent", f.Agent, plain}
+	case AuthSignedIn:
+		return row{"Agent", f.Agent + " (signed in)", plain}
+	}
+	return row{"Agent", f.Agent + " (" + authText(f.AgentAuth) + ")", yellow}
 }
 
 func orNone(list []string, none string) string {
@@ -120,12 +130,21 @@ func orNone(list []string, none string) string {
 	return strings.Join(list, ", ")
 }
 
-func wrapKeys(width int) []string {
-	keys := "[Enter] Launch  [B] Backup First  [Q] Quit"
-	if runewidth.StringWidth(keys) <= width {
-		return []string{keys}
+// wrapKeys returns the keys in as many lines as they need.
+func wrapKeys(width int, agents bool) []string {
+	keys := []string{"[Enter] Launch", "[B] Backup First", "[A] Agent", "[Q] Quit"}
+	if !agents {
+		keys = append(keys[:2], keys[3])
 	}
-	return []string{"[Enter] Launch  [B] Backup First", "[Q] Quit"}
+	lines := keys[:1:1]
+	for _, k := range keys[1:] {
+		if last := &lines[len(lines)-1]; runewidth.StringWidth(*last+"  "+k) <= width {
+			*last += "  " + k
+			continue
+		}
+		lines = append(lines, k)
+	}
+	return lines
 }
 
 func paint(s, sgr string, colour bool) string {
@@ -190,39 +209,58 @@ func Printable(s string) string {
 	}, strings.ToValidUTF8(s, "?"))
 }
 
-// ReadChoice reads keys until one is an answer. in is a terminal in raw mode, or any stream: then a line's first
-// character counts, and its end is a refusal, since nobody is there to agree.
-func ReadChoice(in io.Reader) (Choice, error) {
-	var b [1]byte
-	for {
-		n, err := in.Read(b[:])
-		if n == 1 {
-			switch b[0] {
-			case '\r', '\n':
-				return Launch, nil
-			case 'b', 'B':
-				return BackupFirst, nil
-			case 'q', 'Q', 0x03, 0x04, 0x1b:
-				return Quit, nil
-			}
-		}
-		if err == io.EOF {
-			return Quit, nil
-		}
-		if err != nil {
-			return Quit, fmt.Errorf("reading the answer: %w", err)
-		}
-	}
-}
-
 // Answer is what the person said to the launch confirmation.
 type Answer struct {
 	Choice Choice
 	Agent  string // identifier, with SwitchAgent
 }
 
-// Confirm shows the confirmation on a terminal, and returns the answer once it has erased what it showed.
+// Confirm shows the confirmation on a terminal, and returns the answer once it has erased what it showed. A terminal that
+// is closed, and the end of ctx, are answers: Quit.
 func Confirm(ctx context.Context, tty *os.File, out io.Writer, f Facts, colour bool) (Answer, error) {
-	c, err := Ask(tty, out, f, colour)
-	return Answer{Choice: c}, err
+	s, err := openInline(ctx, tty, out)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer s.close()
+	d := &dialog{surface: s, ctx: ctx, colour: colour}
+	for {
+		s.block(strings.Split(strings.TrimSuffix(Render(f, s.columns(), colour), "\n"), "\n"))
+		k, err := d.key()
+		if err != nil {
+			return Answer{Choice: Quit}, nil
+		}
+		choice, ok := choiceOf(k, f)
+		if !ok {
+			continue
+		}
+		if choice != SwitchAgent {
+			return Answer{Choice: choice}, nil
+		}
+		if row, err := d.agentOf(f.Agents); err == nil {
+			return Answer{Choice: SwitchAgent, Agent: row.ID}, nil
+		}
+	}
+}
+
+// choiceOf tells what a key answers, if anything.
+func choiceOf(k key, f Facts) (Choice, bool) {
+	switch {
+	case k.kind == keyEnter:
+		return Launch, true
+	case k.is('b') || k.is('B'):
+		return BackupFirst, true
+	case (k.is('a') || k.is('A')) && len(f.Agents) > 0:
+		return SwitchAgent, true
+	case k.is('q') || k.is('Q') || k.isBack():
+		return Quit, true
+	}
+	return Quit, false
+}
+
+// Ask is Confirm for who has no agents to offer.
+func Ask(tty *os.File, out io.Writer, f Facts, colour bool) (Choice, error) {
+	f.Agents = nil
+	a, err := Confirm(context.Background(), tty, out, f, colour)
+	return a.Choice, err
 }

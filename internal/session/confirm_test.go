@@ -29,10 +29,16 @@ func TestConfirmationGolden(t *testing.T) {
 	fresh := facts()
 	fresh.Repositories, fresh.LastBackup = nil, time.Time{}
 	fresh.Level, fresh.Reason = isolation.Unknown, "not proven yet since the VM started"
+	signedOut := facts()
+	signedOut.AgentAuth = AuthSignedOut
+	signedOut.Agents = []AgentRow{{ID: "codex", Name: "Codex"}}
+	unsure := signedOut
+	unsure.AgentAuth = AuthUnknown
 	for name, c := range map[string]struct {
 		f     Facts
 		width int
 	}{
+		"signed-out-80": {signedOut, 80}, "unsure-40": {unsure, 40},
 		"verified-80": {facts(), 80}, "verified-40": {facts(), 40}, "broken-60": {broken, 60}, "fresh-200": {fresh, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -51,13 +57,27 @@ func TestConfirmationGolden(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	for in, want := range map[string]Choice{
-		"\r": Launch, "\n": Launch, "b": BackupFirst, "B": BackupFirst, "q": Quit, "xyzQ": Quit, "\x03": Quit,
-		"": Quit, "zzz": Quit, "x\r": Launch,
+	agents := Facts{Agents: []AgentRow{{ID: "a", Name: "A"}}}
+	for _, c := range []struct {
+		k    key
+		f    Facts
+		want Choice
+		ok   bool
+	}{
+		{key{kind: keyEnter}, Facts{}, Launch, true},
+		{key{kind: keyRune, r: 'b'}, Facts{}, BackupFirst, true},
+		{key{kind: keyRune, r: 'B'}, Facts{}, BackupFirst, true},
+		{key{kind: keyRune, r: 'a'}, agents, SwitchAgent, true},
+		{key{kind: keyRune, r: 'a'}, Facts{}, Quit, false}, // there is none to switch to
+		{key{kind: keyRune, r: 'q'}, Facts{}, Quit, true},
+		{key{kind: keyEscape}, Facts{}, Quit, true},
+		{key{kind: keyCtrl, r: 'c'}, Facts{}, Quit, true},
+		{key{kind: keyRune, r: 'x'}, Facts{}, Quit, false},
+		{key{kind: keyPaste, text: "b"}, Facts{}, Quit, false},
+		{key{kind: keyResize}, Facts{}, Quit, false},
 	} {
-		got, err := ReadChoice(strings.NewReader(in))
-		if err != nil || got != want {
-			t.Errorf("keys %q: %v, %v; want %v", in, got, err, want)
+		if got, ok := choiceOf(c.k, c.f); got != c.want || ok != c.ok {
+			t.Errorf("key %+v: %v %v; want %v %v", c.k, got, ok, c.want, c.ok)
 		}
 	}
 }

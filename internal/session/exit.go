@@ -2,8 +2,12 @@ package session
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
+
+	"github.com/calmenu/calmenu/internal/hint"
 )
 
 // ExitOptions say how AskExit behaves.
@@ -21,7 +25,154 @@ type ExitResult struct {
 
 // AskExit lists the work at risk after an agent has ended, offers to commit and push it, and asks whether the state of the
 // VM is kept, rolled back or kept as a snapshot; what is chosen is done. It prints below what is there and needs 40 columns.
-// The default, and the answer of a terminal that is closed, is to keep.
+// The default, and the answer of a terminal that is closed, is to keep. What failed was shown and is asked again; the error
+// returned is that of the terminal.
 func AskExit(ctx context.Context, tty *os.File, out io.Writer, a Actions, r Risk, o ExitOptions) (ExitResult, error) {
-	return ExitResult{}, nil
+	if o.Yes {
+		return ExitResult{}, nil
+	}
+	s, err := openInline(ctx, tty, out)
+	if err != nil {
+		return ExitResult{}, err
+	}
+	defer s.close()
+	e := exitTalk{inline: s, flows: flows{dialog: &dialog{surface: s, ctx: ctx, colour: o.Colour}, do: a}, o: o}
+	e.say(fmt.Sprintf("%s has ended.", flat(o.Agent)))
+	if !r.None() {
+		for _, line := range riskLines(r, "is at risk") {
+			e.say(line)
+		}
+		if err := e.repositories(); err != nil {
+			return ExitResult{}, nil
+		}
+	}
+	return e.state(), nil
+}
+
+// exitTalk is the conversation after the end of an agent. A printed line stays; questions are erased once answered.
+type exitTalk struct {
+	*inline
+	flows flows
+	o     ExitOptions
+}
+
+// choose shows a question with its keys until one of them is pressed. Enter is the first.
+func (e *exitTalk) choose(question, foot, keys string) (rune, error) {
+	for {
+		_, cols := e.size()
+		body := wrap(question, max(cols, 10))
+		lines := wrap(foot, max(cols, 10))
+		e.show(frame{body: append(body, lines[:len(lines)-1]...), foot: lines[len(lines)-1]})
+		k, err := e.flows.key()
+		if err != nil {
+			return 0, err
+		}
+		if k.kind == keyEnter || k.isBack() {
+			return rune(keys[0]), nil
+		}
+		letter := hotkey(k)
+		for _, r := range keys {
+			if k.kind == keyRune && r == letter {
+				return r, nil
+			}
+		}
+	}
+}
+
+// repositories offers to commit and push, one repository after the other. It returns an error if nobody is there.
+func (e *exitTalk) repositories() error {
+	all, err := load(e.flows.dialog, "Looking at the repositories", e.flows.do.Repositories)
+	if err != nil {
+		return e.failed(err)
+	}
+	for _, r := range all {
+		if r.Dirty {
+			question := fmt.Sprintf("%s: %s", repositoryText(r), flat(r.Summary))
+			answer, err := e.choose(question, "[L]eave  [C]ommit", "lc")
+			if err != nil {
+				return err
+			}
+			if answer == 'c' {
+				said, err := e.flows.commitIn(r)
+				if err := e.did(said, err); err != nil {
+					return err
+				}
+				r.Unpushed = r.Unpushed || err == nil
+			}
+		}
+		if r.Unpushed {
+			answer, err := e.choose(repositoryText(r)+" has commits that are not pushed.", "[L]eave  [P]ush", "lp")
+			if err != nil {
+				return err
+			}
+			if answer == 'p' {
+				said, err := e.flows.pushIn(r)
+				if err := e.did(said, err); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// did prints what an action came to. It returns an error if nobody is there any more.
+func (e *exitTalk) did(said string, err error) error {
+	if err != nil {
+		return e.failed(err)
+	}
+	if said = flat(said); said == "" {
+		said = "done"
+	}
+	e.say("✓ " + said)
+	return nil
+}
+
+func (e *exitTalk) failed(err error) error {
+	var none nothing
+	switch {
+	case errors.As(err, &none):
+		e.say(none.Error())
+	case errors.Is(err, errCancelled):
+		e.say("Cancelled.")
+	case errors.Is(err, errBack):
+		select {
+		case <-e.gone():
+			return errBack
+		default:
+		}
+	default:
+		e.say("✗ " + flat(err.Error()))
+		if h := hint.Of(err); h != "" {
+			e.say("  " + h)
+		}
+	}
+	return nil
+}
+
+// state asks what becomes of the VM's state.
+func (e *exitTalk) state() ExitResult {
+	question := fmt.Sprintf("What becomes of the state of %s?", flat(e.o.Workspace))
+	for {
+		answer, err := e.choose(question, "[K]eep (Enter)  [R]oll back  [S]napshot", "krs")
+		if err != nil || answer == 'k' {
+			return ExitResult{}
+		}
+		var said string
+		if answer == 'r' {
+			said, err = e.flows.rollback()
+		} else {
+			said, err = e.flows.snapshot()
+		}
+		if e.did(said, err) != nil {
+			return ExitResult{}
+		}
+		switch {
+		case err != nil: // it was said, and is asked again
+		case answer == 'r':
+			return ExitResult{RolledBack: true}
+		default:
+			return ExitResult{Snapshot: said}
+		}
+	}
 }

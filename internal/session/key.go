@@ -28,7 +28,7 @@ const (
 	keyTab
 	keyCtrl   // with key.r in lower case: 'c'
 	keyPaste  // with key.text
-	keyPrefix // the prefix key
+	keyPrefix // the prefix key; key.text is what it sent
 	keyResize // no key: the terminal has another size
 )
 
@@ -51,7 +51,7 @@ type decoder struct {
 func (d *decoder) keys(p piece) []key {
 	switch p.kind {
 	case piecePrefix:
-		return []key{{kind: keyPrefix}}
+		return []key{{kind: keyPrefix, text: string(p.data)}}
 	case piecePaste:
 		return d.pasted(p.data)
 	case pieceSeq:

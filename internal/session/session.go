@@ -2,7 +2,11 @@
 // pseudo-terminal inside a guest tmux, so that closing the window does not end it.
 //
 // What must hold: the terminal is given back as it was found, whatever happens; the exit code is the agent's own; text
-// from the guest that CALMenu itself prints is stripped of everything that acts on a terminal.
+// from the guest that CALMenu itself prints is stripped of everything that acts on a terminal; what is typed reaches the
+// agent whole and in order, and what is typed after the session is left for the shell.
+//
+// A Console is the screen: banner on the top row (package topline), prefix key, bar of hotkeys, dialogs. While a dialog is
+// open the agent's output is held back, up to a limit; then the agent waits.
 package session
 
 import (
@@ -58,6 +62,11 @@ exec tmux -L cal -f "$HOME/.cal/tmux.conf" new-session -A -s "$name" -c "$HOME/w
 const endScript = `tmux -L cal has-session -t "=$1" 2>/dev/null && { echo alive; exit; }
 cat "$HOME/.cal/session/$1.exit" 2>/dev/null || echo unknown`
 
+// repaintScript has tmux draw the screens of those who are attached to $1.
+const repaintScript = `tmux -L cal list-clients -t "=$1" -F '#{client_name}' | while IFS= read -r client; do
+tmux -L cal refresh-client -t "$client" || exit
+done`
+
 // Guest is what a session needs of the connection into the guest.
 type Guest interface {
 	PTY(ctx context.Context, c guest.Cmd, t guest.Terminal) (int, error)
@@ -84,14 +93,31 @@ type Outcome struct {
 	RolledBack bool   // the VM was rolled back: connect anew
 }
 
-// Attach connects the terminal tty to the agent until the agent ends, the session is detached, or ctx ends. The terminal
-// is in raw mode meanwhile and is restored before Attach returns.
-func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, error) {
+// program is the command that attaches to the agent, or starts it.
+func (o Options) program(g Guest) Program {
 	env := map[string]string{"CAL_TMUX_CONF": tmuxConf, "TERM": o.Term}
 	for k, v := range o.Env {
 		env[k] = v
 	}
 	argv := append([]string{"sh", "-c", startScript, "cal", o.Name}, o.Argv...)
+	return Program{
+		Guest: g, Cmd: guest.Cmd{Argv: argv, Env: env},
+		Repaint: func(ctx context.Context) error {
+			res, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", repaintScript, "cal", o.Name}, Limit: 4096})
+			if err != nil {
+				return fmt.Errorf("repainting the agent's screen: %w", err)
+			}
+			if res.Exit != 0 {
+				return fmt.Errorf("repainting the agent's screen: tmux ended with exit code %d", res.Exit)
+			}
+			return nil
+		},
+	}
+}
+
+// Attach connects the terminal tty to the agent until the agent ends, the session is detached, or ctx ends. The terminal
+// is in raw mode meanwhile and is restored before Attach returns.
+func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Closing the window detaches; the agent lives on in tmux.
@@ -105,7 +131,7 @@ func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, err
 		case <-ctx.Done():
 		}
 	}()
-	_, err := RunPTY(ctx, g, tty, guest.Cmd{Argv: argv, Env: env})
+	_, err := RunPTY(ctx, g, tty, o.program(g).Cmd)
 	if ctx.Err() != nil {
 		return Outcome{Detached: true}, nil
 	}
@@ -115,30 +141,52 @@ func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, err
 	return outcome(ctx, g, o.Name)
 }
 
+// Attach shows an agent until it ends, the person leaves it, the terminal is closed, or ctx ends. Closing the window
+// detaches; the agent lives on in tmux.
+func (c *Console) Attach(ctx context.Context, g Guest, o Options) (Outcome, error) {
+	r, err := c.Run(ctx, o.program(g))
+	switch {
+	case err != nil:
+		return Outcome{}, fmt.Errorf("running the agent: %w", err)
+	case r.Detach, r.SwitchTo != "", r.Stop, r.RolledBack:
+		return Outcome{Detached: true, SwitchTo: r.SwitchTo, Stopped: r.Stop, RolledBack: r.RolledBack}, nil
+	}
+	return outcome(ctx, g, o.Name)
+}
+
 // RunPTY runs a command on a terminal of its own that mirrors tty: its size follows, its keys go through raw. tty is
-// given back as it was before RunPTY returns.
+// given back as it was before RunPTY returns; what is typed from then on is not read.
 func RunPTY(ctx context.Context, g Guest, tty *os.File, cmd guest.Cmd) (int, error) {
 	restore, err := raw(tty)
 	if err != nil {
 		return -1, err
 	}
 	defer restore()
+	typed, err := startReader(tty)
+	if err != nil {
+		return -1, err
+	}
+	defer typed.stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	winch := make(chan os.Signal, 1)
 	signal.Notify(winch, syscall.SIGWINCH)
 	defer signal.Stop(winch)
 	resized := make(chan struct{}, 1)
+	in := newInbox()
+	defer in.shut()
 	go func() {
 		for {
 			select {
+			case b := <-typed.chunks:
+				in.put(ctx, b)
+			case <-typed.ended: // the terminal is gone
+				cancel()
+				return
 			case <-winch:
+				signalTo(resized)
 			case <-ctx.Done():
 				return
-			}
-			select {
-			case resized <- struct{}{}:
-			default: // one is pending already
 			}
 		}
 	}()
@@ -147,7 +195,7 @@ func RunPTY(ctx context.Context, g Guest, tty *os.File, cmd guest.Cmd) (int, err
 		name = "xterm-256color"
 	}
 	return g.PTY(ctx, cmd, guest.Terminal{
-		In: tty, Out: tty, Term: name, Resized: resized,
+		In: in, Out: tty, Term: name, Resized: resized,
 		Size: func() (int, int) {
 			w, h, err := term.GetSize(int(tty.Fd()))
 			if err != nil {
@@ -188,23 +236,6 @@ func raw(tty *os.File) (func(), error) {
 		_, _ = io.WriteString(tty, leave)
 		_ = term.Restore(int(tty.Fd()), old)
 	}, nil
-}
-
-// Ask shows the confirmation on a terminal and returns the answer.
-func Ask(tty *os.File, out io.Writer, f Facts, colour bool) (Choice, error) {
-	width, _, err := term.GetSize(int(tty.Fd()))
-	if err != nil {
-		width = 80
-	}
-	if _, err := io.WriteString(out, Render(f, width, colour)); err != nil {
-		return Quit, fmt.Errorf("showing the confirmation: %w", err)
-	}
-	old, err := term.MakeRaw(int(tty.Fd()))
-	if err != nil {
-		return Quit, fmt.Errorf("switching the terminal to raw mode: %w", err)
-	}
-	defer func() { _ = term.Restore(int(tty.Fd()), old) }()
-	return ReadChoice(tty)
 }
 
 // Running tells whether the agent of that name is at work in the guest.
