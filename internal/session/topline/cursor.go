@@ -42,12 +42,12 @@ func (f *Filter) text(n int) {
 	}
 	if !c.colKnown {
 		if c.col += n; c.col >= f.cols {
-			c.known = c.known && f.modes.off(modeWrap)
+			c.known = c.known && f.modes.noWrap
 			c.col = 1 << 20
 		}
 		return
 	}
-	if f.modes.off(modeWrap) {
+	if f.modes.noWrap {
 		c.col = min(c.col+n, f.cols-1)
 		return
 	}
@@ -90,8 +90,8 @@ func (f *Filter) blur(n int) {
 func (f *Filter) lineFeed() {
 	c := &f.cur
 	c.down(1, f.childRows())
-	if c.wrap {
-		c.wrap = false
+	if c.wrap { // whether the next character still wraps, terminals do not agree
+		c.wrap, c.colKnown = false, false
 	}
 	if f.modes.newline {
 		f.carriageReturn()
@@ -181,15 +181,14 @@ func (f *Filter) save(screen int) {
 // restore is what follows when the program asks for its saved cursor: nothing but bookkeeping if the terminal's slot is
 // the program's, and otherwise the sequences that have the same effect. native is the program's own sequence.
 func (f *Filter) restore(dst []byte, screen int, native []byte) []byte {
-	s := &f.saved[screen]
-	if s.set && !s.dirty {
-		dst = append(dst, native...)
-		f.adopt(s)
-		return dst
+	was := f.saved[screen]
+	if !was.set { // a terminal goes home then
+		was.cur = cursor{known: true, colKnown: true}
 	}
-	was := *s
-	if !was.set {
-		was = savedCursor{cur: cursor{known: true, colKnown: true}}
+	if !was.dirty && (was.set || f.shift == 0) {
+		dst = append(dst, native...)
+		f.adopt(&was)
+		return dst
 	}
 	f.modes.link = closeLink(&dst, f.modes.link)
 	dst = append(dst, "\x1b[m"...)

@@ -1,0 +1,3 @@
+package topline
+
+var ruleTable = []struct{ name, in, out string }{{"x", "x", "x"}}
