@@ -33,8 +33,8 @@ func sign(ctx context.Context, m *machine, o order) error {
 		return err
 	}
 	if m.goos != "darwin" {
-		// make app lays the bundle out anywhere; that it cannot be run is said, not hidden.
-		fmt.Fprintf(m.say, "%s is not signed, and no Mac will run it: codesign is a program of macOS\n", o.app)
+		// make app lays the bundle out anywhere; what it lacks there is said, not hidden.
+		fmt.Fprintf(m.say, "%s is not signed, which needs codesign of macOS: run make app on a Mac for one to use\n", o.app)
 		return nil
 	}
 	entitlements, err := plainEntitlements(o.entitlements)
