@@ -304,3 +304,28 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 }
+
+// TestMakefileAgrees holds that programs are compiled for the macOS that Info.plist promises, and with the flag that is
+// insisted on here.
+func TestMakefileAgrees(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(repository, "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(filepath.Join(repository, "Info.plist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, said, err := stamped(source, "1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"export MACOSX_DEPLOYMENT_TARGET := " + said.MinimumSystem + "\n",
+		"MACOS_GCFLAGS := -gcflags=all=" + safeFlag + "\n",
+	} {
+		if !strings.Contains(string(makefile), want) {
+			t.Errorf("the Makefile does not say %s", want)
+		}
+	}
+}
