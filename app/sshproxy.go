@@ -51,12 +51,11 @@ func (a *App) SSHProxy(ctx context.Context, name string, in io.Reader, out io.Wr
 	return carry(ctx, conn, in, out)
 }
 
-// carry copies both ways and closes conn. It does not wait for a reader that cannot be interrupted.
+// carry copies both ways and closes conn. It does not wait for a reader or writer that cannot be interrupted.
 func carry(ctx context.Context, conn net.Conn, in io.Reader, out io.Writer) error {
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	defer conn.Close()
 	go func() {
-		// A file's own way of copying takes smaller buffers.
+		// Bare interfaces: a file's own way of copying takes smaller buffers.
 		_, err := io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{in}, make([]byte, proxyBuffer))
 		if err != nil {
 			_ = conn.Close()
@@ -67,10 +66,18 @@ func carry(ctx context.Context, conn net.Conn, in io.Reader, out io.Writer) erro
 		}
 		time.AfterFunc(proxyLinger, func() { _ = conn.Close() })
 	}()
-	_, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{conn}, make([]byte, proxyBuffer))
-	over := ctx.Err() != nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE)
-	if err == nil || over {
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{conn}, make([]byte, proxyBuffer))
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if err == nil || errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EPIPE) {
+			return nil
+		}
+		return fmt.Errorf("carrying the connection: %w", err)
+	case <-ctx.Done():
 		return nil
 	}
-	return fmt.Errorf("carrying the connection: %w", err)
 }

@@ -22,6 +22,9 @@ func (c *cmd) sshConfig() *cobra.Command {
 the host key pinned for it. --install has ~/.ssh/config include that file; --remove takes that back. Once written, the
 file follows the workspaces that come and go. --print shows it, of the named workspaces alone if there are names.`,
 		Args: func(_ *cobra.Command, args []string) error {
+			if printOnly && install || printOnly && remove || install && remove {
+				return errors.New("only one of --print, --install and --remove can be given")
+			}
 			if len(args) > 0 && !printOnly {
 				return errors.New("workspaces are named with --print alone: the file always holds all of them")
 			}
@@ -34,7 +37,6 @@ file follows the workspaces that come and go. --print shows it, of the named wor
 	f.BoolVar(&install, "install", false, "include the file in ~/.ssh/config")
 	f.BoolVar(&remove, "remove", false, "take the include out of ~/.ssh/config")
 	f.BoolVar(&start, "start", false, "start a VM that is not running when it is connected to")
-	cc.MarkFlagsMutuallyExclusive("print", "install", "remove")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
 		switch {
 		case printOnly:
