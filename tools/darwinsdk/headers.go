@@ -110,6 +110,10 @@ func replace(folder string, sets ...map[string]string) error {
 	if err := os.RemoveAll(folder); err != nil {
 		return fmt.Errorf("replacing the SDK: %w", err)
 	}
+	// MkdirTemp makes folders for their owner alone.
+	if err := os.Chmod(fresh, 0o755); err != nil {
+		return fmt.Errorf("writing the SDK: %w", err)
+	}
 	if err := os.Rename(fresh, folder); err != nil {
 		return fmt.Errorf("replacing the SDK: %w", err)
 	}
