@@ -37,6 +37,8 @@ type Status struct {
 	Default   string `json:"default,omitempty"`
 	OnDefault bool   `json:"on_default"`
 	Problem   string `json:"problem,omitempty"`
+
+	remote string // origin, or the first one; empty: none
 }
 
 // Diff is what a commit of everything would take.
