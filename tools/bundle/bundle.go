@@ -8,8 +8,8 @@ import (
 
 // bundle is an application to lay out.
 type bundle struct {
-	binaries                      []string // the program, once for each processor
-	version, plist, out, licenses string
+	binaries                     []string // the program, once for each processor
+	version, plist, out, license string
 }
 
 // write lays the bundle out beside its place and then puts it there.
@@ -25,13 +25,17 @@ func (b bundle) write() error {
 	if err != nil {
 		return err
 	}
-	program, err := universal(b.binaries, said.MinimumSystem)
+	program, modules, err := universal(b.binaries, said.MinimumSystem)
 	if err != nil {
 		return err
 	}
-	license, err := os.ReadFile(b.licenses)
+	license, err := os.ReadFile(b.license)
 	if err != nil {
 		return fmt.Errorf("reading the licence: %w", err)
+	}
+	others, err := notices(modules)
+	if err != nil {
+		return err
 	}
 	icon, err := appIcon()
 	if err != nil {
@@ -53,6 +57,7 @@ func (b bundle) write() error {
 		{filepath.Join("MacOS", said.Executable), program, 0o755},
 		{filepath.Join("Resources", said.Icon+".icns"), icon, 0o644},
 		{filepath.Join("Resources", "LICENSE"), license, 0o644},
+		{filepath.Join("Resources", "THIRD-PARTY-LICENSES"), others, 0o644},
 	} {
 		path := filepath.Join(contents, file.name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

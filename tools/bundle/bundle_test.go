@@ -108,6 +108,7 @@ func TestBundle(t *testing.T) {
 		"-rw-r--r-- CALMenu.app/Contents/PkgInfo",
 		"-rw-r--r-- CALMenu.app/Contents/Resources/CALMenu.icns",
 		"-rw-r--r-- CALMenu.app/Contents/Resources/LICENSE",
+		"-rw-r--r-- CALMenu.app/Contents/Resources/THIRD-PARTY-LICENSES",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the bundle holds\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -256,7 +257,7 @@ func TestRefusals(t *testing.T) {
 	otherLibrary := "/opt/lib/libSystem.B.dylib"
 	good := bundle{
 		binaries: []string{macProgram(t, "arm64", "", "")}, version: "1.0",
-		plist: filepath.Join(repository, "Info.plist"), licenses: filepath.Join(repository, "LICENSE"),
+		plist: filepath.Join(repository, "Info.plist"), license: filepath.Join(repository, "LICENSE"),
 		out: filepath.Join(dir, "A.app"),
 	}
 	old := filepath.Join(dir, "old.plist")
@@ -285,7 +286,7 @@ func TestRefusals(t *testing.T) {
 		}, true},
 		{"broken plist", "reading Info.plist", func(b *bundle) { b.plist = broken }, false},
 		{"a name that leaves the bundle", "no name", func(b *bundle) { b.plist = outside }, false},
-		{"no licence", "reading the licence", func(b *bundle) { b.licenses = filepath.Join(dir, "none") }, false},
+		{"no licence", "reading the licence", func(b *bundle) { b.license = filepath.Join(dir, "none") }, false},
 		{"not an application", ".app", func(b *bundle) { b.out = dir }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,6 +14,7 @@ type slice struct {
 	cpu     macho.Cpu
 	subtype uint32
 	data    []byte
+	modules []string // it was built from
 }
 
 // alignment is where parts of a universal program may begin, as a power of two: pages of Apple silicon are of 16 KiB, and

@@ -1,5 +1,5 @@
 // Command bundle lays a macOS application out around programs built for macOS: one program for all their processors,
-// Info.plist with the version, the icon, the licence. It runs on any system, so that the layout can be checked without a
+// Info.plist with the version, the icon, the licences. It runs on any system, so that the layout can be checked without a
 // Mac; signing, which needs one, is tools/release.
 //
 //	bundle -binary build/darwin-arm64/CALMenu -binary build/darwin-amd64/CALMenu -version 1.2.3 -out build/CALMenu.app
@@ -28,7 +28,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	})
 	flags.StringVar(&b.version, "version", "", "version of the build, as git describe prints it")
 	flags.StringVar(&b.plist, "plist", "Info.plist", "Info.plist to stamp the version into")
-	flags.StringVar(&b.licenses, "license", "LICENSE", "licence to put into the bundle")
+	flags.StringVar(&b.license, "license", "LICENSE", "licence to put into the bundle")
 	flags.StringVar(&b.out, "out", "build/CALMenu.app", "bundle to write")
 	if err := flags.Parse(args); err != nil {
 		return 2

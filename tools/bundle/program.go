@@ -17,32 +17,35 @@ import (
 // howToBuild is the hint of every refusal of a program.
 const howToBuild = "Run `make app` on a Mac, or give -binary a program built for macOS."
 
-// universal returns one program for all processors the given ones are for, each of them checked.
-func universal(paths []string, minimumSystem string) ([]byte, error) {
+// universal returns one program for all processors the given ones are for, each of them checked, and the modules they were
+// built from.
+func universal(paths []string, minimumSystem string) (program []byte, modules []string, err error) {
 	var slices []slice
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			return nil, hint.Errorf(howToBuild, "reading the program: %w", err)
+			return nil, nil, hint.Errorf(howToBuild, "reading the program: %w", err)
 		}
 		s, err := checkProgram(data, minimumSystem)
 		if err != nil {
-			return nil, fmt.Errorf("laying out the bundle around %s: %w", path, err)
+			return nil, nil, fmt.Errorf("laying out the bundle around %s: %w", path, err)
 		}
 		for _, other := range slices {
 			if other.cpu == s.cpu {
-				return nil, hint.Errorf(howToBuild, "laying out the bundle: two programs are for %s", s.cpu)
+				return nil, nil, hint.Errorf(howToBuild, "laying out the bundle: two programs are for %s", s.cpu)
 			}
 		}
 		slices = append(slices, s)
+		modules = append(modules, s.modules...)
 	}
 	switch len(slices) {
 	case 0:
-		return nil, hint.Errorf(howToBuild, "laying out the bundle: there is no program")
+		return nil, nil, hint.Errorf(howToBuild, "laying out the bundle: there is no program")
 	case 1:
-		return slices[0].data, nil
+		return slices[0].data, modules, nil
 	}
-	return writeFat(slices)
+	program, err = writeFat(slices)
+	return program, modules, err
 }
 
 // checkProgram says whether data is a program for one processor that macOS from minimumSystem on can run, that needs
@@ -85,7 +88,11 @@ func checkProgram(data []byte, minimumSystem string) (slice, error) {
 	if err := cocoa.CheckSettings(bi.Settings); err != nil {
 		return slice{}, err
 	}
-	return slice{cpu: f.Cpu, subtype: f.SubCpu, data: data}, nil
+	s := slice{cpu: f.Cpu, subtype: f.SubCpu, data: data}
+	for _, m := range bi.Deps {
+		s.modules = append(s.modules, m.Path)
+	}
+	return s, nil
 }
 
 // Load commands that tell the oldest macOS a program runs on (mach-o/loader.h).
