@@ -35,7 +35,8 @@ func ParseID(id string) (Action, bool) {
 
 // The verbs of entries.
 const (
-	Launch      = "launch"      // Arg: agent, empty for the workspace's own
+	Launch      = "launch"      // Arg: agent, which gets a window of its own; empty: the workspace's, whose window is raised
+	GoTo        = "goto"        // Arg: agent; raises its window, or opens one
 	Shell       = "shell"       // opens a shell in the guest
 	Snapshot    = "snapshot"    // asks for a name
 	Rollback    = "rollback"    // Arg: snapshot
@@ -73,8 +74,8 @@ func Build(s state.State, choices []Choice) statusicon.Menu {
 			footer(s, statusicon.Item{Separator: true})...)
 		return m
 	}
-	m.Tooltip = fmt.Sprintf("CALMenu: %s %s", w.Name, w.Why())
-	m.Items = append(m.Items, header(s, w)...)
+	m.Tooltip = fmt.Sprintf("CALMenu: %s %s", w.Name, w.Why()) + waitingIn(s, choices)
+	m.Items = append(m.Items, header(s, w, choices)...)
 	m.Items = append(m.Items, separator)
 	m.Items = append(m.Items, agentItems(w, choices)...)
 	m.Items = append(m.Items, separator)
@@ -102,8 +103,11 @@ func label(title string) statusicon.Item { return statusicon.Item{Title: title, 
 
 func entry(title string, a Action) statusicon.Item { return statusicon.Item{ID: a.ID(), Title: title} }
 
-func header(s state.State, w state.Workspace) []statusicon.Item {
+func header(s state.State, w state.Workspace, choices []Choice) []statusicon.Item {
 	items := []statusicon.Item{label(fmt.Sprintf("%s: %s", w.Name, w.Life))}
+	for _, agent := range waiting(w) {
+		items = append(items, label(AgentName(w, agent, choices)+" is waiting"))
+	}
 	if w.Why() != string(w.Life) {
 		items = append(items, label(upperFirst(clip(w.Why(), 90))))
 	}
@@ -127,11 +131,17 @@ func header(s state.State, w state.Workspace) []statusicon.Item {
 
 func agentItems(w state.Workspace, choices []Choice) []statusicon.Item {
 	launch := entry("Launch "+w.AgentName, Action{Launch, w.Name, ""})
+	if _, waits := w.WaitOf(w.Agent); waits {
+		launch.Title = "Go to " + w.AgentName + " (waiting)"
+	}
 	items := []statusicon.Item{launch}
 	if len(choices) > 1 {
 		with := statusicon.Item{Title: "Launch with"}
 		for _, c := range choices {
 			it := entry(c.Name, Action{Launch, w.Name, c.ID})
+			if _, waits := w.WaitOf(c.ID); waits && c.ID != w.Agent {
+				it = entry("Go to "+c.Name+" (waiting)", Action{GoTo, w.Name, c.ID})
+			}
 			it.Checkable, it.Checked = true, c.ID == w.Agent
 			with.Children = append(with.Children, it)
 		}
@@ -194,7 +204,11 @@ func artifactItems(s state.State, w state.Workspace) []statusicon.Item {
 func workspaceItem(s state.State, w state.Workspace) statusicon.Item {
 	it := statusicon.Item{Title: "Workspace"}
 	for _, o := range s.Workspaces {
-		e := entry(fmt.Sprintf("%s (%s)", o.Name, o.Life), Action{Switch, o.Name, ""})
+		title := fmt.Sprintf("%s (%s)", o.Name, o.Life)
+		if o.Waiting {
+			title = fmt.Sprintf("%s (%s, waiting)", o.Name, o.Life)
+		}
+		e := entry(title, Action{Switch, o.Name, ""})
 		e.Checkable, e.Checked = true, o.Name == w.Name
 		it.Children = append(it.Children, e)
 	}

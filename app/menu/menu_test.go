@@ -91,6 +91,13 @@ func TestMenuForEachKindOfState(t *testing.T) {
 			w.Life, w.PID = state.Failed, 0
 			w.LastError = &state.Failure{Verb: "start", Text: "not enough free disk space", Hint: "Free 4 GB."}
 		}),
+		"waiting": running(func(w *state.Workspace) {
+			w.Waiting = true
+			w.Waits = []state.Wait{
+				{Agent: "claude-code", Session: "s", Since: now, Detail: "May I?"}, {Agent: "claude-code", Since: now},
+				{Agent: "shell", Since: now.Add(-time.Minute)},
+			}
+		}),
 		"stopped": running(func(w *state.Workspace) {
 			w.Life, w.PID, w.Snapshots, w.Artifacts, w.Refused = state.Stopped, 0, nil, nil, nil
 		}),

@@ -49,6 +49,8 @@ type Workspace struct {
 	Operation  *Operation          `json:"operation,omitempty"` // in flight
 	LastError  *Failure            `json:"last_error,omitempty"`
 	Sessions   []Session           `json:"sessions,omitempty"`
+	Waiting    bool                `json:"waiting"` // an agent waits for a person
+	Waits      []Wait              `json:"waits,omitempty"`
 	Snapshots  []snapshot.Snapshot `json:"snapshots,omitempty"` // newest first
 	Artifacts  []Artifact          `json:"artifacts,omitempty"` // newest first, the most recent ones
 	Refused    []Refusal           `json:"refused,omitempty"`   // newest first, the most recent ones
@@ -85,10 +87,30 @@ type Failure struct {
 
 // Session is a terminal attached to an agent.
 type Session struct {
-	ID    string    `json:"id"`
-	Agent string    `json:"agent"`
-	PID   int       `json:"pid"`
-	Since time.Time `json:"since"`
+	ID           string    `json:"id"`
+	Agent        string    `json:"agent"`
+	PID          int       `json:"pid"`
+	Since        time.Time `json:"since"`
+	Waiting      bool      `json:"waiting,omitempty"` // for a person, while its window is not in front
+	WaitingSince time.Time `json:"waiting_since,omitzero"`
+	Detail       string    `json:"detail,omitempty"` // what it said when it began to wait
+}
+
+// Wait is an agent that waits for a person.
+type Wait struct {
+	Agent   string    `json:"agent"`
+	Session string    `json:"session,omitempty"` // empty: no terminal is attached to it
+	Since   time.Time `json:"since"`
+	Detail  string    `json:"detail,omitempty"` // text of the guest's
+}
+
+// WaitOf returns the longest wait of an agent, and whether it waits.
+func (w Workspace) WaitOf(agent string) (Wait, bool) {
+	i := slices.IndexFunc(w.Waits, func(x Wait) bool { return x.Agent == agent })
+	if i < 0 {
+		return Wait{}, false
+	}
+	return w.Waits[i], true
 }
 
 // Artifact is a file that landed.
@@ -165,6 +187,10 @@ func foldWorkspace(f Facts, c Configured) Workspace {
 	h := history(f, c.Name)
 	w.Operation, w.LastError, w.Sessions = h.inFlight, h.failure, h.sessions
 	w.Artifacts, w.Refused, w.NetRefused = h.artifacts, h.refused, h.netRefused
+	if c.Machine.Running {
+		w.Waits = h.waits(c.Machine.StartedAt)
+		w.Waiting = len(w.Waits) > 0
+	}
 
 	w.Life = life(c.Machine.Running, w.Operation, w.LastError)
 	if c.Machine.Running {
@@ -210,6 +236,7 @@ type past struct {
 	inFlight   *Operation
 	failure    *Failure
 	sessions   []Session
+	detached   []Wait // of agents no terminal is attached to
 	artifacts  []Artifact
 	refused    []Refusal
 	netRefused []Refusal
@@ -247,6 +274,9 @@ func history(f Facts, name string) past {
 			if f.Alive(e.Process) {
 				p.sessions = append(p.sessions, Session{ID: e.Op, Agent: e.Agent, PID: e.Process.PID, Since: e.Time})
 			}
+			p.forget(e.Agent) // a terminal is attached now
+		case journal.SessionWaiting, journal.SessionActive:
+			p.wait(e, f.Alive)
 		case journal.SessionEnd:
 			p.sessions = slices.DeleteFunc(p.sessions, func(s Session) bool { return s.ID == e.Op })
 		case journal.Landed:

@@ -140,6 +140,7 @@ func TestFoldTakesAnyEvents(t *testing.T) {
 	kinds := []journal.Kind{
 		journal.OpBegin, journal.OpPhase, journal.OpEnd, journal.SessionBegin, journal.SessionEnd, journal.Landed,
 		journal.Refused, journal.Isolation, journal.AgentBegin, journal.AgentEnd, journal.Notice, "from the future",
+		journal.SessionWaiting, journal.SessionActive,
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var f Facts
@@ -164,6 +165,9 @@ func TestFoldTakesAnyEvents(t *testing.T) {
 			}
 			if len(w.Artifacts) > recent {
 				t.Errorf("%d artifacts", len(w.Artifacts))
+			}
+			if w.Waiting != (len(w.Waits) > 0) {
+				t.Errorf("waiting %v with waits %+v", w.Waiting, w.Waits)
 			}
 			_ = w.Why()
 		}
