@@ -17,7 +17,8 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-const installHint = "Install it with `brew install cirruslabs/cli/tart`."
+// installHint names the tap Tart has moved to with version 2.33 (section 13).
+const installHint = "Install it with `brew install openai/tools/tart`, which was cirruslabs/cli/tart."
 
 // floor is the oldest Tart this driver works with (section 11).
 var floor = [3]int{2, 31, 0}
@@ -219,6 +220,10 @@ var reasons = []struct {
 		"Give the workspace more processors or memory in its vm.yaml.",
 	},
 	{regexp.MustCompile(`new disk size of .* should be larger`), nil, "A disk can grow, but not shrink."},
+	{
+		regexp.MustCompile(`(?i)bind.*control ?\.?sock`), nil,
+		"Set TART_HOME to a shorter path: the sockets in it need one.",
+	},
 	{
 		regexp.MustCompile(`VM is missing some of its files`), nil,
 		"Roll the workspace back to a snapshot, or delete it.",

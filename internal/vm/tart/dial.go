@@ -92,7 +92,12 @@ func (d *Driver) dial(ctx context.Context, name string) (net.Conn, error) {
 			}
 		}
 	}
-	return nil, errors.Join(errs...)
+	err := errors.Join(errs...)
+	if d.options.CutNetwork && strings.Contains(err.Error(), "Tart Guest Agent") {
+		// There is no second way. Errors of booting guests read the same: it is for whoever has waited long enough.
+		return nil, hint.Wrap(err, "The image needs the Tart guest agent: of macOS, the base images have it, vanilla ones do not.")
+	}
+	return nil, err
 }
 
 func closeLosers(ways <-chan dialed, n int) {
@@ -130,7 +135,7 @@ func (d *Driver) dialAddress(ctx context.Context, name string) (net.Conn, error)
 			err = fmt.Errorf("reading the guest's address: %.40q is none", ip)
 		}
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, d.noAddress(err))
 			continue
 		}
 		if tried[ip] {
@@ -146,12 +151,16 @@ func (d *Driver) dialAddress(ctx context.Context, name string) (net.Conn, error)
 	return nil, fmt.Errorf("reaching it by its address: %w", errors.Join(errs...))
 }
 
+// localNetworkHint is for a host that has not been allowed to reach its own guests (section 12). The connection through
+// the guest agent needs no such permission.
+const localNetworkHint = "Switch it on in System Settings > Privacy & Security > Local Network > CALMenu."
+
 func (d *Driver) dialIP(ctx context.Context, ip string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	conn, err := d.options.DialTCP(ctx, "tcp", net.JoinHostPort(ip, "22"))
 	if errors.Is(err, syscall.EHOSTUNREACH) {
-		return nil, hint.Wrap(err, "Allow CALMenu in System Settings > Privacy & Security > Local Network.")
+		return nil, hint.Wrap(fmt.Errorf("macOS does not let CALMenu reach it, although it runs: %w", err), localNetworkHint)
 	}
 	if err != nil {
 		return nil, err

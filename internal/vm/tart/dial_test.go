@@ -175,7 +175,8 @@ func TestDriverRow48_stale_address_and_local_network_privacy(t *testing.T) {
 	d.start(t, "ws")
 	d.w.await("a lease", func() bool { return d.w.tart("ip", "cal-ws").code == 0 })
 	_, err := d.DialSSH(t.Context(), "ws")
-	wantError(t, err, nil, "no route to host", "Privacy & Security > Local Network")
+	wantError(t, err, nil, "macOS does not let CALMenu reach it, although it runs: ", "Local Network")
+	wantError(t, err, nil, "no route to host", "System Settings > Privacy & Security > Local Network > CALMenu")
 	wantError(t, err, nil, "is the Tart Guest Agent running?", "Local Network")
 }
 

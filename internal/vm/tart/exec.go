@@ -28,6 +28,11 @@ func (d *Driver) Exec(ctx context.Context, name string, argv []string, stdin io.
 	if err := d.checkVersion(ctx); err != nil {
 		return nil, -1, err
 	}
+	stdin, closeIn, err := d.input(stdin)
+	if err != nil {
+		return nil, -1, fmt.Errorf("running a command in %q: %w", name, err)
+	}
+	defer closeIn()
 	args := []string{"exec"}
 	if stdin != nil {
 		args = append(args, "-i") // options come before the name (row 51)
@@ -35,7 +40,7 @@ func (d *Driver) Exec(ctx context.Context, name string, argv []string, stdin io.
 	cmd := d.command(ctx, append(append(args, machineName(name)), argv...)...)
 	out, errs := limitedBuffer{limit: maxExecOutput}, limitedBuffer{limit: 64 << 10}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &out, &errs
-	err := cmd.Run()
+	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
 		return nil, -1, fmt.Errorf("running a command in %q: %w", name, ctx.Err())

@@ -1,6 +1,9 @@
 package tart
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -29,6 +32,7 @@ var (
 	ParseProcArgs = parseProcArgs
 	ReadArguments = readArguments
 	NewEnough     = newEnough
+	ParseLeases   = parseLeases
 )
 
 // PullState follows the lines of a download.
@@ -36,3 +40,19 @@ type PullState = pullState
 
 // Read is read.
 var ReadPull = (*pullState).read
+
+// ListBoth lists the machines as tart does, and as this driver does while a download waits to be gone on with.
+func (d *Driver) ListBoth(ctx context.Context) (byTart, byFiles string, err error) {
+	out, err := d.tart(ctx, "list", "--source", "local", "--format", "json")
+	if err != nil {
+		return "", "", err
+	}
+	all, err := parseList(out)
+	own, ownErr := d.readMachines()
+	return fmt.Sprint(all), fmt.Sprint(own), errors.Join(err, ownErr)
+}
+
+// Since is since, for a driver that found a version.
+func Since(version string, major, minor int) bool {
+	return (&Driver{version: version}).since(major, minor)
+}

@@ -66,7 +66,8 @@ func (d *Driver) ImageReady(ctx context.Context, image string) (bool, error) {
 	return true, nil
 }
 
-// EnsureImage implements vm.Images by `tart pull`. One that is cut short by its context resumes at the next call.
+// EnsureImage implements vm.Images by `tart pull`. One that is cut short by its context, a lost network or a crash
+// resumes at the next call: an image is there only when it is whole, and what there is of one is left alone until then.
 func (d *Driver) EnsureImage(ctx context.Context, image string, p vm.Progress) error {
 	if ready, err := d.ImageReady(ctx, image); ready || err != nil {
 		return err
@@ -87,10 +88,14 @@ func (d *Driver) EnsureImage(ctx context.Context, image string, p vm.Progress) e
 	if err := d.checkVersion(ctx); err != nil {
 		return err
 	}
+	mark := filepath.Join(d.options.StateDir, partial)
+	if err := os.WriteFile(mark, []byte(image+"\n"), 0o600); err != nil {
+		return fmt.Errorf("downloading image %q: %w", image, err)
+	}
 	if err := d.pull(ctx, image, p); err != nil {
 		return fmt.Errorf("downloading image %q: %w", image, err)
 	}
-	return nil
+	return removeIfThere(mark)
 }
 
 func (d *Driver) pull(ctx context.Context, image string, p vm.Progress) error {

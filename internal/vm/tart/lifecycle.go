@@ -89,8 +89,18 @@ func (d *Driver) configure(ctx context.Context, s vm.Spec, temp string) error {
 	if err != nil {
 		return err
 	}
+	if d.has(temp, savedState) {
+		// A memory that was saved would not fit another address; of a suspended machine, stop only removes it (row 38).
+		if _, err := d.tart(ctx, "stop", temp); err != nil {
+			return err
+		}
+	}
 	// The image's address is kept by the first clone of it (row 14), and addresses are compared within one TART_HOME only.
 	set := []string{"set", temp, "--random-mac"}
+	if image.OS == "darwin" {
+		// Clones keep the identity of what they were cloned of; two of one run side by side is undefined (section 4).
+		set = append(set, "--random-serial")
+	}
 	set = append(set, resources(s.CPU, s.MemoryMiB)...)
 	// Tart counts gigabytes of 10^9 bytes and grows only.
 	if gb := (int64(s.DiskGiB)<<30 + 1e9 - 1) / 1e9; gb > image.DiskBytes/1e9 {

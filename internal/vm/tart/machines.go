@@ -27,6 +27,9 @@ type entry struct {
 type inventory []entry
 
 func (d *Driver) list(ctx context.Context) (inventory, error) {
+	if d.interrupted() {
+		return d.readMachines()
+	}
 	out, err := d.tart(ctx, "list", "--format", "json")
 	if err != nil {
 		return nil, fmt.Errorf("listing virtual machines: %w", err)

@@ -13,6 +13,7 @@ import (
 
 // details are what a copy must have in common with its original.
 type details struct {
+	OS        string
 	CPU       int
 	MemoryMiB int
 	DiskBytes int64 // of the image file
@@ -25,8 +26,8 @@ func (d *Driver) details(name string) (details, error) {
 	if err != nil {
 		return details{}, err
 	}
-	got := details{CPU: c.CPUCount, MemoryMiB: int(c.MemorySize >> 20)}
-	for file, size := range map[string]*int64{"disk.img": &got.DiskBytes, "nvram.bin": &got.NVRAM} {
+	got := details{OS: c.OS, CPU: c.CPUCount, MemoryMiB: int(c.MemorySize >> 20)}
+	for file, size := range map[string]*int64{d.diskFile(name): &got.DiskBytes, "nvram.bin": &got.NVRAM} {
 		info, err := os.Stat(filepath.Join(d.dir(name), file))
 		if err != nil {
 			return details{}, fmt.Errorf("reading facts of %s: %w", name, err)

@@ -14,9 +14,6 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// outboxTag is the VirtioFS tag the outbox is mounted by in the guest: `mount_virtiofs cal-output DIR`.
-const outboxTag = "cal-output"
-
 // Start implements vm.Lifecycle.
 func (d *Driver) Start(ctx context.Context, name string, o vm.StartOptions, p vm.Progress) error {
 	unlock, err := d.lock(ctx, name)
@@ -40,7 +37,7 @@ func (d *Driver) start(ctx context.Context, name string, o vm.StartOptions, p vm
 		if err := checkOutbox(o.Outbox); err != nil {
 			return err
 		}
-		args = append(args, "--dir", o.Outbox+":tag="+outboxTag)
+		args = append(args, "--dir", o.Outbox+":tag="+vm.OutboxTag)
 	}
 	if d.options.CutNetwork {
 		args = append(args, "--net-softnet", "--net-softnet-block=0.0.0.0/0")

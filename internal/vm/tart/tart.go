@@ -43,6 +43,11 @@ type Options struct {
 	// reached through the guest agent alone.
 	CutNetwork bool
 
+	// LeaseFile is where the host's DHCP server for guests keeps its leases; empty is macOS's.
+	LeaseFile string
+	// Security is the program that knows keychains; empty is macOS's.
+	Security string
+
 	// HostOS and HostArch replace what this host is (runtime.GOOS, runtime.GOARCH), for tests.
 	HostOS, HostArch string
 	// DialTCP replaces the dialling of a guest's address, for tests.
@@ -90,6 +95,12 @@ func New(o Options) (*Driver, error) {
 	}
 	if o.Binary == "" {
 		o.Binary = "tart"
+	}
+	if o.LeaseFile == "" {
+		o.LeaseFile = leaseFile
+	}
+	if o.Security == "" {
+		o.Security = "/usr/bin/security"
 	}
 	if o.HostOS == "" {
 		o.HostOS, o.HostArch = runtime.GOOS, runtime.GOARCH
@@ -209,6 +220,9 @@ func (d *Driver) config(name string) (config, error) {
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("reading configuration of %s: %w", name, err)
+	}
+	if c.OS == "" {
+		c.OS = "darwin"
 	}
 	return c, nil
 }

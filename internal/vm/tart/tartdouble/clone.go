@@ -13,7 +13,7 @@ import (
 )
 
 // contents is what a clone copies: the machine's files, and beside them the double's own idea of what is on the disk.
-var contents = append([]string{"state.vzvmsave", guestHome, guestHostKey}, bundleFiles...)
+var contents = append([]string{overlay, "state.vzvmsave", guestHome, guestHostKey}, bundleFiles...)
 
 // clone copies a local or remote machine (rows 7, 9-19).
 func clone(ctx context.Context, h *home, a *arguments) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type guest struct {
 	ExitError    string  `json:"exit_error"`    // ... or dies with this error
 	IgnoreSIGINT bool    `json:"ignore_sigint"` // `run` hangs on its hard stop
 	StartError   string  `json:"start_error"`   // the virtualization framework's refusal
+	AgentDrops   float64 `json:"agent_drops"`   // how long the guest agent serves each call before it dies
 	NCTarget     string  `json:"nc_target"`     // where `exec NAME nc 127.0.0.1 22` leads; empty: the guest's own SSH
 }
 
@@ -121,6 +123,7 @@ type config struct {
 	MemorySizeMin int64   `json:"memorySizeMin"`
 	MemorySize    int64   `json:"memorySize"`
 	MACAddress    string  `json:"macAddress"`
+	ECID          string  `json:"ecid,omitempty"` // the machine's identity
 	Display       display `json:"display"`
 	DisplayRefit  *bool   `json:"displayRefit,omitempty"`
 	DiskFormat    string  `json:"diskFormat"`
@@ -136,6 +139,9 @@ func newConfig(os string) config {
 		Version: 1, OS: os, Arch: "arm64", CPUCountMin: 4, CPUCount: 4, MemorySizeMin: 4 << 30, MemorySize: 4 << 30,
 		MACAddress: randomMAC(), Display: display{1024, 768}, DiskFormat: "raw",
 	}
+	if os == "darwin" {
+		c.ECID = randomECID()
+	}
 	if os == "linux" {
 		c.CPUCountMin, c.MemorySizeMin = 1, 512<<20
 	}
@@ -148,13 +154,24 @@ func randomMAC() string {
 	return fmt.Sprintf("5a:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4])
 }
 
+func randomECID() string {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b)
+	return base64.StdEncoding.EncodeToString(b)
+}
+
 var bundleFiles = []string{"config.json", "disk.img", "nvram.bin"}
 
 func (m machine) file(name string) string { return filepath.Join(m.dir, name) }
 
+// complete tells whether all files are there; a disk can be a layer over a shared one (section 13).
 func (m machine) complete() bool {
-	return !slices.ContainsFunc(bundleFiles, func(f string) bool { return !exists(m.file(f)) })
+	return !slices.ContainsFunc(bundleFiles, func(f string) bool {
+		return !exists(m.file(f)) && (f != "disk.img" || !exists(m.file(overlay)))
+	})
 }
+
+const overlay = "overlay.asif"
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -86,23 +87,18 @@ func (h *home) pullImage(ctx context.Context, name string) error {
 }
 
 func (h *home) download(ctx context.Context, img image, final, link string) error {
-	dir, lock, err := h.tempDir()
+	// The directory of a download has the same name every time: one that was killed, or failed, is gone on with.
+	dir := h.path("tmp", filepath.Base(final))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	lock, err := lockDir(dir, false)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	defer os.RemoveAll(dir) // what SIGINT leaves; a SIGKILL leaves dir
-	fmt.Println("pulling disk (16.0 GB compressed)...")
-	for percent := 0; percent <= 100; percent += 25 {
-		progress(percent)
-		if percent == 50 && img.Fails != "" {
-			return failC("%s", img.Fails)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(seconds(img.StepTime)):
-		}
+	if err := fetch(ctx, img, dir); err != nil {
+		return err
 	}
 	fmt.Println("pulling NVRAM...")
 	guestOS := img.OS
@@ -125,6 +121,32 @@ func (h *home) download(ctx context.Context, img image, final, link string) erro
 		return err
 	}
 	return os.Symlink(final, link)
+}
+
+// fetch downloads the disk's layers, of which each is kept.
+func fetch(ctx context.Context, img image, dir string) error {
+	fmt.Println("pulling disk (16.0 GB compressed)...")
+	have := filepath.Join(dir, "double-layers")
+	layers, _ := os.ReadFile(have)
+	for {
+		percent := 25 * len(layers)
+		progress(percent)
+		if percent == 100 {
+			return removeIfThere(have)
+		}
+		if percent == 50 && img.Fails != "" {
+			return failC("%s", img.Fails)
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), os.RemoveAll(dir)) // a SIGINT takes what there is of it
+		case <-time.After(seconds(img.StepTime)):
+		}
+		layers = append(layers, '.')
+		if err := os.WriteFile(have, layers, 0o600); err != nil {
+			return err
+		}
+	}
 }
 
 // progress redraws its line with cursor codes, terminal or not, unless CI is set (row 67).

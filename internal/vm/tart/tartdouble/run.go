@@ -350,6 +350,9 @@ func (r *running) serveExec(conn net.Conn) {
 	if _, err := conn.Write([]byte("ok\n")); err != nil {
 		return
 	}
+	if r.script.AgentDrops > 0 {
+		time.AfterFunc(seconds(r.script.AgentDrops), func() { conn.Close() })
+	}
 	buf := make([]byte, 1)
 	for {
 		_, err := conn.Read(buf)

@@ -30,6 +30,9 @@ func set(_ context.Context, h *home, a *arguments) error {
 	if a.has("--random-mac") {
 		c.MACAddress = randomMAC()
 	}
+	if a.has("--random-serial") && c.OS == "darwin" {
+		c.ECID = randomECID()
+	}
 	// A running machine's lock must survive this, as it does: only files the holder itself closes end it.
 	if err := m.save(c); err != nil {
 		return err
