@@ -61,11 +61,12 @@ func (f *Filter) away(dst []byte, way wayBack, body func([]byte) []byte) []byte 
 	if way == bySlot && (!s.set || s.dirty) {
 		slot = true
 	}
+	m := &f.modes
+	dst = closeLink(dst, m.link) // before saving: some terminals save it along
 	if slot {
 		dst = append(dst, "\x1b7"...)
 		s.dirty = true
 	}
-	m := &f.modes
 	margins := m.margins
 	if m.origin {
 		dst = appendMode(dst, modeOrigin, false)
@@ -75,9 +76,6 @@ func (f *Filter) away(dst []byte, way wayBack, body func([]byte) []byte) []byte 
 	}
 	if margins != [2]int{} {
 		dst = appendMode(dst, modeMargins, false)
-	}
-	if m.link != "" {
-		closeLink(&dst, m.link)
 	}
 	dst = cursorModes{}.charsets(dst, m.cursorModes)
 
@@ -91,20 +89,22 @@ func (f *Filter) away(dst []byte, way wayBack, body func([]byte) []byte) []byte 
 		dst = append(dst, "\x1b[4h"...)
 	}
 	dst = m.charsets(dst, cursorModes{})
+	if m.origin {
+		dst = appendMode(dst, modeOrigin, true)
+	}
+	if slot {
+		dst = append(dst, "\x1b8"...)
+	} else {
+		dst = append(dst, "\x1b[m"...)
+		dst = append(dst, f.sgr.log...)
+		dst = f.place(dst)
+	}
 	if m.link != "" {
 		dst = append(dst, "\x1b]8;"...)
 		dst = append(dst, m.link...)
 		dst = append(dst, "\x1b\\"...)
 	}
-	if m.origin {
-		dst = appendMode(dst, modeOrigin, true)
-	}
-	if slot {
-		return append(dst, "\x1b8"...)
-	}
-	dst = append(dst, "\x1b[m"...)
-	dst = append(dst, f.sgr.log...)
-	return f.place(dst)
+	return dst
 }
 
 // drawBanner draws the line; it moves the cursor and changes attributes, so it is for away.

@@ -190,7 +190,6 @@ func (f *Filter) restore(dst []byte, screen int, native []byte) []byte {
 		f.adopt(&was)
 		return dst
 	}
-	f.modes.link = closeLink(&dst, f.modes.link)
 	dst = append(dst, "\x1b[m"...)
 	dst = append(dst, was.sgr...)
 	dst = was.modes.charsets(dst, f.modes.cursorModes)

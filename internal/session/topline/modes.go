@@ -123,9 +123,7 @@ func (m *modes) reassert(dst []byte) []byte {
 
 // undo switches off what the program left switched on.
 func (m *modes) undo(dst []byte) []byte {
-	if m.link != "" {
-		closeLink(&dst, m.link)
-	}
+	dst = closeLink(dst, m.link)
 	dst = popKeyboard(dst, m.kitty[m.alt])
 	if m.alt == 1 {
 		// The way it came is the way it goes: only 1049 restores the cursor.
@@ -182,11 +180,12 @@ func appendMode(dst []byte, mode int, on bool) []byte {
 	return append(dst, 'l')
 }
 
-func closeLink(dst *[]byte, link string) string {
-	if link != "" {
-		*dst = append(*dst, "\x1b]8;;\x1b\\"...)
+// closeLink ends a hyperlink, if one is open.
+func closeLink(dst []byte, link string) []byte {
+	if link == "" {
+		return dst
 	}
-	return ""
+	return append(dst, "\x1b]8;;\x1b\\"...)
 }
 
 // appendCSI appends a control sequence with numeric parameters.

@@ -17,6 +17,10 @@ import (
 //   - insert and delete line, and carriage return in origin mode, add the region's top to the row;
 //   - origin mode does not home the cursor, and HVP ignores it; the cursor's saving does not take it along;
 //   - the alternate screen has its own scroll region and homes the cursor; ?47 is not known;
+//   - a parameter of zero is not one;
+//   - erasing the whole screen does not use the background in force;
+//   - the cursor's visibility is saved and restored, and each screen has its own;
+//   - restoring the cursor leaves a pending wrap pending;
 //   - CSI u, NEL, DECSTR and DECALN are not known, VPR and HPR add the region's top in origin mode.
 type oracle struct {
 	e           *vt.Emulator
@@ -24,6 +28,7 @@ type oracle struct {
 	origin      bool
 	saved       [2]bool // origin mode as it was saved, by screen
 	top, bottom int     // the region, from 1
+	restored    bool    // the cursor was, or the screen switched
 }
 
 func newOracle(t testing.TB, rows, cols int) *oracle {
@@ -54,6 +59,9 @@ func (o *oracle) setOrigin(on bool) {
 	o.put("%s", map[bool]string{true: "\x1b[?6h", false: "\x1b[?6l"}[on])
 }
 
+// unhide gives the cursor the visibility it had: no terminal but the emulator saves that, or has it by screen.
+func (o *oracle) unhide(hidden bool) { o.put("\x1b[?25%c", "hl"[b2i(hidden)]) }
+
 func (o *oracle) screen() int { return b2i(o.e.IsAltScreen()) }
 
 func (o *oracle) Write(p []byte) {
@@ -68,6 +76,14 @@ func (o *oracle) Write(p []byte) {
 
 func (o *oracle) one(seq []byte, p *ansi.Parser) {
 	pos := o.e.CursorPosition()
+	defer func(hidden bool) {
+		if o.restored {
+			o.restored = false
+			o.unhide(hidden)
+			now := o.e.CursorPosition()
+			o.move(now.X, now.Y)
+		}
+	}(o.e.CursorHidden())
 	switch s := string(seq); s {
 	case "\r":
 		if o.origin {
@@ -82,6 +98,7 @@ func (o *oracle) one(seq []byte, p *ansi.Parser) {
 	case "\x1b8", "\x1b[u":
 		o.put("\x1b8")
 		o.setOrigin(o.saved[o.screen()])
+		o.restored = true
 		return
 	case "\x1bc":
 		o.put("%s", s)
@@ -125,11 +142,25 @@ func (o *oracle) csi(seq []byte, p *ansi.Parser, pos uv.Position) {
 		_, _ = o.e.Write(seq)
 		return
 	}
+	if n, _, ok := p.Params().Param(0, 1); ok && n == 0 && strings.IndexByte("ABCDEFLMSTPX@aeb", final) >= 0 {
+		body = nil // zero is one
+	}
 	as := func(b byte) { _, _ = o.e.Write(append(append([]byte("\x1b["), body...), b)) }
 	switch final {
-	case 'L', 'M':
+	case 'J':
+		if n, _, _ := p.Params().Param(0, 0); n == 2 || n == 3 {
+			o.put("\x1b[?6l\x1b[H\x1b[J")
+			o.setOrigin(o.origin)
+			o.move(pos.X, pos.Y)
+			return
+		}
 		_, _ = o.e.Write(seq)
+	case 'L', 'M':
+		as(final)
 		o.move(o.e.CursorPosition().X, pos.Y)
+	case 'E', 'F':
+		as(map[byte]byte{'E': 'B', 'F': 'A'}[final])
+		o.put("\x1b[G")
 	case 'f':
 		as('H')
 	case 'e':
@@ -153,7 +184,7 @@ func (o *oracle) csi(seq []byte, p *ansi.Parser, pos uv.Position) {
 			o.put("\x1b[%d;%dr", top, bottom)
 		}
 	default:
-		_, _ = o.e.Write(seq)
+		as(final)
 	}
 }
 
@@ -164,16 +195,18 @@ func (o *oracle) private(mode int, on bool, pos uv.Position) {
 		o.setOrigin(on)
 		o.put("\x1b[H")
 	case modeAlt, modeAltClear:
+		o.restored = true
 		set(modeAltClear)
 		o.put("\x1b[%d;%dr", o.top, o.bottom)
 		o.move(pos.X, pos.Y)
 	case modeAltSave:
+		o.restored = true
 		if on && o.screen() == 0 {
 			o.saved[0] = o.origin
 		}
 		if !on {
 			set(mode)
-			o.put("\x1b7\x1b[%d;%dr\x1b8", o.top, o.bottom)
+			o.put("\x1b[%d;%dr\x1b8", o.top, o.bottom)
 			o.setOrigin(o.saved[0])
 			return
 		}
@@ -181,6 +214,7 @@ func (o *oracle) private(mode int, on bool, pos uv.Position) {
 		o.put("\x1b[%d;%dr", o.top, o.bottom)
 		o.move(pos.X, pos.Y)
 	case modeSaveCursor:
+		o.restored = !on
 		if on {
 			o.put("\x1b7")
 			o.saved[o.screen()] = o.origin

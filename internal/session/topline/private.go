@@ -151,14 +151,12 @@ func (f *Filter) switchScreen(dst []byte, mode int, on bool) []byte {
 	}
 	switch {
 	case mode == modeAltSave && on:
-		if f.modes.alt == 0 {
-			f.save(0)
-		}
+		f.save(f.modes.alt)
 		dst = appendMode(dst, mode, on)
-		f.modes.alt = 1
-		if f.saved[1].set {
+		if f.modes.alt == 0 && f.saved[1].set {
 			f.saved[1].dirty = true // not every terminal has a slot for each screen
 		}
+		f.modes.alt = 1
 	case mode == modeAltSave:
 		f.modes.alt = 0
 		native := appendMode(nil, mode, false)
@@ -248,11 +246,13 @@ func (f *Filter) csiInter(dst, body []byte, key string, p *params) []byte {
 // leave the cursor where it is. What they reset is said once more in words every terminal knows.
 func (f *Filter) softReset(dst []byte) []byte {
 	m := &f.modes
-	m.link = closeLink(&dst, m.link)
+	exact := f.cur.exact()
 	for _, mode := range []int{modeOrigin, modeMargins} {
 		if m.on(mode) {
 			m.note(mode, false)
-			dst = appendMode(dst, mode, false)
+			if exact { // it moves the cursor, which must be led back
+				dst = appendMode(dst, mode, false)
+			}
 		}
 	}
 	m.cursorModes, m.insert, m.margins, m.protect = cursorModes{}, false, [2]int{}, false
@@ -264,7 +264,6 @@ func (f *Filter) softReset(dst []byte) []byte {
 	if f.shift == 0 {
 		return dst
 	}
-	// Origin mode moved the cursor when it was reset: its place is only right if it is said.
 	return f.away(dst, atPlace, f.regionAndBanner)
 }
 
