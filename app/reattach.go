@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/calmenu/calmenu/app/state"
@@ -11,26 +12,97 @@ import (
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/session"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// attachUntilEnd attaches the terminal to the agent, and again whenever the connection was lost and the VM comes back: after
-// a rollback, a restart, or a host that slept.
-func (a *App) attachUntilEnd(
-	ctx context.Context, t Terminal, c *guest.Client, w *config.Workspace, ag *agent.Agent, argv []string, p vm.Progress,
-) (session.Outcome, error) {
+// attachUntilEnd shows the agent in the terminal until it ends or is left, and again whenever the connection was lost and
+// the VM comes back: after a rollback, a restart, or a host that slept. next is the agent to go on with, if the person
+// chose another one.
+func (r *sessionRun) attachUntilEnd(ctx context.Context) (out session.Outcome, next *agent.Agent, err error) {
+	id, err := r.begin()
+	if err != nil {
+		return out, nil, err
+	}
+	defer func() { err = errors.Join(err, r.end(id, out)) }()
+	r.acts.attached(r.c, r.ag)
+	r.t.Ready()
+	con, err := session.Open(r.t.TTY, r.consoleOptions(ctx, id))
+	if err != nil {
+		return out, nil, err
+	}
+	defer func() { err = errors.Join(err, con.Close()) }()
+	followCtx, stopFollowing := context.WithCancel(ctx)
+	defer stopFollowing()
+	go r.followStatus(followCtx, r.w.Name, r.ag.Name, con.SetStatus)
 	for {
-		out, err := a.attach(ctx, t, c, w, ag, argv)
-		if c.Err() == nil || ctx.Err() != nil {
-			return out, err
+		out, err = r.attach(ctx, con)
+		switch {
+		case out.SwitchTo != "":
+			next, err = r.agentOf(r.w, out.SwitchTo)
+			return out, next, err
+		case out.Stopped || ctx.Err() != nil:
+			return out, nil, err
+		case r.c.Err() == nil && !out.RolledBack:
+			return out, nil, err
 		}
-		fresh, backErr := a.comeBack(ctx, w, p)
-		if backErr != nil {
-			return out, backErr
+		err = con.Await(ctx, "the connection to the VM was lost; waiting", func(ctx context.Context) error {
+			fresh, err := r.comeBack(ctx, r.w, nil)
+			if err != nil {
+				return err
+			}
+			_ = r.c.Close()
+			r.c = fresh
+			return nil
+		})
+		if errors.Is(err, session.ErrGivenUp) || errors.Is(err, session.ErrHangup) {
+			return session.Outcome{Detached: true}, nil, nil
 		}
-		_ = c.Close()
-		c = fresh
+		if err != nil {
+			return out, nil, err
+		}
+		r.acts.attached(r.c, r.ag)
+	}
+}
+
+func (r *sessionRun) attach(ctx context.Context, con *session.Console) (session.Outcome, error) {
+	argv, err := r.ag.LaunchCommand(r.o.Prompt, false)
+	if err != nil {
+		return session.Outcome{}, err
+	}
+	return con.Attach(ctx, r.c, session.Options{
+		Name: r.ag.ID, Argv: argv, Env: r.environment(), Term: terminalType(),
+	})
+}
+
+func terminalType() string {
+	if t := os.Getenv("TERM"); t != "" {
+		return t
+	}
+	return "xterm-256color"
+}
+
+func (r *sessionRun) consoleOptions(ctx context.Context, id string) session.ConsoleOptions {
+	cfg := r.w.Session
+	note := func(kind journal.Kind, text string) {
+		err := r.Journal.Append(journal.Event{Kind: kind, Workspace: r.w.Name, Op: id, Agent: r.ag.ID, Detail: text})
+		if err != nil {
+			r.Log.Warn().Err(err).Msg("journaling a session")
+		}
+	}
+	status := session.Status{Level: session.LevelChanging, Workspace: r.w.Name, Agent: r.ag.Name, Mode: "state unknown"}
+	if s, err := r.State(ctx); err == nil {
+		status = bannerStatus(s, r.w.Name, r.ag.Name)
+	}
+	return session.ConsoleOptions{
+		Actions: r.acts, Status: status, Term: terminalType(), Colour: r.o.Colour, Banner: cfg.Banner, Prefix: cfg.PrefixByte(),
+		ClipboardWrite: cfg.ClipboardWrite, ClipboardMax: int(cfg.ClipboardMax), QuietAfter: cfg.QuietAfter,
+		OnWaiting: func(text string) { note(journal.SessionWaiting, text) },
+		OnActive:  func() { note(journal.SessionActive, "") },
+		OnDenied: func(what string) {
+			r.Log.Info().Str("workspace", r.w.Name).Str("agent", r.ag.ID).Str("what", what).Msg("refused to the terminal")
+		},
 	}
 }
 

@@ -6,19 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
-
-	"github.com/dustin/go-humanize"
 
 	"github.com/calmenu/calmenu/internal/agent"
 	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/desktop"
 	"github.com/calmenu/calmenu/internal/guest"
-	"github.com/calmenu/calmenu/internal/hint"
-	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/session"
-	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -27,10 +22,12 @@ type SessionOptions struct {
 	Workspace string
 	Agent     string // identifier; empty: the workspace's own
 	Prompt    string // handed to the agent; empty: none
-	Yes       bool   // no launch confirmation
+	Yes       bool   // no questions: neither before the launch nor after the end
 	// AcceptBroken launches although isolation is broken.
 	AcceptBroken bool
 	Colour       bool
+	// Desk is where a pull request's address is copied to; nil where there is none.
+	Desk desktop.Desktop
 }
 
 // Terminal is where a session takes place.
@@ -59,129 +56,75 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 	if err != nil {
 		return session.Outcome{}, err
 	}
-	argv, err := ag.LaunchCommand(o.Prompt, false)
-	if err != nil {
+	if _, err := ag.LaunchCommand(o.Prompt, false); err != nil {
 		return session.Outcome{}, err
 	}
 	if err := a.Start(ctx, w.Name, p); err != nil {
 		return session.Outcome{}, err
 	}
-	c, err := a.Connect(ctx, w)
-	if err != nil {
+	r := &sessionRun{App: a, t: t, o: o, p: p, w: w, ag: ag, acts: &sessionActions{App: a, w: w, desk: o.Desk}}
+	if r.c, err = a.Connect(ctx, w); err != nil {
 		return session.Outcome{}, err
 	}
-	defer func() { _ = c.Close() }()
-	if c, err = a.confirm(ctx, t, c, w, ag, o, p); err != nil {
+	defer func() { _ = r.c.Close() }()
+	if err := r.confirm(ctx); err != nil {
 		return session.Outcome{}, err
 	}
 	keepCtx, stopKeeping := context.WithCancel(ctx)
 	defer stopKeeping()
 	go a.keepUnlessKept(keepCtx, w.Name)
-
-	running, err := session.Running(ctx, c, ag.ID)
-	if err != nil {
-		return session.Outcome{}, err
-	}
-	if !running {
-		// A session that is joined has its snapshot already; one taken now would hold its half-done work.
-		if w.Snapshots.AutoOnSessionStart {
-			if err := a.SessionSnapshot(ctx, c, w, p); err != nil {
-				return session.Outcome{}, fmt.Errorf("taking the session snapshot: %w", err)
-			}
-			if c, err = a.afterSnapshot(ctx, w, c); err != nil {
-				return session.Outcome{}, err
-			}
-		}
-		if err := a.install(ctx, c, w, ag, p); err != nil {
+	for {
+		if err := r.ready(ctx); err != nil {
 			return session.Outcome{}, err
 		}
-	}
-	// Also for a session that is joined: the keychain locks itself when it is left alone.
-	if err := a.provisionSession(ctx, w, c, ag); err != nil {
-		return session.Outcome{}, err
-	}
-	return a.attachUntilEnd(ctx, t, c, w, ag, argv, p)
-}
-
-func (a *App) attach(
-	ctx context.Context, t Terminal, c *guest.Client, w *config.Workspace, ag *agent.Agent, argv []string,
-) (session.Outcome, error) {
-	id := journal.NewID()
-	begin := journal.Event{Kind: journal.SessionBegin, Workspace: w.Name, Op: id, Agent: ag.ID}
-	if err := a.Journal.Append(begin); err != nil {
-		return session.Outcome{}, err
-	}
-	env := map[string]string{"CAL_VM": "true", "CAL_WORKSPACE": w.Name}
-	for _, k := range []string{"COLORTERM", "NO_COLOR"} {
-		if v := os.Getenv(k); v != "" {
-			env[k] = v
-		}
-	}
-	term := os.Getenv("TERM")
-	if term == "" {
-		term = "xterm-256color"
-	}
-	t.Ready()
-	out, err := session.Attach(ctx, c, t.TTY, session.Options{Name: ag.ID, Argv: argv, Env: env, Term: term})
-	end := journal.Event{Kind: journal.SessionEnd, Workspace: w.Name, Op: id, Agent: ag.ID, Exit: out.Exit}
-	if out.Detached {
-		end.Detail = "detached"
-	}
-	return out, errors.Join(err, a.Journal.Append(end))
-}
-
-// keepUnlessKept looks after the workspace while the session lasts, unless the menu-bar agent does.
-func (a *App) keepUnlessKept(ctx context.Context, name string) {
-	for ctx.Err() == nil {
-		if err := a.Keep(ctx, name, Hooks{}); err != nil && !errors.Is(err, ErrKept) && ctx.Err() == nil {
-			a.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")
-		}
-		select {
-		case <-time.After(3 * time.Second):
-		case <-ctx.Done():
-		}
-	}
-}
-
-// confirm shows the launch confirmation until it is answered, and refuses a launch without proven isolation. It returns
-// the connection to go on with: a backup may have cost the one it was given.
-func (a *App) confirm(
-	ctx context.Context, t Terminal, c *guest.Client, w *config.Workspace, ag *agent.Agent, o SessionOptions, p vm.Progress,
-) (*guest.Client, error) {
-	for {
-		f, err := a.sessionFacts(ctx, c, w, ag)
+		out, next, err := r.attachUntilEnd(ctx)
 		if err != nil {
-			return c, err
+			return out, err
 		}
-		if f.Level == isolation.Broken && !o.AcceptBroken {
-			return c, hint.Wrap(fmt.Errorf("launching %s in %q: %w: %s", ag.Name, w.Name, ErrBroken, f.Reason),
-				"CALMenu isolation "+w.Name+" shows the evidence. To launch all the same: --i-accept-no-isolation")
+		if next == nil {
+			return out, r.afterEnd(ctx, out)
 		}
-		if o.Yes {
-			return c, nil
+		// Another agent was chosen; the one before goes on in the VM. A first prompt was for that one.
+		r.ag, r.o.Prompt = next, ""
+	}
+}
+
+// sessionRun is one session as it goes on: which agent is attached, over which connection.
+type sessionRun struct {
+	*App
+	t    Terminal
+	o    SessionOptions
+	p    vm.Progress
+	w    *config.Workspace
+	ag   *agent.Agent
+	c    *guest.Client
+	acts *sessionActions
+}
+
+// ready sees that the agent can be attached to: unless it is at work already, the session snapshot is taken and the agent
+// installed.
+func (r *sessionRun) ready(ctx context.Context) error {
+	running, err := session.Running(ctx, r.c, r.ag.ID)
+	if err != nil {
+		return err
+	}
+	if running {
+		// It has its snapshot already; one taken now would hold its half-done work. What it needs of the guest at each
+		// session is seen to again: a keychain locks itself when it is left alone.
+		return r.provisionSession(ctx, r.w, r.c, r.ag)
+	}
+	if r.w.Snapshots.AutoOnSessionStart {
+		if err := r.SessionSnapshot(ctx, r.c, r.w, r.p); err != nil {
+			return fmt.Errorf("taking the session snapshot: %w", err)
 		}
-		choice, err := session.Ask(t.TTY, t.Out, f, o.Colour)
-		if err != nil {
-			return c, err
-		}
-		switch choice {
-		case session.Launch:
-			return c, nil
-		case session.BackupFirst:
-			s, err := a.TakeSnapshot(ctx, w.Name, snapshot.Snapshot{Reason: "before launching " + ag.Name}, p)
-			if err != nil {
-				return c, err
-			}
-			if c, err = a.afterSnapshot(ctx, w, c); err != nil {
-				return c, err
-			}
-			if _, err := fmt.Fprintf(t.Out, "Snapshot %q taken.\n", s.Name); err != nil {
-				return c, fmt.Errorf("writing to the terminal: %w", err)
-			}
-		case session.Quit:
-			return c, ErrDeclined
+		if r.c, err = r.afterSnapshot(ctx, r.w, r.c); err != nil {
+			return err
 		}
 	}
+	if err := r.install(ctx, r.c, r.w, r.ag, r.p); err != nil {
+		return err
+	}
+	return r.provisionSession(ctx, r.w, r.c, r.ag)
 }
 
 // afterSnapshot returns the connection to go on with after a snapshot: where the machine had to be stopped for it, this is
@@ -197,38 +140,55 @@ func (a *App) afterSnapshot(ctx context.Context, w *config.Workspace, c *guest.C
 	return fresh, c.Close()
 }
 
-// reposScript prints "name<TAB>branch" for each repository in ~/workspace.
-const reposScript = `for d in "$HOME"/workspace/*/.git; do [ -e "$d" ] || continue; r=${d%/.git}
-printf '%s\t%s\n' "${r##*/}" "$(git -C "$r" symbolic-ref --short -q HEAD || echo detached)"; done`
+// keepUnlessKept looks after the workspace while the session lasts, unless the menu-bar agent does.
+func (a *App) keepUnlessKept(ctx context.Context, name string) {
+	for ctx.Err() == nil {
+		if err := a.Keep(ctx, name, Hooks{}); err != nil && !errors.Is(err, ErrKept) && ctx.Err() == nil {
+			a.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")
+		}
+		select {
+		case <-time.After(3 * time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
 
-func (a *App) sessionFacts(
-	ctx context.Context, c *guest.Client, w *config.Workspace, ag *agent.Agent,
-) (session.Facts, error) {
-	s, err := a.State(ctx)
-	if err != nil {
-		return session.Facts{}, err
+// begin journals that a terminal is attached to the agent, and returns the session's identifier.
+func (r *sessionRun) begin() (string, error) {
+	id := journal.NewID()
+	return id, r.Journal.Append(journal.Event{Kind: journal.SessionBegin, Workspace: r.w.Name, Op: id, Agent: r.ag.ID})
+}
+
+func (r *sessionRun) end(id string, out session.Outcome) error {
+	e := journal.Event{Kind: journal.SessionEnd, Workspace: r.w.Name, Op: id, Agent: r.ag.ID, Exit: out.Exit}
+	if out.Detached {
+		e.Detail = "detached"
 	}
-	ws, _ := s.Find(w.Name)
-	f := session.Facts{
-		Workspace: w.Name, Agent: ag.Name, Now: s.Time,
-		VM:    strings.TrimSpace("running for " + humanize.RelTime(ws.Since, s.Time, "", "")),
-		Level: ws.Isolation.Level, Reason: ws.Isolation.Reason, Passed: ws.Isolation.Passed, Total: ws.Isolation.Total,
-	}
-	for _, sn := range ws.Snapshots {
-		if sn.Kind != snapshot.Undo {
-			f.LastBackup, f.BackupKind = sn.Created, sn.Name
-			break
+	return r.Journal.Append(e)
+}
+
+// environment is what the agent is started with.
+func (r *sessionRun) environment() map[string]string {
+	env := map[string]string{"CAL_VM": "true", "CAL_WORKSPACE": r.w.Name}
+	for _, k := range []string{"COLORTERM", "NO_COLOR"} {
+		if v := os.Getenv(k); v != "" {
+			env[k] = v
 		}
 	}
-	res, err := c.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", reposScript}, Limit: 16 << 10})
+	return env
+}
+
+// afterEnd asks what becomes of the agent's work once it has ended by itself.
+func (r *sessionRun) afterEnd(ctx context.Context, out session.Outcome) error {
+	if out.Detached || out.Lost || r.o.Yes || r.w.Session.OnExit == "keep" || ctx.Err() != nil {
+		return nil
+	}
+	risk, err := r.acts.RollbackRisk(ctx)
 	if err != nil {
-		return f, fmt.Errorf("listing the guest's repositories: %w", err)
+		risk = session.Risk{Unknown: err.Error()}
 	}
-	for line := range strings.Lines(string(res.Stdout)) {
-		name, branch, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
-		if ok {
-			f.Repositories = append(f.Repositories, session.Printable(fmt.Sprintf("%s (branch %s)", name, branch)))
-		}
-	}
-	return f, nil
+	_, err = session.AskExit(ctx, r.t.TTY, r.t.Out, r.acts, risk, session.ExitOptions{
+		Workspace: r.w.Name, Agent: r.ag.Name, Colour: r.o.Colour,
+	})
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/calmenu/calmenu/app"
+	"github.com/calmenu/calmenu/internal/desktop"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/session"
 	"github.com/calmenu/calmenu/internal/vm"
@@ -58,6 +59,7 @@ func (c *cmd) runSession(cc *cobra.Command, o app.SessionOptions) error {
 			"a session needs a terminal for its input and output")
 	}
 	o.Colour = c.colour()
+	o.Desk, _ = desktop.Detect(os.Getenv)
 	p := c.newProgress()
 	// Phases and the confirmation share the terminal: a phase's line is cleared before anything else is written.
 	out := &clearing{p: p, f: c.streams.Out.(*os.File)}
@@ -67,6 +69,8 @@ func (c *cmd) runSession(cc *cobra.Command, o app.SessionOptions) error {
 		return err
 	}
 	switch {
+	case outcome.Stopped:
+		return c.say("The VM was stopped. The same command starts it again.")
 	case outcome.Detached:
 		return c.say("Detached. The agent goes on in the VM; the same command attaches again.")
 	case outcome.Lost:

@@ -1,0 +1,99 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/calmenu/calmenu/app/state"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/session"
+)
+
+// bannerStatus is what a session's banner says of its workspace. It is a pure function.
+func bannerStatus(s state.State, workspace, agentName string) session.Status {
+	st := session.Status{Workspace: workspace, Agent: agentName}
+	w, ok := s.Find(workspace)
+	if !ok {
+		st.Level, st.Mode = session.LevelTrouble, "the workspace was deleted"
+		return st
+	}
+	st.Level, st.Mode = bannerMode(w.Isolation)
+	switch w.Life {
+	case state.Failed:
+		st.Level = session.LevelTrouble
+		if w.LastError != nil {
+			st.Activity = w.LastError.Verb + " failed: " + w.LastError.Text
+		}
+	case state.Stopped:
+		st.Level, st.Mode = max(st.Level, session.LevelChanging), "the VM is stopped"
+	case state.Starting, state.Stopping:
+		st.Level = max(st.Level, session.LevelChanging)
+	case state.Running:
+	}
+	if o := w.Operation; o != nil {
+		st.Level = max(st.Level, session.LevelChanging)
+		st.Activity = fmt.Sprintf("%s %d s", o, int(s.Time.Sub(o.Since).Seconds()))
+	}
+	return st
+}
+
+// bannerMode is what may be said of isolation: Safe Mode only where every check holds, that is no share and no network
+// beyond the policy.
+func bannerMode(i state.Isolation) (session.Level, string) {
+	switch i.Level {
+	case isolation.Verified:
+		return session.LevelRunning, "Safe Mode"
+	case isolation.Weakened:
+		return session.LevelChanging, "Weakened: " + i.Reason
+	case isolation.Broken:
+		return session.LevelTrouble, "Broken: " + i.Reason
+	case isolation.Unknown:
+	}
+	return session.LevelChanging, "Not proven: " + i.Reason
+}
+
+const (
+	// statusLag bounds how late the banner is where the journal's directory cannot be watched, and for machines that end
+	// without a word in the journal.
+	statusLag = 5 * time.Second
+	// statusEvery is how often elapsed time is told anew.
+	statusEvery = time.Second
+)
+
+// followStatus tells set what the banner has to say, now and after every change, until ctx ends.
+func (a *App) followStatus(ctx context.Context, workspace, agentName string, set func(session.Status)) {
+	changed := make(chan struct{}, 1)
+	go func() {
+		err := a.Journal.Watch(ctx, func() {
+			select {
+			case changed <- struct{}{}:
+			default: // one is pending already
+			}
+		})
+		if err != nil && ctx.Err() == nil {
+			a.Log.Warn().Err(err).Msg("watching the journal")
+		}
+	}()
+	for {
+		s, err := a.State(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		st := session.Status{Level: session.LevelTrouble, Workspace: workspace, Agent: agentName, Mode: "state unknown"}
+		if err == nil {
+			st = bannerStatus(s, workspace, agentName)
+		}
+		set(st)
+		wait := statusLag
+		if st.Activity != "" {
+			wait = statusEvery
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-time.After(wait):
+		}
+	}
+}
