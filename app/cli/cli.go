@@ -185,6 +185,7 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 		c.sshConfig(), c.sshProxy(),
 		c.agent(), c.isolation(), c.doctor(), c.config(), c.logs(), c.version(), c.man(),
 	)
+	root.AddCommand(c.githubVerbs()...)
 	wrapArgs(root)
 	return root
 }
