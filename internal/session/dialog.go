@@ -35,7 +35,11 @@ type dialog struct {
 	surface
 	ctx    context.Context
 	colour bool
+	ahead  []key // typed while something was looked up
 }
+
+// maxAhead is how many keys are kept that are typed ahead.
+const maxAhead = 256
 
 var errBack = errors.New("the person went back")
 
@@ -47,6 +51,11 @@ const (
 
 // key waits for a key press; a resized terminal counts as one.
 func (d *dialog) key() (key, error) {
+	if len(d.ahead) > 0 {
+		k := d.ahead[0]
+		d.ahead = d.ahead[1:]
+		return k, nil
+	}
 	select {
 	case k := <-d.keys():
 		return k, nil
@@ -60,6 +69,7 @@ func (d *dialog) key() (key, error) {
 func (d *dialog) pause(f func() frame, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	d.ahead = nil
 	for {
 		d.show(f())
 		select {
@@ -102,7 +112,7 @@ func (d *dialog) paint(s, sgr string) string {
 	return paint(s, sgr, true)
 }
 
-// list lets the person choose one of items, and returns its index.
+// list lets the person choose one of items, which are stripped, and returns its index.
 func (d *dialog) list(title string, items []string, foot string) (int, error) {
 	at, top := 0, 0
 	for {
@@ -115,7 +125,7 @@ func (d *dialog) list(title string, items []string, foot string) (int, error) {
 			if i == at {
 				mark = "▸ "
 			}
-			text := fmt.Sprintf("%s%d  %s", mark, i+1, flat(items[i]))
+			text := fmt.Sprintf("%s%d  %s", mark, i+1, items[i])
 			if i == at {
 				text = paint(text, bold, true)
 			}
@@ -237,13 +247,15 @@ func (d *dialog) diffLines(text string, width int) []string {
 	return lines
 }
 
-// confirm asks a question below some lines. Only y agrees, or Enter where agreeing is harmless.
+// confirm asks a question below some lines. Only y agrees, or Enter where agreeing is harmless; what was typed before the
+// question was there does not count.
 func (d *dialog) confirm(title string, lines []string, question string, harmless bool) error {
 	keys := "  [y]es  [N]o"
 	if harmless {
 		keys = "  [Y]es  [n]o"
 	}
 	top := 0
+	d.ahead = nil
 	for {
 		rows, cols := d.size()
 		var body []string
@@ -273,8 +285,23 @@ func (d *dialog) confirm(title string, lines []string, question string, harmless
 	}
 }
 
-// work does something that takes its time, and shows its progress. Ctrl-C cancels it.
+// work does something that takes its time, and shows its progress. Ctrl-C cancels it; other keys mean nothing.
 func work[T any](d *dialog, title string, do func(ctx context.Context, report vm.Progress) (T, error)) (T, error) {
+	return during(d, title, do, func(key) {})
+}
+
+// load is work that answers a question. What is typed meanwhile is kept for what is asked next.
+func load[T any](d *dialog, title string, do func(ctx context.Context) (T, error)) (T, error) {
+	return during(d, title, func(ctx context.Context, _ vm.Progress) (T, error) { return do(ctx) }, func(k key) {
+		if len(d.ahead) < maxAhead {
+			d.ahead = append(d.ahead, k)
+		}
+	})
+}
+
+func during[T any](
+	d *dialog, title string, do func(ctx context.Context, report vm.Progress) (T, error), typed func(key),
+) (T, error) {
 	ctx, cancel := context.WithCancel(d.ctx)
 	defer cancel()
 	var mu sync.Mutex
@@ -315,6 +342,8 @@ func work[T any](d *dialog, title string, do func(ctx context.Context, report vm
 			if k.kind == keyCtrl && k.r == 'c' {
 				cancel()
 				keys, cancelled = "cancelling ...", true
+			} else {
+				typed(k)
 			}
 			continue
 		case <-ended:
@@ -354,9 +383,4 @@ func phaseText(p vm.Phase) string {
 		s += fmt.Sprintf(" %d%%", min(100, max(0, p.Done*100/p.Total)))
 	}
 	return s
-}
-
-// load is work that answers a question and reports no progress.
-func load[T any](d *dialog, title string, do func(ctx context.Context) (T, error)) (T, error) {
-	return work(d, title, func(ctx context.Context, _ vm.Progress) (T, error) { return do(ctx) })
 }
