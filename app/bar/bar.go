@@ -41,6 +41,7 @@ type Agent struct {
 	work    sync.WaitGroup // what clicks have started
 
 	configured time.Time // when config.yaml was last changed; of the goroutine that runs
+	waits      waits
 
 	mu      sync.Mutex // guards what follows
 	last    state.State
@@ -210,6 +211,7 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	b.mu.Unlock()
 	b.show(b.menu(s))
 	b.announceOthers(before, s)
+	b.announceWaiting(ctx, s)
 	for _, w := range s.Workspaces {
 		if w.PID != 0 && w.Life == state.Running {
 			b.keep(ctx, w.Name)
@@ -228,12 +230,14 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	return nil
 }
 
-func (b *Agent) menu(s state.State) statusicon.Menu {
+func (b *Agent) menu(s state.State) statusicon.Menu { return menu.Build(s, b.choices()) }
+
+func (b *Agent) choices() []menu.Choice {
 	choices := make([]menu.Choice, 0, len(b.app.Agents()))
 	for _, ag := range b.app.Agents() {
 		choices = append(choices, menu.Choice{ID: ag.ID, Name: ag.Name})
 	}
-	return menu.Build(s, choices)
+	return choices
 }
 
 // trouble shows that the state cannot be read, and why.

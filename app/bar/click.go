@@ -49,11 +49,12 @@ func (b *Agent) Do(a menu.Action) {
 func (b *Agent) act(ctx context.Context, a menu.Action) error {
 	switch a.Verb {
 	case menu.Launch:
-		argv := []string{"session", a.Workspace, "--pause"}
-		if a.Arg != "" {
-			argv = append(argv, "--agent", a.Arg)
+		if a.Arg == "" {
+			return b.goTo(ctx, a.Workspace, "")
 		}
-		return b.terminal(ctx, a.Workspace, argv...)
+		return b.terminal(ctx, a.Workspace, "session", a.Workspace, "--pause", "--agent", a.Arg)
+	case menu.GoTo:
+		return b.goTo(ctx, a.Workspace, a.Arg)
 	case menu.Shell:
 		return b.terminal(ctx, a.Workspace+" shell", "shell", a.Workspace, "--pause")
 	case menu.Isolation:

@@ -28,6 +28,9 @@ type Desktop interface {
 	Open(ctx context.Context, pathOrURL string) error
 	// Reveal shows the file selected in the file manager, or its folder where the file manager cannot select.
 	Reveal(ctx context.Context, path string) error
+	// Raise brings a window to the front and gives it the keyboard, and tells whether it is there now. False without an
+	// error means that there is no such window, or none that this desktop lets a program raise.
+	Raise(ctx context.Context, w Window) (bool, error)
 	// CopyText puts text on the clipboard.
 	CopyText(ctx context.Context, s string) error
 	// Close lets go of the desktop: handlers of notifications are no longer called. Open windows stay.
@@ -55,6 +58,12 @@ type TerminalRequest struct {
 	Title string
 	Argv  []string
 	Dir   string
+}
+
+// Window is how a terminal's window is found: by a process that runs in it, or else by its title.
+type Window struct {
+	PID   int    // of a process in the terminal; 0 if unknown
+	Title string // what the window's title begins with, or has after "CALMenu: "; it decides among windows of one process
 }
 
 // QuestionKind says what sort of dialog a Question is.

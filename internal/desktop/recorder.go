@@ -13,6 +13,8 @@ type Recorder struct {
 	// Fail, if set, is asked before each call with the method's name ("Notify", "Terminal", ...); its error is
 	// returned.
 	Fail func(method string) error
+	// Windows, if set, says whether there is such a window to raise; there is none otherwise.
+	Windows func(Window) bool
 
 	mu      sync.Mutex // guards everything below
 	script  []Answer
@@ -28,6 +30,7 @@ type Calls struct {
 	Opened        []string
 	Revealed      []string
 	Copied        []string
+	Raised        []Window // those asked for, also where there was none
 }
 
 var _ Desktop = (*Recorder)(nil)
@@ -75,6 +78,7 @@ func (c Calls) clone() Calls {
 		Opened:        append([]string(nil), c.Opened...),
 		Revealed:      append([]string(nil), c.Revealed...),
 		Copied:        append([]string(nil), c.Copied...),
+		Raised:        append([]Window(nil), c.Raised...),
 	}
 }
 
@@ -136,6 +140,12 @@ func (r *Recorder) Open(ctx context.Context, pathOrURL string) error {
 // Reveal implements Desktop.
 func (r *Recorder) Reveal(ctx context.Context, path string) error {
 	return r.record(ctx, "Reveal", func(c *Calls) { c.Revealed = append(c.Revealed, path) })
+}
+
+// Raise implements Desktop.
+func (r *Recorder) Raise(ctx context.Context, w Window) (bool, error) {
+	err := r.record(ctx, "Raise", func(c *Calls) { c.Raised = append(c.Raised, w) })
+	return err == nil && r.Windows != nil && r.Windows(w), err
 }
 
 // CopyText implements Desktop.
