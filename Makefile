@@ -137,10 +137,9 @@ $(ACTIONLINT):
 	@mv $(TOOLS)/actionlint $@
 
 .PHONY: check-darwin
-check-darwin: ## Type-check everything for macOS, own code and dependencies, without a Mac
-	$(GO) run ./tools/dtypecheck -test -depbodies -arch arm64 ./...
-	$(GO) run ./tools/dtypecheck -test -arch amd64 ./...
-	@GO='$(GO)' scripts/vet-darwin.sh
+check-darwin: build/guest ## Check everything for macOS without a Mac: types, messages to Cocoa, a strict link for both processors
+	@GO='$(GO)' scripts/check-darwin.sh types
+	@GO='$(GO)' scripts/check-darwin.sh link
 
 .PHONY: clean
 clean: ## Remove what was built (workspaces and the guest image stay)

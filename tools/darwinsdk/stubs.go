@@ -56,7 +56,7 @@ var importLines = regexp.MustCompile(`(?m)^//go:cgo_import_dynamic +\S+ +([^ #]+
 func goImports(ctx context.Context, arch string) (map[string][]string, error) {
 	list, err := goList(ctx, arch, "-deps", "-f",
 		`{{if or .Standard (and .Module (eq .Module.Path "golang.org/x/sys"))}}{{range .GoFiles}}{{$.Dir}}/{{.}}{{"\n"}}{{end}}{{end}}`,
-		"./cmd/CALMenu")
+		"github.com/calmenu/calmenu/cmd/CALMenu")
 	if err != nil {
 		return nil, err
 	}
