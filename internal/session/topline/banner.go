@@ -58,6 +58,9 @@ const (
 func (f *Filter) away(dst []byte, way wayBack, body func([]byte) []byte) []byte {
 	s := &f.saved[f.modes.alt]
 	slot := !f.cur.exact()
+	if slot && way == atPlace { // a terminal may have moved it
+		f.guesses++
+	}
 	if way == bySlot && (!s.set || s.dirty) {
 		slot = true
 	}

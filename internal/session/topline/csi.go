@@ -76,6 +76,8 @@ func raw(dst, body []byte, final byte) []byte {
 
 // csi handles one control sequence.
 func (f *Filter) csi(dst, body []byte, final byte) []byte {
+	ascii := f.ascii
+	f.ascii = false
 	if final == 'm' && (len(body) == 0 || body[0] < '<' && body[len(body)-1] >= 0x30) {
 		f.sgr.add(body)
 		return raw(dst, body, final)
@@ -113,12 +115,16 @@ func (f *Filter) csi(dst, body []byte, final byte) []byte {
 	if final == 't' {
 		return f.window(dst, body, &p)
 	}
-	return f.csiPlain(dst, body, &p, final)
+	return f.csiPlain(dst, body, &p, final, ascii)
 }
 
-// csiPlain handles sequences without marker and intermediates.
-func (f *Filter) csiPlain(dst, body []byte, p *params, final byte) []byte {
+// csiPlain handles sequences without marker and intermediates. ascii says that it follows a character of one column.
+func (f *Filter) csiPlain(dst, body []byte, p *params, final byte, ascii bool) []byte {
 	c := &f.cur
+	if c.wrap && bytes.IndexByte([]byte("JKXP@LMST"), final) >= 0 {
+		// Whether the next character still wraps after these, terminals do not agree.
+		c.wrap, c.colKnown, c.col = false, false, f.cols
+	}
 	switch final {
 	case 'H', 'f':
 		row, col := p.get(0, 1), p.get(1, 1)
@@ -145,6 +151,7 @@ func (f *Filter) csiPlain(dst, body []byte, p *params, final byte) []byte {
 	case 'B', 'e', 'E':
 		if final == 'e' { // some terminals stop it at the margin, others at the edge
 			c.known = c.known && c.row+p.get(0, 1) <= c.bottom
+			c.loose = !c.known
 		}
 		f.downBounded(p.get(0, 1))
 		if final == 'E' {
@@ -165,11 +172,18 @@ func (f *Filter) csiPlain(dst, body []byte, p *params, final byte) []byte {
 	case 'I', 'Z':
 		c.colKnown, c.wrap, c.col = false, false, f.cols-1
 	case 'b':
-		f.blur(2 * p.get(0, 1))
-	case 'L', 'M':
-		f.carriageReturn()
-		c.colKnown = false // some leave the column alone
-		c.col = f.cols - 1
+		if ascii {
+			f.text(p.get(0, 1))
+		} else {
+			f.blur(2 * p.get(0, 1))
+		}
+	case 'L', 'M': // to the left margin, if it is in the region at all
+		switch {
+		case !c.known:
+			c.colKnown, c.wrap, c.col = false, false, f.cols-1
+		case c.row >= c.top && c.row <= c.bottom:
+			f.carriageReturn()
+		}
 	case 'J':
 		return f.erase(dst, body, p)
 	case 'r':
@@ -206,6 +220,8 @@ func (f *Filter) climb(dst, body []byte, n int, final byte) []byte {
 	switch {
 	case f.shift == 0 || full:
 		dst = raw(dst, body, final)
+	case !c.known && (n <= c.row || !c.loose && c.row >= c.top && c.row <= c.bottom):
+		dst = raw(dst, body, final) // it cannot get so far, or the region stops it
 	case c.known:
 		if m := min(n, c.row); m > 0 {
 			dst = appendCSI(dst, final, m)
@@ -226,6 +242,7 @@ func (f *Filter) climb(dst, body []byte, n int, final byte) []byte {
 // unbounded makes a move with the region set to all rows below the banner. Setting a region moves the cursor, so it is
 // saved and restored in the terminal's slot.
 func (f *Filter) unbounded(dst []byte, move func([]byte) []byte) []byte {
+	f.guesses++
 	f.saved[f.modes.alt].dirty = true
 	dst = append(dst, "\x1b7"...)
 	dst = appendCSI(dst, 'r', 1+f.shift, f.rows)
@@ -287,6 +304,7 @@ func (f *Filter) region(dst, body []byte, p *params) []byte {
 	}
 	f.cur.top, f.cur.bottom = top-1, bottom-1
 	f.cur.row, f.cur.col, f.cur.wrap, f.cur.known, f.cur.colKnown = 0, 0, false, true, true
+	f.cur.loose = false
 	if f.modes.origin {
 		f.cur.row = f.cur.top
 		f.cur.colKnown = f.modes.margins == [2]int{}
@@ -312,6 +330,7 @@ func (f *Filter) setMargins(dst, body []byte, p *params) []byte {
 		f.modes.margins = [2]int{}
 	}
 	f.cur.row, f.cur.col, f.cur.wrap, f.cur.known, f.cur.colKnown = 0, 0, false, true, true
+	f.cur.loose = false
 	dst = raw(dst, body, 's')
 	if f.modes.origin {
 		f.cur.row, f.cur.colKnown = f.cur.top, f.modes.margins == [2]int{}

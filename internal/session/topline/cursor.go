@@ -5,7 +5,8 @@ package topline
 // edge, images) it stops claiming to know, until the program addresses the cursor again.
 type cursor struct {
 	row, col int
-	known    bool // row is certain
+	known    bool // row is certain; otherwise row is a lower bound
+	loose    bool // row is not certain, and may be on either side of the region
 	colKnown bool // col is certain; otherwise col is an upper bound
 	wrap     bool // a character stands in the last column and the next one wraps
 	top      int  // the program's scroll region, inclusive
@@ -15,7 +16,10 @@ type cursor struct {
 
 func (c *cursor) exact() bool { return c.known && c.colKnown && !c.wrap }
 
-func (c *cursor) lost() { c.known, c.colKnown, c.wrap, c.col = false, false, false, 1<<20 }
+func (c *cursor) lost() {
+	c.known, c.loose, c.colKnown, c.wrap = false, true, false, false
+	c.row, c.col = 0, 1<<20
+}
 
 func (c *cursor) resize(rows, cols int) {
 	c.row, c.col = min(c.row, rows-1), min(c.col, cols-1)
@@ -123,7 +127,7 @@ func (f *Filter) toRow(row int) {
 	} else {
 		c.row = min(row, f.childRows()-1)
 	}
-	c.known, c.wrap = true, false
+	c.known, c.loose, c.wrap = true, false, false
 }
 
 func (f *Filter) toCol(col int) {
@@ -161,7 +165,7 @@ func (f *Filter) downBounded(n int) {
 	case c.row >= c.top:
 		c.row = c.bottom
 	default:
-		c.row, c.known = min(to, last), false
+		c.row, c.known, c.loose = c.bottom, false, true
 	}
 }
 
@@ -190,6 +194,9 @@ func (f *Filter) restore(dst []byte, screen int, native []byte) []byte {
 		f.adopt(&was)
 		return dst
 	}
+	if was.set && !was.cur.exact() {
+		f.guesses++
+	}
 	dst = append(dst, "\x1b[m"...)
 	dst = append(dst, was.sgr...)
 	dst = was.modes.charsets(dst, f.modes.cursorModes)
@@ -208,6 +215,9 @@ func (f *Filter) adopt(s *savedCursor) {
 	f.cur.col = min(f.cur.col, f.cols-1)
 	f.sgr.set(s.sgr)
 	f.modes.cursorModes = s.modes
+	if !s.cur.known { // saved with another region, perhaps
+		f.cur.loose = true
+	}
 }
 
 // place appends the sequence that moves the terminal's cursor to where the program's is believed to be.

@@ -201,8 +201,8 @@ func (o *oracle) private(mode int, on bool, pos uv.Position) {
 		o.move(pos.X, pos.Y)
 	case modeAltSave:
 		o.restored = true
-		if on && o.screen() == 0 {
-			o.saved[0] = o.origin
+		if on {
+			o.saved[o.screen()] = o.origin
 		}
 		if !on {
 			set(mode)
@@ -294,6 +294,12 @@ func differ(real, child *oracle) string {
 
 // filtered runs a stream through a new filter in pieces of the given sizes (the last one repeats).
 func filtered(rows, cols int, stream []byte, sizes ...int) []byte {
+	out, _ := guessed(rows, cols, stream, sizes...)
+	return out
+}
+
+// guessed also returns how often the filter had to guess where the cursor is, or was when it was saved.
+func guessed(rows, cols int, stream []byte, sizes ...int) ([]byte, int) {
 	f := New(Options{Rows: rows, Cols: cols, Banner: true, ClipboardWrite: true, ClipboardMax: 1 << 16})
 	f.SetBanner(testBanner)
 	out := f.Start()
@@ -305,7 +311,7 @@ func filtered(rows, cols int, stream []byte, sizes ...int) []byte {
 		out = f.Output(out, stream[:n])
 		stream = stream[n:]
 	}
-	return out
+	return out, f.guesses
 }
 
 // check compares the two terminals after a stream, and once more after a character printed at home, which shows the

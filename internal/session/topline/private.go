@@ -293,6 +293,7 @@ func (f *Filter) escape(dst []byte, final byte) []byte {
 			return dst
 		}
 	}
+	f.ascii = false
 	seq := append([]byte{0x1b}, inter...)
 	seq = append(seq, final)
 	over := s.over
@@ -347,7 +348,7 @@ func (f *Filter) escapeMove(dst, seq []byte) []byte {
 		return f.fullReset(append(dst, seq...))
 	case "#8":
 		dst = append(dst, seq...)
-		c.row, c.col, c.known, c.colKnown, c.wrap = 0, 0, true, true, false
+		c.row, c.col, c.known, c.colKnown, c.wrap, c.loose = 0, 0, true, true, false, false
 		c.top, c.bottom = 0, f.childRows()-1
 		f.modes.margins = [2]int{}
 		if f.shift == 0 {
@@ -369,13 +370,14 @@ func (f *Filter) reverseIndex(dst, seq []byte) []byte {
 		dst = append(dst, seq...)
 		if c.row != c.top {
 			f.up(1)
+			c.wrap = false
 		}
 		return dst
 	}
-	if !c.known {
+	if !c.known && (c.row == 0 || c.loose) {
 		return f.unbounded(dst, func(dst []byte) []byte { return append(dst, "\x1b[A"...) })
 	}
-	if c.row == 0 {
+	if c.known && c.row == 0 {
 		return dst // the first row, above the region: nothing moves
 	}
 	if c.row != c.top {

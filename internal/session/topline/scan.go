@@ -83,6 +83,7 @@ func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 		}
 		if i > run {
 			f.text(i - run)
+			f.ascii = true
 			if i == len(src) {
 				break
 			}
@@ -156,6 +157,7 @@ func wholeCSI(p []byte) int {
 
 // control keeps the books for a control character that is passed on.
 func (f *Filter) control(b byte) {
+	f.ascii = false
 	c := &f.cur
 	switch b {
 	case '\n', '\v', '\f':
@@ -181,6 +183,7 @@ func (f *Filter) control(b byte) {
 
 // printed keeps the books for a character beyond ASCII.
 func (f *Filter) printed(r rune) {
+	f.ascii = false
 	switch {
 	case r < 0x300:
 		if r == 0xad { // the soft hyphen: terminals disagree

@@ -67,11 +67,14 @@ type Filter struct {
 
 	scan  scanner
 	cur   cursor
+	ascii bool // the last thing printed is a character of one column
 	sgr   sgrLog
 	modes modes
 	saved [2]savedCursor // by screen: main, alternate
 
 	in input
+
+	guesses int // how often a place had to be guessed; the tests ask
 }
 
 // New returns a filter for a terminal of o.Rows by o.Cols. Nothing is claimed before Start.
