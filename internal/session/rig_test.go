@@ -71,7 +71,7 @@ func newTerminal(t *testing.T, cols, rows int) *terminal {
 		_ = tty.Close()
 		_ = ptm.Close()
 		<-x.dead
-		_ = x.em.Close()
+		_ = x.em.InputPipe().(io.Closer).Close() // Emulator.Close is no match for a Read
 	})
 	return x
 }
