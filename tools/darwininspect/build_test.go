@@ -45,8 +45,11 @@ func good(arch string) program {
 		},
 		classes: 1,
 		settings: [][2]string{
-			{"-gcflags", "all=-d=variablemakehash=qn"}, {"-trimpath", "true"},
-			{"CGO_ENABLED", "1"}, {"GOARCH", arch}, {"GOOS", "darwin"},
+			{"-gcflags", "all=-d=variablemakehash=qn"},
+			{"-trimpath", "true"},
+			{"CGO_ENABLED", "1"},
+			{"GOARCH", arch},
+			{"GOOS", "darwin"},
 		},
 		constants: "hello v1.2.3 world", sign: arch == "arm64",
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"embed"
 	"fmt"
@@ -95,14 +94,12 @@ func stubs(imports map[string][]string) (map[string]string, error) {
 
 // listed reads the symbols and classes of a library that are listed by hand.
 func listed(library string) (names, classes []string, err error) {
-	f, err := symbols.Open("symbols/" + library + ".txt")
+	text, err := symbols.ReadFile("symbols/" + library + ".txt")
 	if err != nil {
 		return nil, nil, nil // a framework of which nothing but its presence is asked
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		line := strings.TrimSpace(lines.Text())
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
 		class, isClass := strings.CutPrefix(line, "@")
 		switch {
 		case line == "" || strings.HasPrefix(line, "#"):
@@ -114,7 +111,7 @@ func listed(library string) (names, classes []string, err error) {
 			names = append(names, line)
 		}
 	}
-	return names, classes, lines.Err()
+	return names, classes, nil
 }
 
 // stub returns a library in the linker's text format, version 4.
