@@ -88,6 +88,7 @@ type keeper struct {
 	policy tunnel.Policy
 
 	refusals refusals
+	alone    detachedAgents // over all connections
 }
 
 // serve does the work over one connection, until it or ctx ends.
@@ -121,6 +122,7 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 	run("network", k.network)
 	run("outbox", k.outbox)
 	run("isolation", k.isolation)
+	run("agents", k.agents)
 	wg.Wait()
 }
 
