@@ -106,7 +106,7 @@ func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 				dst = append(dst, src[start:i]...)
 				dst = utf8.AppendRune(dst, utf8.RuneError)
 				f.text(1)
-				i++
+				i += brokenRune(src[i:])
 				start = i
 				continue
 			} else {
@@ -139,6 +139,15 @@ func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 		i++
 	}
 	return append(dst, src[start:i]...), i
+}
+
+// brokenRune returns how many bytes at the start of p are the beginning of a character that does not go on.
+func brokenRune(p []byte) int {
+	n := 1
+	for n < len(p) && n < utf8.UTFMax && !utf8.FullRune(p[:n]) && !utf8.FullRune(p[:n+1]) {
+		n++
+	}
+	return n
 }
 
 // wholeCSI returns the length of the control sequence at the start of p, introducer excluded and final byte included,
