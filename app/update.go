@@ -50,12 +50,12 @@ func (a *App) UpdateAvailable() (Update, bool) {
 	return u, err == nil && u.Newer
 }
 
-// CheckUpdate asks the project's feed for the newest release, whatever update.check says. Nothing is sent but the question,
-// and nothing is downloaded but the answer.
+// CheckUpdate asks the project's feed for the newest release, whatever update.check says. Nothing is sent but the
+// question, and nothing is downloaded but the answer.
 func (a *App) CheckUpdate(ctx context.Context) (Update, error) { return a.updates().check(ctx) }
 
-// WatchUpdates checks once a day until ctx ends, while update.check is true, and calls told if there is news. A build that
-// is not a release never asks.
+// WatchUpdates checks once a day until ctx ends, while update.check is true, and calls told if there is news. A build
+// that is not a release never asks.
 func (a *App) WatchUpdates(ctx context.Context, told func()) {
 	a.updates().watch(ctx, func() bool { return a.Config().Update.Check }, told, func(err error) {
 		a.Log.Info().Err(err).Msg("checking for an update")

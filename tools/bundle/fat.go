@@ -17,8 +17,8 @@ type slice struct {
 	modules []string // it was built from
 }
 
-// alignment is where parts of a universal program may begin, as a power of two: pages of Apple silicon are of 16 KiB, and
-// what is aligned for them is aligned for the 4 KiB of Intel.
+// alignment is where parts of a universal program may begin, as a power of two: pages of Apple silicon are of 16 KiB,
+// and what is aligned for them is aligned for the 4 KiB of Intel.
 const alignment = 14
 
 // writeFat returns a universal program: a header in big-endian order (mach-o/fat.h) and the programs behind it, each

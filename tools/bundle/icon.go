@@ -12,16 +12,16 @@ import (
 	"github.com/calmenu/calmenu/internal/statusicon"
 )
 
-// picture is one picture of an .icns: its side in pixels, and the type that names the size it is for and whether that is
-// for Retina displays.
+// picture is one picture of an .icns: its side in pixels, and the type that names the size it is for and whether that
+// is for Retina displays.
 type picture struct {
 	kind string
 	side int
 	argb bool
 }
 
-// pictures are those that iconutil makes of a complete icon set. The two smallest are packed ARGB, as there: macOS shows
-// PNG of these sizes (icp4, icp5) broken in some places.
+// pictures are those that iconutil makes of a complete icon set. The two smallest are packed ARGB, as there: macOS
+// shows PNG of these sizes (icp4, icp5) broken in some places.
 var pictures = []picture{
 	{"ic04", 16, true},
 	{"ic05", 32, true},
@@ -63,8 +63,8 @@ func writeEntry(to *bytes.Buffer, kind string, data []byte) {
 	to.Write(data)
 }
 
-// packedARGB returns a picture as an .icns has its small ones: the letters ARGB, then alpha, red, green and blue one after
-// the other, each packed.
+// packedARGB returns a picture as an .icns has its small ones: the letters ARGB, then alpha, red, green and blue one
+// after the other, each packed.
 func packedARGB(img image.Image) []byte {
 	b := img.Bounds()
 	var planes [4][]byte

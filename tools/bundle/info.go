@@ -16,12 +16,12 @@ type information struct {
 	MinimumSystem    string // of macOS, such as 13.0
 }
 
-// release is how a version begins that git describe made of a tag. macOS compares versions by up to three numbers, and its
-// older parts know no more than four and two digits of them.
+// release is how a version begins that git describe made of a tag. macOS compares versions by up to three numbers, and
+// its older parts know no more than four and two digits of them.
 var release = regexp.MustCompile(`^v?([0-9]{1,4}(?:\.[0-9]{1,2}){0,2})(?:[^0-9.]|$)`)
 
-// stamped returns the Info.plist in source with the version written in, and what it says. macOS compares versions by up to
-// three numbers; the whole version is kept in CALVersion.
+// stamped returns the Info.plist in source with the version written in, and what it says. macOS compares versions by up
+// to three numbers; the whole version is kept in CALVersion.
 func stamped(source []byte, version string) ([]byte, information, error) {
 	number := release.FindStringSubmatch(version)
 	if number == nil {

@@ -1,6 +1,6 @@
 // Command bundle lays a macOS application out around programs built for macOS: one program for all their processors,
-// Info.plist with the version, the icon, the licences. It runs on any system, so that the layout can be checked without a
-// Mac; signing, which needs one, is tools/release.
+// Info.plist with the version, the icon, the licences. It runs on any system, so that the layout can be checked without
+// a Mac; signing, which needs one, is tools/release.
 //
 //	bundle -binary build/darwin-arm64/CALMenu -binary build/darwin-amd64/CALMenu -version 1.2.3 -out build/CALMenu.app
 //
@@ -22,7 +22,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	var b bundle
 	flags := flag.NewFlagSet("bundle", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Func("binary", "program built for macOS, for one processor; may be given once for each", func(path string) error {
+	flags.Func("binary", "program built for macOS; may be given once for each processor", func(path string) error {
 		b.binaries = append(b.binaries, path)
 		return nil
 	})

@@ -17,8 +17,8 @@ import (
 // howToBuild is the hint of every refusal of a program.
 const howToBuild = "Run `make app` on a Mac, or give -binary a program built for macOS."
 
-// universal returns one program for all processors the given ones are for, each of them checked, and the modules they were
-// built from.
+// universal returns one program for all processors the given ones are for, each of them checked, and the modules they
+// were built from.
 func universal(paths []string, minimumSystem string) (program []byte, modules []string, err error) {
 	var slices []slice
 	for _, path := range paths {
@@ -102,8 +102,8 @@ const (
 	platformMacOS   = 1
 )
 
-// neededSystem returns the oldest macOS that a program says it runs on: the major version in the upper 16 bits, then the
-// minor one and the patch in 8 each.
+// neededSystem returns the oldest macOS that a program says it runs on: the major version in the upper 16 bits, then
+// the minor one and the patch in 8 each.
 func neededSystem(f *macho.File) (uint32, error) {
 	for _, load := range f.Loads {
 		raw := load.Raw()

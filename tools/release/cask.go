@@ -29,7 +29,8 @@ func fillCask(_ context.Context, m *machine, o order) error {
 	}
 	f, err := os.Open(o.dmg)
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("reading the disk image: %w", err), "Run `make notarize` first, and give its result by -dmg.")
+		return hint.Wrap(fmt.Errorf("reading the disk image: %w", err),
+			"Run `make notarize` first, and name its result: make cask DMG=build/CALMenu-1.2.3.dmg")
 	}
 	defer f.Close()
 	hash := sha256.New()

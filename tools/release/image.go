@@ -10,8 +10,8 @@ import (
 
 const hdiutil = "/usr/bin/hdiutil"
 
-// imageTries bounds how often a disk image is made: on Macs with a virus scanner or Spotlight at work, hdiutil now and then
-// fails with "Resource busy".
+// imageTries bounds how often a disk image is made: on Macs with a virus scanner or Spotlight at work, hdiutil now and
+// then fails with "Resource busy".
 const imageTries = 4
 
 func makeImage(ctx context.Context, m *machine, o order) error {

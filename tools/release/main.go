@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, m *machine, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.app, "app", "build/CALMenu.app", "application bundle")
 	flags.StringVar(&o.out, "out", "build", "folder for the disk image")
-	flags.StringVar(&o.identity, "identity", adHoc, "identity to sign with, as security find-identity shows it; - signs ad hoc")
+	flags.StringVar(&o.identity, "identity", adHoc, "identity to sign with (security find-identity); - signs ad hoc")
 	flags.StringVar(&o.entitlements, "entitlements", "packaging/macos/CALMenu.entitlements", "entitlements to sign with")
 	flags.StringVar(&o.profile, "profile", "", "name under which notarytool store-credentials keeps the credentials")
 	flags.StringVar(&o.keychain, "keychain", "", "keychain file that has the profile, if it is not the login keychain")

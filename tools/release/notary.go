@@ -19,9 +19,9 @@ const (
 	notaryWait = "45m"
 )
 
-// notarize has Apple check the application and then the disk image with it, attaches both tickets, and has macOS judge both
-// as it will on the Mac of a person who has downloaded them. Both, because a copy of the application alone is what stays
-// on that Mac, and it must start without a network too.
+// notarize has Apple check the application and then the disk image with it, attaches both tickets, and has macOS judge
+// both as it will on the Mac of a person who has downloaded them. Both, because a copy of the application alone is what
+// stays on that Mac, and it must start without a network too.
 func notarize(ctx context.Context, m *machine, o order) error {
 	if err := m.onMac("notarising", "notarytool"); err != nil {
 		return err
@@ -47,7 +47,8 @@ func notarize(ctx context.Context, m *machine, o order) error {
 	}
 	archive := filepath.Join(o.out, app.Name+"-notarize.zip")
 	defer os.Remove(archive)
-	if _, err := m.step(ctx, "packing "+o.app, "", "/usr/bin/ditto", "-c", "-k", "--keepParent", o.app, archive); err != nil {
+	_, err = m.step(ctx, "packing "+o.app, "", "/usr/bin/ditto", "-c", "-k", "--keepParent", o.app, archive)
+	if err != nil {
 		return err
 	}
 	if err := submit(ctx, m, o, archive); err != nil {
@@ -76,7 +77,8 @@ func notarize(ctx context.Context, m *machine, o order) error {
 	return nil
 }
 
-// submit sends a file to Apple and waits for the verdict. The credentials are in the keychain, under the profile's name.
+// submit sends a file to Apple and waits for the verdict. The credentials are in the keychain, under the profile's
+// name.
 func submit(ctx context.Context, m *machine, o order, path string) error {
 	credentials := []string{"--keychain-profile", o.profile}
 	if o.keychain != "" {
@@ -85,7 +87,8 @@ func submit(ctx context.Context, m *machine, o order, path string) error {
 	argv := append([]string{xcrun, "notarytool", "submit", path}, credentials...)
 	argv = append(argv, "--wait", "--timeout", notaryWait, "--output-format", "json")
 	out, failed := m.step(ctx, "sending "+path+" to Apple, and waiting for the verdict",
-		"Credentials: xcrun notarytool store-credentials "+o.profile+". Apple's side: developer.apple.com/system-status", argv...)
+		"Credentials: xcrun notarytool store-credentials "+o.profile+". Apple's side: developer.apple.com/system-status",
+		argv...)
 	var verdict struct {
 		ID      string `json:"id"`
 		Status  string `json:"status"`
@@ -110,7 +113,8 @@ func submit(ctx context.Context, m *machine, o order, path string) error {
 	if err != nil {
 		said.all = verdict.Message
 	}
-	return hint.Errorf("Each issue names a file; most are a part that was not signed with the hardened runtime and a time stamp.",
+	return hint.Errorf(
+		"Each issue names a file; most are a part that was not signed with the hardened runtime and a time stamp.",
 		"notarising %s: Apple refused it\n%s", path, strings.TrimSpace(said.all))
 }
 

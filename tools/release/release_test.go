@@ -232,23 +232,28 @@ func TestFailures(t *testing.T) {
 		want        []string // in what is said
 	}{
 		{
-			"the signature is refused", "v1.2.3", []string{"sign"},
+			"the signature is refused", "v1.2.3",
+			[]string{"sign"},
 			[]answer{{to: "--sign", stderr: "errSecInternalComponent", fails: true}},
 			[]string{"signing CALMenu.app: codesign: exit status 1", "errSecInternalComponent", "hint: See security find-identity"},
 		},
 		{
-			"no room for the image", "v1.2.3", []string{"dmg"},
+			"no room for the image", "v1.2.3",
+			[]string{"dmg"},
 			[]answer{{to: "hdiutil create", stderr: "hdiutil: create failed - No space left on device", fails: true}},
 			[]string{"No space left on device", "hint: Eject"},
 		},
 		{
-			"busy again and again", "v1.2.3", []string{"dmg"},
+			"busy again and again", "v1.2.3",
+			[]string{"dmg"},
 			slices.Repeat([]answer{{to: "hdiutil create", stderr: "hdiutil: create failed - Resource busy", fails: true}}, imageTries),
 			[]string{"Resource busy"},
 		},
 		{"no identity", "v1.2.3", []string{"notarize", "-profile", "calmenu"}, nil, []string{"Developer ID", "CODESIGN_IDENTITY"}},
 		{
-			"no credentials", "v1.2.3", []string{"notarize", "-identity", developerID}, nil,
+			"no credentials", "v1.2.3",
+			[]string{"notarize", "-identity", developerID},
+			nil,
 			[]string{"no profile", "NOTARY_PROFILE"},
 		},
 		{"changed since the tag", "v1.2.3-4-gabcdef-dirty", full, nil, []string{"is not a release", "hint: Check out the tag"}},
@@ -267,20 +272,24 @@ func TestFailures(t *testing.T) {
 			[]string{"Apple refused it"},
 		},
 		{
-			"Apple takes its time", "v1.2.3", full, []answer{{to: "submit", stdout: verdict("In Progress"), fails: true}},
+			"Apple takes its time", "v1.2.3", full,
+			[]answer{{to: "submit", stdout: verdict("In Progress"), fails: true}},
 			[]string{"not decided within 45m", "notarytool info 1-2-3"},
 		},
 		{
-			"wrong credentials", "v1.2.3", full, []answer{{to: "submit", stderr: "Error: HTTP status code: 401.", fails: true}},
+			"wrong credentials", "v1.2.3", full,
+			[]answer{{to: "submit", stderr: "Error: HTTP status code: 401.", fails: true}},
 			[]string{"401", "hint: Credentials: xcrun notarytool store-credentials calmenu"},
 		},
 		{"no sense in the answer", "v1.2.3", full, []answer{{to: "submit", stdout: "ok"}}, []string{"reading Apple's answer"}},
 		{
-			"no ticket yet", "v1.2.3", full, []answer{{to: "stapler staple", stderr: "CloudKit query failed", fails: true}},
+			"no ticket yet", "v1.2.3", full,
+			[]answer{{to: "stapler staple", stderr: "CloudKit query failed", fails: true}},
 			[]string{"CloudKit query failed", "try make notarize again"},
 		},
 		{
-			"Gatekeeper is not content", "v1.2.3", full, []answer{{to: "spctl", stderr: "rejected", fails: true}},
+			"Gatekeeper is not content", "v1.2.3", full,
+			[]answer{{to: "spctl", stderr: "rejected", fails: true}},
 			[]string{"asking Gatekeeper about CALMenu.app", "rejected"},
 		},
 	} {

@@ -60,8 +60,8 @@ func sign(ctx context.Context, m *machine, o order) error {
 	return err
 }
 
-// signature returns the command that signs path. A time stamp of Apple's keeps a signature valid after its certificate has
-// expired; an ad hoc signature has neither.
+// signature returns the command that signs path. A time stamp of Apple's keeps a signature valid after its certificate
+// has expired; an ad hoc signature has neither.
 func signature(identity, entitlements, path string) []string {
 	argv := []string{codesign, "--force", "--options", "runtime"}
 	if identity == adHoc {
@@ -75,8 +75,8 @@ func signature(identity, entitlements, path string) []string {
 	return append(argv, "--sign", identity, path)
 }
 
-// plainEntitlements writes a copy without comments and returns its path: the parser in macOS' kernel, which reads them at
-// each start, refuses comments (AMFIUnserializeXML: syntax error).
+// plainEntitlements writes a copy without comments and returns its path: the parser in macOS' kernel, which reads them
+// at each start, refuses comments (AMFIUnserializeXML: syntax error).
 func plainEntitlements(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -102,8 +102,8 @@ func plainEntitlements(path string) (string, error) {
 	return f.Name(), nil
 }
 
-// nestedCode lists the programs and libraries in a bundle beside its main one, innermost first. They are told by what is in
-// them, not by where they are or what they are called.
+// nestedCode lists the programs and libraries in a bundle beside its main one, innermost first. They are told by what
+// is in them, not by where they are or what they are called.
 func nestedCode(app, executable string) ([]string, error) {
 	var found []string
 	err := filepath.WalkDir(app, func(path string, d fs.DirEntry, err error) error {
