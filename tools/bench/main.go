@@ -38,6 +38,7 @@ type group struct {
 // groups are what there is to measure.
 var groups = []group{
 	{"loop", loop},
+	{"session", sessions},
 }
 
 // bench is what a group measures with.
@@ -63,6 +64,13 @@ func (b *bench) progress(format string, args ...any) {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	if len(os.Args) > 1 && os.Args[1] == probeVerb {
+		if err := runProbe(ctx, os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
