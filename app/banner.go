@@ -50,7 +50,7 @@ func bannerMode(i state.Isolation) (session.Level, string) {
 		return session.LevelTrouble, "Broken: " + i.Reason
 	case isolation.Unknown:
 	}
-	return session.LevelChanging, "Not proven: " + i.Reason
+	return session.LevelChanging, "Not proven yet"
 }
 
 const (
