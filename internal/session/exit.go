@@ -61,7 +61,10 @@ func (e *exitTalk) choose(question, foot, keys string) (rune, error) {
 	for {
 		_, cols := e.size()
 		body := wrap(question, max(cols, 10))
-		lines := wrap(foot, max(cols, 10))
+		lines := []string{foot}
+		if cells.StringWidth(foot) > cols {
+			lines = wrap(foot, max(cols, 10))
+		}
 		e.show(frame{body: append(body, lines[:len(lines)-1]...), foot: lines[len(lines)-1]})
 		k, err := e.flows.key()
 		if err != nil {

@@ -179,7 +179,9 @@ func newGuest() *fakeGuest {
 	return &fakeGuest{out: make(chan string), exit: make(chan int), lost: make(chan error), done: make(chan struct{})}
 }
 
-func (g *fakeGuest) Output(context.Context, guest.Cmd) (guest.Result, error) { return guest.Result{}, nil }
+func (g *fakeGuest) Output(context.Context, guest.Cmd) (guest.Result, error) {
+	return guest.Result{}, nil
+}
 
 func (g *fakeGuest) PTY(ctx context.Context, _ guest.Cmd, t guest.Terminal) (int, error) {
 	defer close(g.done)
