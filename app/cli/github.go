@@ -114,7 +114,7 @@ to: on it, a branch for the agent is made first.`,
 			r, err = c.app.Commit(cc.Context(), name, repo, message, push)
 			return err
 		})
-		if r.Committed.Commit == "" {
+		if r.Commit == "" {
 			return err
 		}
 		// It is committed, whatever became of what was to follow.
@@ -132,7 +132,7 @@ func commitText(w io.Writer, r app.CommitResult) error {
 		files = "file"
 	}
 	_, err := fmt.Fprintf(w, "Committed %d %s to %s in %s (%.10s).\n", r.Files, files, printable(r.Branch), printable(r.Repo),
-		printable(r.Committed.Commit))
+		printable(r.Commit))
 	if err == nil && r.Pushed != nil {
 		err = pushText(w, *r.Pushed)
 	}

@@ -44,7 +44,6 @@ type parser struct {
 // repoFacts are what one @c told.
 type repoFacts struct {
 	Repo
-	urls        []Remote
 	refs        []ref
 	commits     map[string]bool
 	read        map[string]bool // which of refs and commits came to their end
