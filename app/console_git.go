@@ -77,9 +77,8 @@ func (s *sessionActions) Diff(ctx context.Context, repo string) (string, error) 
 	return text, nil
 }
 
-func (s *sessionActions) Commit(ctx context.Context, repo, message string, report vm.Progress) (string, error) {
+func (s *sessionActions) Commit(ctx context.Context, repo, message string, _ vm.Progress) (string, error) {
 	c, _ := s.current()
-	report.Report(vm.Phase{Name: "committing in " + repo})
 	done, err := github.Commit(ctx, c, repo, message, s.w.GitHub.BranchPrefix, time.Now())
 	if err != nil {
 		return "", err
@@ -91,9 +90,8 @@ func (s *sessionActions) Commit(ctx context.Context, repo, message string, repor
 	return said, nil
 }
 
-func (s *sessionActions) Push(ctx context.Context, repo string, report vm.Progress) (string, error) {
+func (s *sessionActions) Push(ctx context.Context, repo string, _ vm.Progress) (string, error) {
 	c, _ := s.current()
-	report.Report(vm.Phase{Name: "pushing " + repo})
 	p, err := github.Push(ctx, c, repo)
 	if err != nil {
 		return "", err
@@ -103,11 +101,12 @@ func (s *sessionActions) Push(ctx context.Context, repo string, report vm.Progre
 
 // PullRequest pushes the branch first: a request for what only the guest has would be one for something else.
 func (s *sessionActions) PullRequest(ctx context.Context, repo, title string, report vm.Progress) (string, error) {
-	if _, err := s.Push(ctx, repo, report); err != nil {
+	report.Report(vm.Phase{Name: "pushing " + repo})
+	if _, err := s.Push(ctx, repo, nil); err != nil {
 		return "", err
 	}
 	c, _ := s.current()
-	report.Report(vm.Phase{Name: "opening the pull request"})
+	report.Report(vm.Phase{Name: "opening it"})
 	p, err := github.PullRequest(ctx, c, repo, github.PullOptions{Title: strings.TrimSpace(title)})
 	if err != nil {
 		return "", err
