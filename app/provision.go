@@ -66,13 +66,16 @@ func (a *App) provision(ctx context.Context, w *config.Workspace, c provision.Sh
 	return a.setupFailed(w.Name, err)
 }
 
-// provisionSession sets the guest up for an agent's session: what an agent needs that a boot takes away again.
-func (a *App) provisionSession(ctx context.Context, w *config.Workspace, c provision.Shell, ag *agent.Agent) error {
+// provisionSession sets the guest up for an agent's session: what a boot takes away
+// again, and what needs the network that there is by now.
+func (a *App) provisionSession(
+	ctx context.Context, w *config.Workspace, c provision.Shell, ag *agent.Agent, report vm.Progress,
+) error {
 	r, err := a.provisioner(ctx, w, c, ag.ID, provision.Session)
 	if err != nil {
 		return err
 	}
-	results, err := r.Run(ctx, nil)
+	results, err := r.Run(ctx, report)
 	a.noteSetup(w.Name, results)
 	return a.setupFailed(w.Name, err)
 }

@@ -111,7 +111,7 @@ func (r *sessionRun) ready(ctx context.Context) error {
 	if running {
 		// It has its snapshot already; one taken now would hold its half-done work. What it needs of the guest at each
 		// session is seen to again: a keychain locks itself when it is left alone.
-		return r.provisionSession(ctx, r.w, r.c, r.ag)
+		return r.provisionSession(ctx, r.w, r.c, r.ag, r.p)
 	}
 	if r.w.Snapshots.AutoOnSessionStart {
 		if err := r.SessionSnapshot(ctx, r.c, r.w, r.p); err != nil {
@@ -124,7 +124,7 @@ func (r *sessionRun) ready(ctx context.Context) error {
 	if err := r.install(ctx, r.c, r.w, r.ag, r.p); err != nil {
 		return err
 	}
-	return r.provisionSession(ctx, r.w, r.c, r.ag)
+	return r.provisionSession(ctx, r.w, r.c, r.ag, r.p)
 }
 
 // afterSnapshot returns the connection to go on with after a snapshot: where the machine had to be stopped for it, this is

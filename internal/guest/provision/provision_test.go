@@ -91,17 +91,17 @@ func TestEveryGuestGetsTheStepsThatApplyToIt(t *testing.T) {
 	}{
 		{
 			"Debian", provision.Guest{OS: "linux"}, both,
-			"key keys-only password-locked folders environment timezone tmux gh",
+			"key keys-only password-locked folders environment timezone",
 		},
 		{
 			"macOS", mac, both, "remote-login key keys-only password folders environment shell timezone awake " +
-				"screensaver spotlight updates tmux gh",
+				"screensaver spotlight updates",
 		},
 		{"macOS with a share", shared, []string{provision.Boot}, "password folders share environment shell timezone " +
-			"awake screensaver spotlight updates tmux gh"},
+			"awake screensaver spotlight updates"},
 		{"before SSH", mac, []string{provision.First}, "remote-login key keys-only"},
-		{"any agent", mac, []string{provision.Session}, ""},
-		{"an agent that keeps its login in the keychain", cursor, []string{provision.Session}, "keychain"},
+		{"any agent", mac, []string{provision.Session}, "tmux gh"},
+		{"an agent that keeps its login in the keychain", cursor, []string{provision.Session}, "tmux gh keychain"},
 	} {
 		if got := ids(load(t).For(tt.guest, tt.stages...)); got != tt.want {
 			t.Errorf("%s gets\n%s, want\n%s", tt.name, got, tt.want)
