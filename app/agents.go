@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/agent"
@@ -220,7 +221,9 @@ func (a *App) withGuest(
 	}
 	defer func() { _ = c.Close() }()
 	ctx, cancel := context.WithCancel(ctx)
+	var care sync.WaitGroup
+	care.Go(func() { a.keepUnlessKept(ctx, w.Name) })
+	defer care.Wait()
 	defer cancel()
-	go a.keepUnlessKept(ctx, w.Name)
 	return f(ctx, c, w)
 }

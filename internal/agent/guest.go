@@ -23,7 +23,7 @@ const surveyHead = path + `v() {
 p=$(command -v "$1") || return 0
 f=${p%/bin/*}/lib/node_modules/$2/package.json
 [ -f "$f" ] || return 0
-while IFS= read -r l; do case $l in *'"version":'*)
+while IFS= read -r l || [ -n "$l" ]; do case $l in *'"version":'*)
 l=${l#*'"version":'}; l=${l#*\"}; printf %s "${l%%\"*}"; return 0;; esac; done <"$f"
 }
 `
