@@ -164,9 +164,8 @@ func (f *Filter) switchScreen(dst []byte, mode int, on bool) []byte {
 			dst = append(dst, native...)
 			f.adopt(&s)
 		} else {
-			if !s.set || s.dirty {
-				dst = append(dst, native...)
-				native = nil
+			if !s.set || s.dirty { // the slot is this package's: the screen without the cursor
+				dst = appendMode(dst, modeAltClear, false)
 			}
 			dst = f.restore(dst, 0, native)
 		}

@@ -2,6 +2,7 @@ package topline
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
@@ -78,9 +79,7 @@ func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 	start := i // of what is not yet passed
 	for i < len(src) {
 		run := i
-		for i < len(src) && src[i] >= 0x20 && src[i] < 0x7f {
-			i++
-		}
+		i += printable(src[i:])
 		if i > run {
 			f.text(i - run)
 			f.ascii = true
@@ -139,6 +138,23 @@ func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 		i++
 	}
 	return append(dst, src[start:i]...), i
+}
+
+// printable returns how many bytes at the start of p are printable ASCII, eight at a time: of the bytes of a word, none
+// has its high bit set, before or after 1 is added (DEL) or 0x20 subtracted (controls).
+func printable(p []byte) int {
+	const high, ones, spaces = 0x8080808080808080, 0x0101010101010101, 0x2020202020202020
+	n := 0
+	for ; n+8 <= len(p); n += 8 {
+		w := binary.LittleEndian.Uint64(p[n:])
+		if (w|(w+ones)|(w-spaces))&high != 0 {
+			break
+		}
+	}
+	for n < len(p) && p[n] >= 0x20 && p[n] < 0x7f {
+		n++
+	}
+	return n
 }
 
 // brokenRune returns how many bytes at the start of p are the beginning of a character that does not go on.
