@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -86,8 +88,12 @@ func digest(files map[string]string) string {
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
-// replace makes folder hold exactly these files; nothing that an earlier version wrote stays behind to be found.
+// replace makes folder hold exactly these files; nothing that an earlier version wrote stays behind to be found. If it
+// does already, it is not touched: another build may be reading it.
 func replace(folder string, sets ...map[string]string) error {
+	if holds(folder, sets) {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return fmt.Errorf("writing the SDK: %w", err)
 	}
@@ -118,6 +124,31 @@ func replace(folder string, sets ...map[string]string) error {
 		return fmt.Errorf("replacing the SDK: %w", err)
 	}
 	return nil
+}
+
+// holds says whether a folder holds exactly these files.
+func holds(folder string, sets []map[string]string) bool {
+	want := map[string]string{}
+	for _, files := range sets {
+		maps.Copy(want, files)
+	}
+	errDiffers := errors.New("differs")
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(folder, path)
+		if err != nil {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if expected, ok := want[filepath.ToSlash(name)]; err != nil || !ok || expected != string(text) {
+			return errDiffers
+		}
+		delete(want, filepath.ToSlash(name))
+		return nil
+	})
+	return err == nil && len(want) == 0
 }
 
 func sorted[V any](m map[string]V) []string {

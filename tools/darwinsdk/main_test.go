@@ -71,6 +71,30 @@ func TestReplaceAndDigest(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(folder, "usr")); err == nil {
 		t.Error("the old header is still there")
 	}
+	before, err := os.Stat(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		files map[string]string
+		same  bool
+	}{
+		{map[string]string{"b/c": "3", "a": "2"}, true},
+		{map[string]string{"b/c": "3", "a": "2", "d": ""}, false},
+		{map[string]string{"b/c": "3", "a": "2"}, false}, // one less than before
+	} {
+		if err := replace(folder, tt.files); err != nil {
+			t.Fatal(err)
+		}
+		after, err := os.Stat(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.SameFile(before, after) != tt.same {
+			t.Errorf("the folder of %v stayed: %v, want %v", tt.files, !tt.same, tt.same)
+		}
+		before = after
+	}
 	one := map[string]string{"a.h": "x", "b.h": "y"}
 	if digest(one) != digest(map[string]string{"b.h": "y", "a.h": "x"}) {
 		t.Error("the digest depends on more than the contents")
