@@ -146,7 +146,7 @@ func (b *Agent) goTo(ctx context.Context, workspace, agent string) error {
 			if x.Agent != agent || (waits && x.ID == wait.Session) != only {
 				continue
 			}
-			raised, err := b.desk.Raise(ctx, desktop.Window{PID: x.PID, Title: windowTitle(workspace)})
+			raised, err := b.desk.Raise(ctx, desktop.Window{PID: x.PID, Title: workspace})
 			if err != nil {
 				b.app.Log.Warn().Str("workspace", workspace).Err(err).Msg("raising a session's window")
 			}
@@ -161,6 +161,3 @@ func (b *Agent) goTo(ctx context.Context, workspace, agent string) error {
 	}
 	return b.terminal(ctx, workspace, argv...)
 }
-
-// windowTitle is what the title of a session's window begins with, by the session's console.
-func windowTitle(workspace string) string { return "CAL " + workspace + " " }

@@ -135,7 +135,7 @@ func TestAWaitingAgentIsToldOfAndGoneTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.work.Wait()
-	if w := calls.Raised[0]; w.PID != journal.Self().PID || !strings.HasPrefix("CAL demo │ Shell", w.Title) {
+	if w := calls.Raised[0]; w.PID != journal.Self().PID || w.Title != "demo" {
 		t.Errorf("raised %+v", w)
 	}
 	if calls = desk.Calls(); len(calls.Terminals) != 0 || len(calls.Notifications) != 1 {

@@ -63,7 +63,7 @@ type TerminalRequest struct {
 // Window is how a terminal's window is found: by a process that runs in it, or else by its title.
 type Window struct {
 	PID   int    // of a process in the terminal; 0 if unknown
-	Title string // what the window's title begins with, or has after "CALMenu: "; it decides among windows of one process
+	Title string // the words that follow "CAL " or "CALMenu: " in its title; they decide among windows of one process
 }
 
 // QuestionKind says what sort of dialog a Question is.

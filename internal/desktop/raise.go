@@ -18,7 +18,11 @@ type shown struct {
 // windows are in stacking order, bottom first.
 func pick(windows []shown, ancestors []int, title string) (uint32, bool) {
 	called := func(x shown) bool {
-		return title != "" && strings.HasPrefix(strings.TrimPrefix(x.title, "CALMenu: "), title)
+		rest, marked := strings.CutPrefix(x.title, "CALMenu: ") // as it was opened
+		if !marked {
+			rest, marked = strings.CutPrefix(x.title, "CAL ") // as its console has called it since
+		}
+		return title != "" && marked && strings.HasPrefix(rest+" ", title+" ")
 	}
 	top := slices.Clone(windows)
 	slices.Reverse(top)

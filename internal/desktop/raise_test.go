@@ -7,8 +7,8 @@ import (
 
 func TestTheWindowOfASessionIsFound(t *testing.T) {
 	windows := []shown{
-		{1, 10, "CAL demo │ Shell"}, {2, 20, "mail"}, {3, 30, "CAL zoo │ Shell"}, {4, 30, "CAL demo │ Codex"},
-		{5, 30, "editor"}, {6, 0, "CALMenu: CAL far │ Shell"}, {7, 30, "CAL zoo │ Shell"},
+		{1, 10, "CAL demo │ Shell"}, {2, 20, "mail"}, {8, 0, "far away"}, {9, 0, "CAL farther │ Shell"}, {3, 30, "CAL zoo │ Shell"}, {4, 30, "CAL demo │ Codex"},
+		{5, 30, "editor"}, {6, 0, "CALMenu: far"}, {7, 30, "CAL zoo │ Shell"},
 	}
 	cases := []struct {
 		name      string
@@ -18,13 +18,13 @@ func TestTheWindowOfASessionIsFound(t *testing.T) {
 	}{
 		{"by its process", []int{9, 20, 10}, "", 2},
 		{"the nearest process above it counts", []int{9, 10, 20}, "", 1},
-		{"a window that is called as another's is not believed", []int{9, 20}, "CAL demo", 2},
-		{"of several by its title", []int{9, 30}, "CAL demo", 4},
-		{"of several called so the topmost", []int{9, 30}, "CAL zoo", 7},
-		{"of several called otherwise the topmost", []int{9, 30}, "CAL nothing", 7},
-		{"by its title alone", []int{9}, "CAL demo", 4},
-		{"by the title it was opened with", nil, "CAL far", 6},
-		{"no such process, no such title", []int{9}, "CAL nothing", 0},
+		{"a window that is called as another's is not believed", []int{9, 20}, "demo", 2},
+		{"of several by its title", []int{9, 30}, "demo", 4},
+		{"of several called so the topmost", []int{9, 30}, "zoo", 7},
+		{"of several called otherwise the topmost", []int{9, 30}, "nothing", 7},
+		{"by its title alone", []int{9}, "demo", 4},
+		{"by the title it was opened with", nil, "far", 6},
+		{"no such process, no such title", []int{9}, "nothing", 0},
 		{"nothing to go by", nil, "", 0},
 	}
 	for _, c := range cases {

@@ -119,6 +119,15 @@ func (s *Session) Focus(w Window) {
 	s.input("windowactivate", "--sync", w.ID)
 }
 
+// ActiveWindow returns the window that has the keyboard.
+func (s *Session) ActiveWindow() (Window, bool) {
+	id, err := s.xdotool("getactivewindow")
+	if err != nil {
+		return Window{}, false
+	}
+	return s.window(id)
+}
+
 // ClickNotification clicks the newest notification on the screen.
 func (s *Session) ClickNotification() {
 	s.t.Helper()

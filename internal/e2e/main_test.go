@@ -16,7 +16,14 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
-	if os.Getenv("CAL_TEST_VM") != "1" {
+	if os.Getenv(sessionPlayer) != "" {
+		if err := playSession(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if os.Getenv("CAL_TEST_VM") != "1" && os.Getenv("CAL_TEST_DESKTOP") != "1" {
 		os.Exit(m.Run()) // every test skips itself and says why
 	}
 	os.Exit(buildAndRun(m))

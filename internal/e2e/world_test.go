@@ -59,6 +59,7 @@ type workspace struct {
 	} `json:"operation"`
 	LastError *struct{ Verb, Text string } `json:"last_error"`
 	Sessions  []struct{ PID int }          `json:"sessions"`
+	Waiting   bool                         `json:"waiting"`
 	Snapshots []snapshot                   `json:"snapshots"`
 	Artifacts []struct {
 		Path string
