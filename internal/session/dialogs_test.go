@@ -25,7 +25,8 @@ func TestHotkeys(t *testing.T) {
 			nil, []string{"⌨s", "Name of", "⌨äb漢\x1b[D\x1b[Dx", "⌨\x1b[H<\x1b[F>\x1b[3~", "> <äxb漢>", "⌨\r", "✓"}, `snapshot "<äxb漢>"`,
 		},
 		"snapshot, name pasted": {
-			nil, []string{"⌨s", "Name of", "⌨" + pasteBegin + "two\r\nlines\x1b[2J" + prefix + pasteEnd, "> two lines[2J", "⌨\r", "✓"},
+			nil,
+			[]string{"⌨s", "Name of", "⌨" + pasteBegin + "two\r\nlines\x1b[2J" + prefix + pasteEnd, "> two lines[2J", "⌨\r", "✓"},
 			`snapshot "two lines[2J"`,
 		},
 		"snapshot, cleared and left": {nil, []string{"⌨s", "Name of", "⌨name\x15", "⌨\x1b"}, ""},
@@ -38,12 +39,14 @@ func TestHotkeys(t *testing.T) {
 		},
 		"commit, chosen by digit, left at the diff": {nil, []string{"⌨c", "2  lib", "⌨2", "▸ 2", "⌨" + up, "▸ 1", "⌨\r", "+new", "⌨q"}, `diff app`},
 		"commit, a message must be": {
-			func(a *fakeActions) { a.repos = a.repos[:1] }, []string{"⌨c", "+new", "⌨\r", "Message:", "⌨\r\r \r", "⌨x\r", "✓"},
+			func(a *fakeActions) { a.repos = a.repos[:1] },
+			[]string{"⌨c", "+new", "⌨\r", "Message:", "⌨\r\r \r", "⌨x\r", "✓"},
 			`diff app; commit app "x"`,
 		},
 		"commit, nothing is changed": {func(a *fakeActions) { a.repos = nil }, []string{"⌨c", "Nothing to commit"}, ""},
 		"pull request": {
-			nil, []string{"⌨p", "Pull request from", "⌨" + down, "▸ 2  site", "⌨\r", "Title of", "⌨A title\r", "✓ https://example.com/pr/1"},
+			nil,
+			[]string{"⌨p", "Pull request from", "⌨" + down, "▸ 2  site", "⌨\r", "Title of", "⌨A title\r", "✓ https://example.com/pr/1"},
 			`pr site "A title"`,
 		},
 		"pull request of a repository with changes": {
@@ -52,7 +55,8 @@ func TestHotkeys(t *testing.T) {
 		"rollback, refused by Enter": {nil, []string{"⌨r", "before lunch  manual, 1 hour ago, 12 MB", "⌨\r", "• app: 3 files uncommitted", "[y]es  [N]o", "⌨\r"}, ""},
 		"rollback, unknown risk": {
 			func(a *fakeActions) { a.risk = Risk{Unknown: "no answer"} },
-			[]string{"⌨r", "before lunch", "⌨\r", "could not all be looked at: no answer", "⌨n"}, "",
+			[]string{"⌨r", "before lunch", "⌨\r", "could not all be looked at: no answer", "⌨n"},
+			"",
 		},
 		"rollback, no snapshot": {func(a *fakeActions) { a.rows = nil }, []string{"⌨r", "There is no snapshot"}, ""},
 		"an agent that is here": {nil, []string{"⌨a", "▸ 1  Claude Code  signed in, at work, this one", "⌨\r", "is the agent here already"}, ""},
@@ -60,14 +64,16 @@ func TestHotkeys(t *testing.T) {
 		"quit, back":            {nil, []string{"⌨q", "[K]eep", "⌨\x1b"}, ""},
 		"failure with a hint": {
 			func(a *fakeActions) { a.err = hint.Errorf("Make room.", "writing: disk full\x1b[2J") },
-			[]string{"⌨s", "Name of", "⌨\r", "✗ That failed", "writing: disk full", "Make room.", "⌨x"}, `snapshot ""`,
+			[]string{"⌨s", "Name of", "⌨\r", "✗ That failed", "writing: disk full", "Make room.", "⌨x"},
+			`snapshot ""`,
 		},
 		"progress": {
 			func(a *fakeActions) {
 				a.block = make(chan struct{})
 				a.progress = []vm.Phase{{Name: "copying\x1b", Done: 30, Total: 120}}
 			},
-			[]string{"⌨s", "Name of", "⌨\r", "◐ Snapshot: copying 25% · 0 s  Ctrl-C:Cancel", "⌨\x03", "! Cancelled."}, `snapshot ""; cancelled`,
+			[]string{"⌨s", "Name of", "⌨\r", "◐ Snapshot: copying 25% · 0 s  Ctrl-C:Cancel", "⌨\x03", "! Cancelled."},
+			`snapshot ""; cancelled`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -50,8 +50,10 @@ func TestAskExit(t *testing.T) {
 			}, ExitResult{}, `diff app; commit app "x"`,
 		},
 		"nothing at risk, snapshot": {
-			func(a *fakeActions) { a.risk = Risk{} }, []string{"[S]napshot", "⌨s", "Name of", "⌨fine\r", "✓ Snapshot taken"},
-			ExitResult{Snapshot: "Snapshot taken\x1b[2J."}, `snapshot "fine"`,
+			func(a *fakeActions) { a.risk = Risk{} },
+			[]string{"[S]napshot", "⌨s", "Name of", "⌨fine\r", "✓ Snapshot taken"},
+			ExitResult{Snapshot: "Snapshot taken\x1b[2J."},
+			`snapshot "fine"`,
 		},
 		"roll back, after second thoughts": {
 			func(a *fakeActions) { a.risk = Risk{} }, []string{
@@ -61,6 +63,7 @@ func TestAskExit(t *testing.T) {
 	} {
 		for _, width := range []int{40, 100} {
 			t.Run(fmt.Sprintf("%s, %d columns", name, width), func(t *testing.T) {
+				t.Parallel()
 				x, a := newTerminal(t, width, 40), actions()
 				if c.set != nil {
 					c.set(a)
@@ -135,6 +138,7 @@ func TestConfirmErasesItself(t *testing.T) {
 		"ctrl-c as kitty says": {80, []string{"Isolation Check", "⌨\x1b[99;5u"}, Answer{Choice: Quit}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			x := newTerminal(t, c.width, 30)
 			if _, err := io.WriteString(x.tty, "before\r\n"); err != nil {
 				t.Fatal(err)
@@ -185,6 +189,7 @@ func TestAttach(t *testing.T) {
 		"another agent":    {"", prefix + "aj\r", Outcome{Detached: true, SwitchTo: "codex"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			x := newTerminal(t, 80, 24)
 			con, err := Open(x.tty, options(actions()))
 			if err != nil {

@@ -148,7 +148,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 
 // What is typed once the session is over belongs to the shell.
 func TestNothingTypedAfterwardsIsSwallowed(t *testing.T) {
-	for range 20 {
+	for range 8 {
 		s := perform(t, 80, 24, nil)
 		s.send("x")
 		s.g.gets(t, "x")
@@ -199,7 +199,7 @@ func TestAwait(t *testing.T) {
 	for name, c := range map[string]struct {
 		keys string
 		want error
-	}{"ctrl-c": {"\x03", ErrGivenUp}, "prefix and q": {prefix + "q", ErrGivenUp}, "comes back": {"abc\x1dx", nil}} {
+	}{"ctrl-c": {"\x03", ErrGivenUp}, "prefix and q": {prefix + "q", ErrGivenUp}, "comes back": {"abc\x1dx\x1b[O", nil}} {
 		t.Run(name, func(t *testing.T) {
 			s := perform(t, 80, 24, nil)
 			s.g.lost <- guest.ErrLost
@@ -220,6 +220,11 @@ func TestAwait(t *testing.T) {
 			s.shows("agent at work") // what was there stays
 			s.send(c.keys)
 			if c.want == nil {
+				until(t, "the last of what is typed", func() bool {
+					s.c.notes.mu.Lock()
+					defer s.c.notes.mu.Unlock()
+					return s.c.notes.front == frontNo
+				})
 				close(back)
 			}
 			if err := <-done; !errors.Is(err, c.want) {

@@ -114,10 +114,10 @@ func (s *scanner) plain(src []byte) int {
 // paste returns how many bytes belong to the paste. It holds nothing back, so that a paste flows.
 func (s *scanner) paste(src []byte) int {
 	for i, b := range src {
-		switch {
-		case b == pasteEnd[s.mark]:
+		switch b {
+		case pasteEnd[s.mark]:
 			s.mark++
-		case b == pasteEnd[0]:
+		case pasteEnd[0]:
 			s.mark = 1
 		default:
 			s.mark = 0

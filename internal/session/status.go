@@ -53,8 +53,9 @@ func (p bannerParts) String() string {
 
 // Banner returns the top line for a terminal of that many columns, which it fills; colour false leaves the signs, the words
 // and reverse video. A part that comes from the guest is stripped. In a narrow terminal it drops, in this order: all
-// environments but the first, the environments, the words beside the mode's first ("Weakened: network open"), the words "ISOLATION
-// ACTIVE", "waiting for you", the workspace, the end of the activity, the activity. What the mode says first is never cut.
+// environments but the first; the environments; what follows the mode's first word ("Weakened: network open"); the words
+// "ISOLATION ACTIVE"; "waiting for you"; the workspace; the end of the activity; the activity. What the mode says first
+// is never cut from 20 columns on.
 func Banner(s Status, width int, colour bool) string {
 	if width <= 0 {
 		return ""
