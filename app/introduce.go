@@ -25,9 +25,9 @@ func (c channel) Output(ctx context.Context, cmd guest.Cmd) (guest.Result, error
 	return guest.Result{Stdout: out, Exit: exit}, err
 }
 
-// introduce meets a guest that no key could be put into before its first boot: over the driver's own channel, which needs
-// neither network nor password, it puts the workspace's key in, shuts the door for passwords, and pins the host key. The
-// image's stock password is public knowledge; it must not be a way in for one moment longer.
+// introduce meets a guest that no key could be put into before its first boot: over the driver's own channel, which
+// needs neither network nor password, it puts the workspace's key in, shuts the door for passwords, and pins the host
+// key. The image's stock password is public knowledge; it must not be a way in for one moment longer.
 func (a *App) introduce(ctx context.Context, w *config.Workspace, report vm.Progress) error {
 	if a.Driver.Info().Capabilities.SeedFiles {
 		return nil

@@ -24,8 +24,9 @@ type secretStore interface {
 	remove(workspace string) error
 }
 
-// secrets is where guests' passwords are kept: in the keychain on a Mac. Elsewhere no guest has a password but that of a
-// Mac that is played, and not every session has a keychain that answers: it lies beside the key that opens the same guest.
+// secrets is where guests' passwords are kept: in the keychain on a Mac. Elsewhere no guest has a password but that of
+// a Mac that is played, and not every session has a keychain that answers: it lies beside the key that opens the same
+// guest.
 func (a *App) secrets() secretStore {
 	if runtime.GOOS == "darwin" {
 		return keychain{}

@@ -8,8 +8,8 @@ import (
 	"github.com/calmenu/calmenu/internal/config"
 )
 
-// shareVariable, set to 1, has drivers that can share the outbox with the guest as a host folder. It is off unless asked
-// for: artifacts are fetched over SSH then, and the guest sees nothing of the host.
+// shareVariable, set to 1, has drivers that can share the outbox with the guest as a host folder do so. It is off unless
+// asked for: artifacts are fetched over SSH then, and the guest sees nothing of the host.
 const shareVariable = "CAL_SHARE_OUTBOX"
 
 // sharedOutbox is the host folder that is a workspace's outbox, shared into the guest, or empty if none is. It is a

@@ -14,7 +14,8 @@ func FuzzReports(f *testing.F) {
 			if r.code < 0 || r.code > 255 || key.kind != checked && key.kind != did {
 				t.Errorf("%+v: %+v", key, r)
 			}
-			if strings.ContainsFunc(r.text, func(c rune) bool { return !unicode.IsPrint(c) }) || len([]rune(r.text)) > maxText+3 {
+			odd := strings.ContainsFunc(r.text, func(c rune) bool { return !unicode.IsPrint(c) })
+			if odd || len([]rune(r.text)) > maxText+3 {
 				t.Errorf("what is shown of it: %q", r.text)
 			}
 		}

@@ -1,9 +1,9 @@
-// Package provision sets a guest up by steps that are data (resources/guest/provision/steps.yaml): each has a check that
-// tells whether it holds, and a script that makes it so.
+// Package provision sets a guest up by steps that are data (resources/guest/provision/steps.yaml): each has a check
+// that tells whether it holds, and a script that makes it so.
 //
-// What must hold: what was done is never remembered, only checked again, so that a run that was killed is gone on with by
-// the next; all checks together are one command in the guest; a secret reaches the guest by a script's standard input
-// only; nothing the guest prints is believed beyond "this step holds" and one cleaned line.
+// What must hold: what was done is never remembered, only checked again, so that a run that was killed is gone on with
+// by the next; all checks together are one command in the guest; a secret reaches the guest by a script's standard
+// input only; nothing the guest prints is believed beyond "this step holds" and one cleaned line.
 package provision
 
 import (

@@ -90,7 +90,9 @@ func TestEveryGuestGetsTheStepsThatApplyToIt(t *testing.T) {
 		want   string
 	}{
 		{
-			"Debian", provision.Guest{OS: "linux"}, both,
+			"Debian",
+			provision.Guest{OS: "linux"},
+			both,
 			"key keys-only password-locked folders environment timezone",
 		},
 		{

@@ -85,7 +85,8 @@ func (r *Runner) Check(ctx context.Context) ([]Result, error) {
 	for i, s := range r.Steps {
 		said, ok := reports[reportKey{checked, s.ID}]
 		if !ok {
-			return nil, fmt.Errorf("checking the guest's setup: no word on %q: %s", s.ID, or(lastLine(out.Stderr), "nothing at all"))
+			return nil, fmt.Errorf("checking the guest's setup: no word on %q: %s", s.ID,
+				or(lastLine(out.Stderr), "nothing at all"))
 		}
 		results[i] = s.result(said, Held, Missing)
 	}
@@ -188,7 +189,9 @@ func (r *Runner) patience(d time.Duration) time.Duration {
 	return d
 }
 
-func (r *Runner) run(ctx context.Context, script string, stdin io.Reader, patience time.Duration) (guest.Result, error) {
+func (r *Runner) run(
+	ctx context.Context, script string, stdin io.Reader, patience time.Duration,
+) (guest.Result, error) {
 	for name := range r.Vars {
 		if !varPattern.MatchString(name) {
 			return guest.Result{}, fmt.Errorf("%q cannot name a variable", name)

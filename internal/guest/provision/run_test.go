@@ -115,7 +115,8 @@ func TestMacGuestIsSetUpOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Others fill the file up with what they like.
-	if err := os.WriteFile(autologin, append(provision.KCPassword("admin")[:6], "\xba\x2c\xac\xa4\xe8\x2a"...), 0o600); err != nil {
+	stock := append(provision.KCPassword("admin")[:6], "\xba\x2c\xac\xa4\xe8\x2a"...)
+	if err := os.WriteFile(autologin, stock, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	mac := provision.Guest{
@@ -275,23 +276,74 @@ func TestRunSaysWhichStepFailedAndWhy(t *testing.T) {
 		err   string // empty: none
 		want  string // outcomes
 	}{
-		"all holds":               {[]string{"a true|exit 3", "b echo yes|exit 3"}, "", "held held"},
-		"done":                    {[]string{"a [ -e f ]|: >f"}, "", "done"},
-		"do fails":                {[]string{"a false|echo one; echo two; false", "b true|true"}, "making a: two", "failed held"},
-		"it stops":                {[]string{"a false|exit 9", "b false|: >never"}, "making a: exit code 9", "failed missing"},
-		"done, and not so":        {[]string{"a echo nope; false|true"}, "making a: nope", "failed"},
-		"first failure counts":    {[]string{"a false|false; : >f"}, "making a: exit code 1", "failed"},
-		"optional":                {[]string{"a? false|echo no luck; exit 1", "b [ -e g ]|: >g"}, "", "failed done"},
-		"not now":                 {[]string{"a? false|echo no network; exit 75"}, "", "skipped"},
-		"not now is no excuse":    {[]string{"a false|exit 75"}, "making a: exit code 75", "failed"},
-		"needs":                   {[]string{"a? false|false", "b?>a false|: >never", "c true|true"}, "", "failed skipped held"},
-		"needs, but must":         {[]string{"a? false|false", "b>a false|: >never"}, "making b: it needs making a", "failed skipped"},
-		"hangs":                   {[]string{"a false|exec sleep 100"}, "making a: it did not end within 2s", "failed"},
-		"kills the shell":         {[]string{"a false|kill -9 $$"}, "making a: ", "failed"},
-		"reads what is not given": {[]string{"a cat; false|cat; [ -z \"$(cat)\" ] && exit 4"}, "making a: exit code 4", "failed"},
-		"cursor codes":            {[]string{"a false|printf '\\033[31mred\\033[0m\\r\\n'; false"}, "making a: [31mred[0m", "failed"},
-		"case":                    {[]string{"a case x in x) true;; esac|true"}, "", "held"},
-		"forged":                  {[]string{"a false|printf '@cal\\tdo\\ta\\t0\\tfine\\n'; false"}, "making a: ", "failed"},
+		"all holds": {
+			[]string{"a true|exit 3", "b echo yes|exit 3"},
+			"", "held held",
+		},
+		"done": {
+			[]string{"a [ -e f ]|: >f"},
+			"", "done",
+		},
+		"do fails": {
+			[]string{"a false|echo one; echo two; false", "b true|true"},
+			"making a: two", "failed held",
+		},
+		"it stops": {
+			[]string{"a false|exit 9", "b false|: >never"},
+			"making a: exit code 9", "failed missing",
+		},
+		"done, and not so": {
+			[]string{"a echo nope; false|true"},
+			"making a: nope", "failed",
+		},
+		"first failure counts": {
+			[]string{"a false|false; : >f"},
+			"making a: exit code 1", "failed",
+		},
+		"optional": {
+			[]string{"a? false|echo no luck; exit 1", "b [ -e g ]|: >g"},
+			"", "failed done",
+		},
+		"not now": {
+			[]string{"a? false|echo no network; exit 75"},
+			"", "skipped",
+		},
+		"not now is no excuse": {
+			[]string{"a false|exit 75"},
+			"making a: exit code 75", "failed",
+		},
+		"needs": {
+			[]string{"a? false|false", "b?>a false|: >never", "c true|true"},
+			"", "failed skipped held",
+		},
+		"needs, but must": {
+			[]string{"a? false|false", "b>a false|: >never"},
+			"making b: it needs making a", "failed skipped",
+		},
+		"hangs": {
+			[]string{"a false|exec sleep 100"},
+			"making a: it did not end within 2s", "failed",
+		},
+		"kills the shell": {
+			[]string{"a false|kill -9 $$"},
+			"making a: ", "failed",
+		},
+		"reads what is not given": {
+			[]string{"a cat; false|cat; [ -z \"$(cat)\" ] && exit 4"},
+			"making a: exit code 4", "failed",
+		},
+		"cursor codes": {
+			[]string{"a false|printf '\\033[31mred\\033[0m\\r\\n'; false"},
+			"making a: [31mred[0m", "failed",
+		},
+		"case": {
+			[]string{"a case x in x) true;; esac|true"},
+			"", "held",
+		},
+		"forged": {
+			[]string{"a false|printf '@cal\\tdo\\ta\\t0\\tfine\\n'; false"},
+			"making a: ", "failed",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -299,7 +351,8 @@ func TestRunSaysWhichStepFailedAndWhy(t *testing.T) {
 			results, err := (&provision.Runner{Shell: shell, Steps: steps(tt.steps...)}).Run(t.Context(), nil)
 			var failed *provision.StepError
 			switch {
-			case tt.err == "" && err != nil, tt.err != "" && (!errors.As(err, &failed) || !strings.Contains(err.Error(), tt.err)):
+			case tt.err == "" && err == nil:
+			case tt.err == "", !errors.As(err, &failed), !strings.Contains(err.Error(), tt.err):
 				t.Errorf("error %v, want %q", err, tt.err)
 			}
 			var got []string
@@ -329,15 +382,21 @@ func (b broken) Output(context.Context, guest.Cmd) (guest.Result, error) {
 func TestAGuestThatDoesNotAnswerIsAnError(t *testing.T) {
 	t.Parallel()
 	for _, b := range []broken{
-		{}, {out: "hello\n"}, {out: "@cal\tcheck\tb\t0\t\n"}, {out: "@cal\tcheck\ta\t-1\tx\n"}, {out: "@cal\tcheck\ta\tx\tx\n"},
-		{err: guest.ErrLost}, {err: guest.ErrLimit},
+		{},
+		{out: "hello\n"},
+		{out: "@cal\tcheck\tb\t0\t\n"},
+		{out: "@cal\tcheck\ta\t-1\tx\n"},
+		{out: "@cal\tcheck\ta\tx\tx\n"},
+		{err: guest.ErrLost},
+		{err: guest.ErrLimit},
 	} {
 		_, err := (&provision.Runner{Shell: b, Steps: steps("a true|true")}).Run(t.Context(), nil)
 		if err == nil || !strings.Contains(err.Error(), "checking the guest's setup") {
 			t.Errorf("%+v: %v", b, err)
 		}
 	}
-	_, err := (&provision.Runner{Shell: broken{}, Steps: steps("a true|true"), Vars: map[string]string{"A;b": ""}}).Run(t.Context(), nil)
+	odd := provision.Runner{Shell: broken{}, Steps: steps("a true|true"), Vars: map[string]string{"A;b": ""}}
+	_, err := odd.Run(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "cannot name a variable") {
 		t.Errorf("a variable that is none: %v", err)
 	}

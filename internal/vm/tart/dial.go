@@ -95,7 +95,8 @@ func (d *Driver) dial(ctx context.Context, name string) (net.Conn, error) {
 	err := errors.Join(errs...)
 	if d.options.CutNetwork && strings.Contains(err.Error(), "Tart Guest Agent") {
 		// There is no second way. Errors of booting guests read the same: it is for whoever has waited long enough.
-		return nil, hint.Wrap(err, "The image needs the Tart guest agent: of macOS, the base images have it, vanilla ones do not.")
+		return nil, hint.Wrap(err,
+			"The image needs the Tart guest agent: of macOS, the base images have it, vanilla ones do not.")
 	}
 	return nil, err
 }
@@ -160,7 +161,8 @@ func (d *Driver) dialIP(ctx context.Context, ip string) (net.Conn, error) {
 	defer cancel()
 	conn, err := d.options.DialTCP(ctx, "tcp", net.JoinHostPort(ip, "22"))
 	if errors.Is(err, syscall.EHOSTUNREACH) {
-		return nil, hint.Wrap(fmt.Errorf("macOS does not let CALMenu reach it, although it runs: %w", err), localNetworkHint)
+		err = fmt.Errorf("macOS does not let CALMenu reach it, although it runs: %w", err)
+		return nil, hint.Wrap(err, localNetworkHint)
 	}
 	if err != nil {
 		return nil, err

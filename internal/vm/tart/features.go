@@ -13,8 +13,8 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// since tells whether the tart program is of a version or newer; of a development build it is believed. The version must
-// have been checked.
+// since tells whether the tart program is of a version or newer; of a development build it is believed. The version
+// must have been checked.
 func (d *Driver) since(major, minor int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -35,8 +35,8 @@ func (d *Driver) since(major, minor int) bool {
 // maxInput bounds what a command in the guest is given to read, in bytes.
 const maxInput = 1 << 20
 
-// input is what `tart exec -i` reads in place of stdin. Until 2.33 it span a core from the end of a pipe on, but not of a
-// regular file (sections 9 and 13): that one has no name by the time tart sees it.
+// input is what `tart exec -i` reads in place of stdin. Until 2.33 it span a core from the end of a pipe on, but not of
+// a regular file (sections 9 and 13): that one has no name by the time tart sees it.
 func (d *Driver) input(stdin io.Reader) (in io.Reader, closeIn func(), err error) {
 	if stdin == nil || d.since(2, 33) {
 		return stdin, func() {}, nil

@@ -9,8 +9,8 @@ import (
 )
 
 // rootDir, in the guest's home, stands for its system: scripts that know a sandbox write system files below
-// CAL_GUEST_ROOT, and the stand-ins keep there what a machine keeps on its disk. In it, commands is what was asked of the
-// programs that only a Mac has, one command a line.
+// CAL_GUEST_ROOT, and the stand-ins keep there what a machine keeps on its disk. In it, commands is what was asked of
+// the programs that only a Mac has, one command a line.
 const rootDir = ".root"
 
 // sshdConfig is the file of the guest's /etc/ssh/sshd_config.d that its SSH server obeys.
@@ -30,8 +30,8 @@ boot=${CAL_GUEST_POWEROFF%/*}
 
 // standIns are the programs a guest may run but this host must not.
 var standIns = map[string]string{
-	// Options of sudo that provisioning uses are dropped, then the command runs as who runs the test; but for the host's
-	// own system files.
+	// Options of sudo that provisioning uses are dropped, then the command runs as who runs the test; but for the
+	// host's own system files.
 	"sudo": `while :; do case "$1" in
 -n|-E|-H|-S|-k) shift;; -u|-p) shift 2;; --) shift; break;; *) break;;
 esac; done
