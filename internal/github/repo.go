@@ -50,7 +50,7 @@ func One(ctx context.Context, g Guest, name string) (Status, error) {
 		}
 		if len(list) != 1 {
 			return Status{}, hint.Wrap(fmt.Errorf("%w: %q", ErrNoRepository, clean(name, 100)),
-				"Repositories are the directories of ~/workspace in the guest: CALMenu status")
+				"Repositories are the directories of ~/workspace in the guest: CALMenu repos")
 		}
 		return list[0], nil
 	}
