@@ -31,10 +31,15 @@ link() {
     echo 'cgo for macOS: this is a Mac, where make build and make test use the real SDK'
     return 0
   fi
-  command -v "$CLANG" >/dev/null 2>&1 || {
-    printf 'error: %s was not found.\n  hint: Run scripts/setup.sh test, or set CLANG to a clang with lld.\n' "$CLANG" >&2
-    exit 1
-  }
+  # It prints a path if it has the linker, and the bare name if not.
+  case $("$CLANG" -print-prog-name=ld64.lld 2>/dev/null) in
+    /*) ;;
+    *)
+      printf 'error: %s with lld was not found.\n  hint: %s\n' "$CLANG" \
+        'Run scripts/setup.sh test, or set CLANG to a clang that has lld.' >&2
+      exit 1
+      ;;
+  esac
   inspect=$out/darwininspect
   "$GO" build -o "$inspect" ./tools/darwininspect
   for arch in arm64 amd64; do
