@@ -33,7 +33,8 @@ func cutLine(line string, cols int) string {
 	var state byte
 	for rest := line; rest != ""; {
 		seq, width, n, next := ansi.DecodeSequence(rest, state, nil)
-		isStyle := strings.HasPrefix(seq, "\x1b[") && strings.HasSuffix(seq, "m") && strings.Trim(seq[2:len(seq)-1], "0123456789;:") == ""
+		args, isStyle := strings.CutPrefix(seq, "\x1b[")
+		isStyle = isStyle && strings.HasSuffix(args, "m") && strings.Trim(args[:len(args)-1], "0123456789;:") == ""
 		if width > 0 || isStyle {
 			b.WriteString(seq)
 		}

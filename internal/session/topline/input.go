@@ -112,15 +112,15 @@ func (in *input) pasted(p []byte) int {
 			in.match = 1
 			continue
 		}
-		switch {
-		case p[i] == pasteEnd[in.match]:
+		switch p[i] {
+		case pasteEnd[in.match]:
 			in.match++
 			i++
 			if in.match == len(pasteEnd) {
 				in.match, in.paste = 0, false
 				return i
 			}
-		case p[i] == 0x1b:
+		case 0x1b:
 			in.match = 1
 			i++
 		default:

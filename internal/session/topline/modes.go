@@ -36,10 +36,28 @@ var undone = []struct {
 	mode int
 	back bool
 }{
-	{2026, false}, {modeMouseX10, false}, {modeMouse, false}, {modeMouseDrag, false}, {modeMouseAny, false},
-	{modeMouseUTF8, false}, {modeMouseSGR, false}, {modeMouseURXVT, false}, {modeMousePixels, false},
-	{1, false}, {5, false}, {66, false}, {1007, false}, {1035, true}, {2027, false}, {2031, false}, {2048, false},
-	{modePaste, false}, {modeMargins, false}, {modeOrigin, false}, {modeWrap, true}, {modeCursor, true},
+	{2026, false},
+	{modeMouseX10, false},
+	{modeMouse, false},
+	{modeMouseDrag, false},
+	{modeMouseAny, false},
+	{modeMouseUTF8, false},
+	{modeMouseSGR, false},
+	{modeMouseURXVT, false},
+	{modeMousePixels, false},
+	{1, false},
+	{5, false},
+	{66, false},
+	{1007, false},
+	{1035, true},
+	{2027, false},
+	{2031, false},
+	{2048, false},
+	{modePaste, false},
+	{modeMargins, false},
+	{modeOrigin, false},
+	{modeWrap, true},
+	{modeCursor, true},
 }
 
 // cursorModes are the modes that saving and restoring the cursor takes along.

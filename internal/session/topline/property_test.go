@@ -69,7 +69,8 @@ func piece(t *rapid.T, rows, cols int) string {
 		return rapid.SampledFrom([]string{
 			// Whether a link is saved with the cursor, terminals do not agree: it ends where it began.
 			"\x1b]8;;http://x.y/\x1b\\link\r\x1b[1Jlink\x1b]8;;\x1b\\", "\x1b]8;id=1;http://x.y/\x07li\x1b[1;2Hnk\x1b]8;;\x07",
-			"\x1b]2;title\x07", "\x1b]52;c;?\x07"}).Draw(t, "osc")
+			"\x1b]2;title\x07", "\x1b]52;c;?\x07",
+		}).Draw(t, "osc")
 	default:
 		// Right after a character: what it repeats otherwise, terminals do not agree.
 		return "z" + csi('b', cols)

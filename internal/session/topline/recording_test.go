@@ -64,7 +64,6 @@ func TestRecord(t *testing.T) {
 		select {
 		case b, ok := <-chunks:
 			if !ok {
-				keys = nil
 				goto done
 			}
 			got.Write(b)

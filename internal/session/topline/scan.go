@@ -87,8 +87,8 @@ func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 		}
 		b := src[i]
 		if b >= utf8.RuneSelf {
-			r, n := rune(0), 0
-			if r, n = utf8.DecodeRune(src[i:]); r != utf8.RuneError || n > 1 {
+			r, n := utf8.DecodeRune(src[i:])
+			if r != utf8.RuneError || n > 1 {
 				if r >= 0xa0 {
 					f.printed(r)
 					i += n
@@ -319,8 +319,8 @@ func (f *Filter) inString(dst, src []byte, i int) ([]byte, int) {
 	if end == len(src) {
 		return dst, end
 	}
-	switch b := src[end]; {
-	case b == 0x07:
+	switch b := src[end]; b {
+	case 0x07:
 		switch s.state {
 		case stOSC:
 			dst = f.osc(dst, "\x07")
@@ -333,7 +333,7 @@ func (f *Filter) inString(dst, src []byte, i int) ([]byte, int) {
 		default:
 			f.end()
 		}
-	case b == 0x1b:
+	case 0x1b:
 		switch s.state {
 		case stTitle:
 			f.reportTitle(s.buf)
