@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -211,11 +213,25 @@ func TestUsedUpAddressesAreRecognised(t *testing.T) {
 func TestAnImageWithoutAgentIsNamedWhereThereIsNoOtherWay(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t, agentless)
-	d.machine(t, "ws")
-	d.start(t, "ws")
+	d.machine(t, "cut")
+	d.machine(t, "open")
+	d.start(t, "open")
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "softnet"), []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	d.options.CutNetwork = true
-	_, err := d.reopen(t).DialSSH(t.Context(), "ws")
+	d.options.DialTCP = func(context.Context, string, string) (net.Conn, error) {
+		return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EHOSTUNREACH)}
+	}
+	d, _ = d.logged(t, fmt.Sprintf("PATH=%q:$PATH", bin))
+	d.start(t, "cut")
+	_, err := d.DialSSH(t.Context(), "cut")
 	wantError(t, err, nil, "is the Tart Guest Agent running?", "vanilla")
+	// One that was started by hand has a network: the way over it is tried, and what is in the way is named.
+	d.w.await("a lease", func() bool { return d.w.tart("ip", "cal-open").code == 0 })
+	_, err = d.DialSSH(t.Context(), "open")
+	wantError(t, err, nil, "macOS does not let CALMenu reach it", "Local Network > CALMenu")
 }
 
 // A guest agent that dies under a connection ends it; the next one is a connection as any.

@@ -68,7 +68,8 @@ func (d *Driver) dial(ctx context.Context, name string) (net.Conn, error) {
 	waiting := 1
 	patience := time.NewTimer(d.options.AgentPatience)
 	defer patience.Stop()
-	addressTried := d.options.CutNetwork // there is no address to reach
+	cut := d.cutOff(name)
+	addressTried := cut // there is no address to reach
 	tryAddress := func() {
 		if !addressTried {
 			addressTried = true
@@ -93,12 +94,22 @@ func (d *Driver) dial(ctx context.Context, name string) (net.Conn, error) {
 		}
 	}
 	err := errors.Join(errs...)
-	if d.options.CutNetwork && strings.Contains(err.Error(), "Tart Guest Agent") {
+	if cut && strings.Contains(err.Error(), "Tart Guest Agent") {
 		// There is no second way. Errors of booting guests read the same: it is for whoever has waited long enough.
 		return nil, hint.Wrap(err,
 			"The image needs the Tart guest agent: of macOS, the base images have it, vanilla ones do not.")
 	}
 	return nil, err
+}
+
+// cutOff tells whether a machine has no network to be reached over. One that was started by hand may have one although
+// ours have none: its process says.
+func (d *Driver) cutOff(name string) bool {
+	if !d.options.CutNetwork {
+		return false
+	}
+	e, err := d.inspect(name)
+	return err != nil || e.Restricted
 }
 
 func closeLosers(ways <-chan dialed, n int) {
