@@ -47,7 +47,8 @@ func (a *App) SSHConfig(names []string, start bool) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Made by CALMenu ssh-config, and again whenever a workspace comes or goes: do not edit.\n")
 	if line, err := a.includeLine(); err == nil {
-		b.WriteString("# Used by this line at the top of ~/.ssh/config (CALMenu ssh-config --install writes it):\n#   " + line + "\n")
+		b.WriteString("# Used by this line at the top of ~/.ssh/config (CALMenu ssh-config --install writes it):\n")
+		b.WriteString("#   " + line + "\n")
 	}
 	if start {
 		b.WriteString(sshStartNote)

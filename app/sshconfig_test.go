@@ -212,7 +212,8 @@ func TestTheProxyCarriesMuchManyTimes(t *testing.T) {
 	login := func() *ssh.Client {
 		conn, ended := proxied(t.Context(), a)
 		c, chans, reqs, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
-			User: a.Driver.Info().Capabilities.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(id.Signer())}, HostKeyCallback: ssh.FixedHostKey(id.HostPublic()),
+			User: a.Driver.Info().Capabilities.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(id.Signer())},
+			HostKeyCallback: ssh.FixedHostKey(id.HostPublic()),
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -270,7 +271,8 @@ func TestTheProxyEndsWithEitherSide(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-ended: // with or without an error: the machine is gone
+	case err := <-ended: // with or without an error: the machine is gone
+		t.Logf("after the machine: %v", err)
 	case <-time.After(time.Minute):
 		t.Error("the proxy outlives the machine")
 	}

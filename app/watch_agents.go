@@ -14,8 +14,9 @@ import (
 )
 
 // watchScript looks at the agents' tmux server every $1 seconds and prints what it sees, a window a line and then a line
-// "."; a single "." at the beginning and whenever the server has gone, and nothing more while there is none. It runs for as long as the connection, so
-// that the host starts nothing and waits for nothing but its output. Tabs separate: the title, which is the agent's, is last.
+// "."; a single "." at the beginning and whenever the server has gone, and nothing more while there is none. It runs for
+// as long as the connection, so that the host starts nothing and waits for nothing but its output. Tabs separate: the
+// title, which is the agent's, is last.
 const watchScript = `socket=${TMUX_TMPDIR:-/tmp}/tmux-$(id -u)/cal
 tab=$(printf '\t')
 format="#{session_name}$tab#{session_attached}$tab#{window_bell_flag}$tab#{window_activity}$tab#{host}$tab#{pane_title}"

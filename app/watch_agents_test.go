@@ -141,5 +141,7 @@ func TestAnAgentLeftAloneIsWatchedInTheGuest(t *testing.T) {
 	inGuest("tmux -L cal kill-server")
 	waits(false)
 	stop()
-	<-watching
+	if err := <-watching; err == nil {
+		t.Error("the watch ended by itself")
+	}
 }

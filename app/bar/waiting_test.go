@@ -142,12 +142,13 @@ func TestAWaitingAgentIsToldOfAndGoneTo(t *testing.T) {
 		t.Errorf("beside raising: %+v", calls)
 	}
 	desk.Windows = nil
+	again := []string{"session", "demo", "--agent", "shell", "--pause", "--yes"}
 	for _, step := range []struct {
 		do   menu.Action
 		want []string
 	}{
-		{menu.Action{Verb: menu.GoTo, Workspace: "demo", Arg: "shell"}, []string{"session", "demo", "--agent", "shell", "--pause", "--yes"}},
-		{menu.Action{Verb: menu.Launch, Workspace: "demo"}, []string{"session", "demo", "--agent", "shell", "--pause", "--yes"}},
+		{menu.Action{Verb: menu.GoTo, Workspace: "demo", Arg: "shell"}, again},
+		{menu.Action{Verb: menu.Launch, Workspace: "demo"}, again},
 		{menu.Action{Verb: menu.Launch, Workspace: "demo", Arg: "codex"}, []string{"session", "demo", "--pause", "--agent", "codex"}},
 	} {
 		if err := b.act(ctx, step.do); err != nil {

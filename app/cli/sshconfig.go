@@ -18,8 +18,8 @@ func (c *cmd) sshConfig() *cobra.Command {
 	var printOnly, install, remove, start bool
 	cc := &cobra.Command{
 		Use: "ssh-config [WORKSPACE...]", Short: "Let ssh, scp, rsync, git and editors reach the workspaces",
-		Long: `Write ~/.cal/ssh_config, in which each workspace is a host cal-WORKSPACE, reached by its own key and only if it shows
-the host key pinned for it. --install has ~/.ssh/config include that file; --remove takes that back. Once written, the
+		Long: `Write ~/.cal/ssh_config, in which each workspace is a host cal-WORKSPACE, reached by its own key and only if it
+shows the host key pinned for it. --install has ~/.ssh/config include that file; --remove takes that back. Once written, the
 file follows the workspaces that come and go. --print shows it, of the named workspaces alone if there are names.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if printOnly && install || printOnly && remove || install && remove {

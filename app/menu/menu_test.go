@@ -94,7 +94,8 @@ func TestMenuForEachKindOfState(t *testing.T) {
 		"waiting": running(func(w *state.Workspace) {
 			w.Waiting = true
 			w.Waits = []state.Wait{
-				{Agent: "claude-code", Session: "s", Since: now, Detail: "May I?"}, {Agent: "claude-code", Since: now},
+				{Agent: "claude-code", Session: "s", Since: now, Detail: "May I?"},
+				{Agent: "claude-code", Since: now},
 				{Agent: "shell", Since: now.Add(-time.Minute)},
 			}
 		}),

@@ -7,8 +7,15 @@ import (
 
 func TestTheWindowOfASessionIsFound(t *testing.T) {
 	windows := []shown{
-		{1, 10, "CAL demo │ Shell"}, {2, 20, "mail"}, {8, 0, "far away"}, {9, 0, "CAL farther │ Shell"}, {3, 30, "CAL zoo │ Shell"}, {4, 30, "CAL demo │ Codex"},
-		{5, 30, "editor"}, {6, 0, "CALMenu: far"}, {7, 30, "CAL zoo │ Shell"},
+		{1, 10, "CAL demo │ Shell"},
+		{2, 20, "mail"},
+		{8, 0, "far away"},
+		{9, 0, "CAL farther │ Shell"},
+		{3, 30, "CAL zoo │ Shell"},
+		{4, 30, "CAL demo │ Codex"},
+		{5, 30, "editor"},
+		{6, 0, "CALMenu: far"},
+		{7, 30, "CAL zoo │ Shell"},
 	}
 	cases := []struct {
 		name      string
