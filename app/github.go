@@ -40,7 +40,7 @@ func (a *App) note(w *config.Workspace, format string, args ...any) error {
 // surveyOptions bound the look for work at risk: an emulated guest starts ten processes a second.
 func (a *App) surveyOptions() github.SurveyOptions {
 	if a.Driver.Info().Capabilities.Emulated {
-		return github.SurveyOptions{Timeout: 5 * time.Minute}
+		return github.SurveyOptions{Timeout: 10 * time.Minute}
 	}
 	return github.SurveyOptions{}
 }

@@ -80,15 +80,15 @@ func Parse(out, stderr []byte, cut bool) Survey {
 	if p.strange {
 		p.unknown("the guest's answer is not understood")
 	}
-	text := strings.TrimSpace(string(stderr[:min(len(stderr), maxStderr)]))
-	switch {
-	case text != "":
-		first, _, more := strings.Cut(text, "\n")
-		if more {
-			first += " (and more)"
+	complaints := strings.Split(strings.TrimSpace(string(stderr[:min(len(stderr), maxStderr)])), "\n")
+	slices.Sort(complaints) // find meets directories in no order
+	for _, c := range complaints {
+		if c != "" {
+			p.missed = false
+			p.unknown(c)
 		}
-		p.unknown(first)
-	case p.missed:
+	}
+	if p.missed {
 		p.unknown("not every directory could be looked into")
 	}
 	p.finish()
