@@ -271,7 +271,9 @@ func TestSignIn(t *testing.T) {
 		status         agent.Status
 	}{
 		"its own site": {
-			"echo 'visit " + own + " now'; read code; touch .fake-auth", true, []string{own}, []string{own},
+			"echo 'visit " + own + " now'; read code; touch .fake-auth", true,
+			[]string{own},
+			[]string{own},
 			"copied, and opened in the browser", agent.SignedIn,
 		},
 		"another site": {
@@ -279,14 +281,18 @@ func TestSignIn(t *testing.T) {
 		},
 		"another, then its own, again and again": {
 			"for l in " + other + " https://evil.example.net/y " + own + " " + own + "2; do echo $l; done; read code; touch .fake-auth",
-			true, []string{other, own}, []string{own}, "copied, and opened", agent.SignedIn,
+			true,
+			[]string{other, own},
+			[]string{own},
+			"copied, and opened", agent.SignedIn,
 		},
 		"no desktop": {
 			"echo " + own + "; read code; touch .fake-auth", false, nil, nil, "open it in a browser on this machine", agent.SignedIn,
 		},
 		"the browser would be sent to localhost": {
 			"echo '" + own + "&redirect_uri=http://localhost:1455/'; read code", true,
-			[]string{own + "&redirect_uri=http://localhost:1455/"}, []string{own + "&redirect_uri=http://localhost:1455/"},
+			[]string{own + "&redirect_uri=http://localhost:1455/"},
+			[]string{own + "&redirect_uri=http://localhost:1455/"},
 			"where only the VM listens", agent.SignedOut,
 		},
 	} {
