@@ -24,7 +24,7 @@ func (s *sessionActions) RollbackRisk(ctx context.Context) (session.Risk, error)
 
 func (s *sessionActions) lookThrough(ctx context.Context) (github.Survey, error) {
 	c, _ := s.current()
-	return github.LookThrough(ctx, c, github.SurveyOptions{})
+	return github.LookThrough(ctx, c, s.surveyOptions())
 }
 
 func (s *sessionActions) Repositories(ctx context.Context) ([]session.Repository, error) {
