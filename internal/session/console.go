@@ -109,7 +109,8 @@ type running struct {
 	ctx      context.Context
 	repaint  func(context.Context) error
 	squeezed atomic.Bool // it is told one row less than it has
-	result   RunResult   // what the person chose; guarded by Console.mu
+	told     chan struct{}
+	result   RunResult // what the person chose; guarded by Console.mu
 }
 
 var (
@@ -268,7 +269,8 @@ func (c *Console) Run(ctx context.Context, p Program) (RunResult, error) {
 	defer cancel(nil)
 	defer context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })()
 	child := &running{
-		c: c, in: newInbox(), resized: make(chan struct{}, 1), cancel: cancel, ctx: ctx, repaint: p.Repaint,
+		c: c, in: newInbox(), resized: make(chan struct{}, 1), told: make(chan struct{}, 1), cancel: cancel, ctx: ctx,
+		repaint: p.Repaint,
 	}
 	defer child.in.shut()
 	c.mu.Lock()
@@ -318,6 +320,7 @@ func (r *running) size() (cols, rows int) {
 	rows, cols = r.c.childSize()
 	if r.squeezed.Load() {
 		rows = max(rows-1, 1)
+		signalTo(r.told)
 	}
 	return cols, rows
 }
@@ -338,6 +341,10 @@ func (r *running) redraw() {
 	}
 	r.squeezed.Store(true)
 	signalTo(r.resized)
+	select {
+	case <-r.told:
+	case <-ctx.Done():
+	}
 	select {
 	case <-time.After(nudgeTime):
 	case <-ctx.Done():

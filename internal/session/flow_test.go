@@ -321,7 +321,6 @@ func (localGuest) PTY(ctx context.Context, c guest.Cmd, t guest.Terminal) (int, 
 	return 0, err
 }
 
-// A real program draws on its terminal; it is told of a new size where there is no other way to have it repaint.
 func TestRealProgram(t *testing.T) {
 	x := newTerminal(t, 60, 20)
 	c, err := Open(x.tty, options(actions()))
@@ -332,32 +331,59 @@ func TestRealProgram(t *testing.T) {
 	done := make(chan RunResult)
 	go func() {
 		r, err := c.Run(context.Background(), Program{Guest: localGuest{}, Cmd: guest.Cmd{Argv: []string{"sh", "-c", `
-trap 'printf "\033[H\033[2Jsize "; stty size' WINCH
-printf 'size '; stty size
-while read -r line; do [ "$line" = bye ] && exit 9; echo "got $line"; done
-exit 3`}}})
+echo ready; while read -r line; do [ "$line" = bye ] && exit 9; echo "got $line in $(stty size)"; done; exit 3`}}})
 		if err != nil {
 			t.Error(err)
 		}
 		done <- r
 	}()
-	x.shows("size 19 60")
+	x.shows("ready")
 	x.send("hello\r")
-	x.shows("got hello")
-	x.send(prefix)
-	x.shows("[S]")
-	x.send("\x1b")
-	x.hides("[S]")
-	// dash reads on after the signal; a line makes other shells run the trap.
-	x.send("again\r")
-	x.shows("size 19 60")
+	x.shows("got hello in 19 60")
+	x.resize(70, 15)
+	tries := 0
+	until(t, "the new size", func() bool {
+		if tries++; tries%50 == 1 {
+			x.send("again\r")
+		}
+		return strings.Contains(strings.Join(x.screen(), "\n"), "got again in 14 70")
+	})
 	x.send("bye\r")
 	select {
 	case r := <-done:
-		if r.Exit != 9 && r.Exit != 3 {
+		if r.Exit != 9 {
 			t.Errorf("%+v", r)
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatalf("goes on:\n%s", strings.Join(x.screen(), "\n"))
+	}
+}
+
+// A program that cannot be asked to repaint is told another size, and its own again.
+func TestProgramThatCannotBeAskedToRepaint(t *testing.T) {
+	x := newTerminal(t, 80, 24)
+	c, err := Open(x.tty, options(actions()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	g := newGuest()
+	done := make(chan error)
+	go func() {
+		_, err := c.Run(context.Background(), Program{Guest: g})
+		done <- err
+	}()
+	g.out <- "ready"
+	x.send(prefix)
+	x.shows("[S]napshot")
+	x.send("\x1b")
+	until(t, "two changes of size", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return strings.HasSuffix(strings.Join(g.sizes, " "), "80x23 80x22 80x23")
+	})
+	g.exit <- 0
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
