@@ -79,7 +79,7 @@ func TestName(t *testing.T) {
 func TestTerminalCommands(t *testing.T) {
 	r := TerminalRequest{Title: "CALMenu: demo", Dir: "/home/p", Argv: []string{"/bin/CALMenu", "session", "de mo;$x"}}
 	for name, want := range map[string]string{
-		"xfce4-terminal":      "--disable-server --title=CALMenu: demo --working-directory=/home/p -x",
+		"xfce4-terminal":      "--disable-server --dynamic-title-mode=replace --initial-title=CALMenu: demo --working-directory=/home/p -x",
 		"gnome-terminal":      "--title=CALMenu: demo --working-directory=/home/p --",
 		"konsole":             "-p tabtitle=CALMenu: demo --workdir /home/p -e",
 		"kitty":               "--title=CALMenu: demo --directory=/home/p --",

@@ -20,7 +20,10 @@ var terminals = []struct {
 }{
 	// A server of xfce4-terminal that runs already would give the session its own environment, not ours.
 	{"xfce4-terminal", func(r TerminalRequest) []string {
-		return append([]string{"--disable-server", "--title=" + r.Title, "--working-directory=" + r.Dir, "-x"}, r.Argv...)
+		// --title would keep the session from telling its state in it.
+		return append([]string{
+			"--disable-server", "--dynamic-title-mode=replace", "--initial-title=" + r.Title, "--working-directory=" + r.Dir, "-x",
+		}, r.Argv...)
 	}},
 	{"gnome-terminal", func(r TerminalRequest) []string {
 		return append([]string{"--title=" + r.Title, "--working-directory=" + r.Dir, "--"}, r.Argv...)
