@@ -1,0 +1,68 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/calmenu/calmenu/internal/guest"
+)
+
+// The guest's tmux, here on this machine: a bar and a dialog leave the screen as tmux has it.
+func TestTmuxIsRepainted(t *testing.T) {
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Skip("install tmux: the program that holds sessions in the guest")
+	}
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "tmux.conf")
+	if err := os.WriteFile(conf, []byte(tmuxConf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tmux := func(args ...string) []string { return append([]string{"tmux", "-S", filepath.Join(dir, "s"), "-f", conf}, args...) }
+	t.Cleanup(func() {
+		argv := tmux("kill-server")
+		_ = exec.Command(argv[0], argv[1:]...).Run()
+	})
+	t.Setenv("TERM", "xterm-256color")
+	x := newTerminal(t, 70, 20)
+	c, err := Open(x.tty, options(actions()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	done := make(chan RunResult)
+	go func() {
+		r, err := c.Run(context.Background(), Program{
+			Guest: localGuest{},
+			Cmd: guest.Cmd{Argv: tmux("new-session", "-A", "-s", "a", "sh", "-c",
+				`for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do echo "line $i"; done; printf 'ready> '; read -r x; echo "got $x"; read -r x; exit 4`)},
+			Repaint: func(ctx context.Context) error {
+				argv := tmux("list-clients", "-F", "#{client_name}")
+				out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+				argv = tmux("refresh-client", "-t", strings.TrimSpace(string(out)))
+				return errors.Join(err, exec.CommandContext(ctx, argv[0], argv[1:]...).Run())
+			},
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- r
+	}()
+	x.shows("ready>")
+	before := strings.Join(x.screen(), "\n")
+	for _, keys := range []string{"", "s", "?"} {
+		x.send(prefix + keys)
+		x.shows(map[string]string{"": "[S]nap", "s": "Name of", "?": "Closing this window"}[keys])
+		x.send("\x1b")
+		until(t, "the screen as it was", func() bool { return strings.Join(x.screen(), "\n") == before })
+		until(t, "the end of the dialogs", func() bool { _, open := c.state(); return open == nil })
+	}
+	x.send("hello\r")
+	x.shows("got hello")
+	x.send("\r")
+	<-done
+}
