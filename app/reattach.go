@@ -36,6 +36,7 @@ func (r *sessionRun) attachUntilEnd(ctx context.Context) (out session.Outcome, n
 	followCtx, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
 	go r.followStatus(followCtx, r.w.Name, r.ag.Name, con.SetStatus)
+	go r.learnAuth(followCtx, r.c, r.ag)
 	for {
 		out, err = r.attach(ctx, con)
 		switch {
@@ -72,7 +73,7 @@ func (r *sessionRun) attach(ctx context.Context, con *session.Console) (session.
 		return session.Outcome{}, err
 	}
 	return con.Attach(ctx, r.c, session.Options{
-		Name: r.ag.ID, Argv: argv, Env: r.environment(), Term: terminalType(),
+		Name: r.ag.ID, Argv: agent.InGuest(argv), Env: r.environment(), Term: terminalType(),
 	})
 }
 
@@ -147,4 +148,16 @@ func (a *App) comeBack(ctx context.Context, w *config.Workspace, p vm.Progress) 
 			return nil, fmt.Errorf("waiting for %q to come back: %w", w.Name, ctx.Err())
 		}
 	}
+}
+
+// authAge is how old an answer about an agent's account may be before a session asks again.
+const authAge = 12 * time.Hour
+
+// learnAuth asks an agent whether it is signed in, beside the session: its own program may take long to answer. The next
+// confirmation and the selector show what it said.
+func (r *sessionRun) learnAuth(ctx context.Context, c *guest.Client, ag *agent.Agent) {
+	if len(ag.Auth.Check) == 0 || time.Since(r.CachedAgents(r.w.Name)[ag.ID].AuthTime) < authAge {
+		return
+	}
+	r.RefreshAgent(ctx, c, r.w, ag)
 }
