@@ -22,7 +22,9 @@ func TestTmuxIsRepainted(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(tmuxConf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tmux := func(args ...string) []string { return append([]string{"tmux", "-S", filepath.Join(dir, "s"), "-f", conf}, args...) }
+	tmux := func(args ...string) []string {
+		return append([]string{"tmux", "-S", filepath.Join(dir, "s"), "-f", conf}, args...)
+	}
 	t.Cleanup(func() {
 		argv := tmux("kill-server")
 		_ = exec.Command(argv[0], argv[1:]...).Run()
