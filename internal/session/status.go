@@ -136,7 +136,7 @@ const maxTitle = 120
 // Title returns the window's title.
 func Title(s Status) string {
 	mode, _, _ := strings.Cut(s.Mode, ":")
-	parts := []string{s.Workspace, s.Agent, mode, s.Activity}
+	parts := []string{signs[s.level()] + " " + flat(s.Agent), mode, s.Activity}
 	if s.Waiting {
 		parts = append(parts, "waiting for you")
 	}
@@ -146,7 +146,8 @@ func Title(s Status) string {
 			all = append(all, p)
 		}
 	}
-	return cells.Truncate(signs[s.level()]+" "+strings.Join(all, " · "), maxTitle, "…")
+	// How it begins is what a window is found again by.
+	return cells.Truncate("CAL "+flat(s.Workspace)+" "+strings.Join(all, " · "), maxTitle, "…")
 }
 
 // flat is text of anybody's as a part of one line.
