@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -162,29 +163,20 @@ func explainHandshake(ctx context.Context, err, refused error) error {
 
 // awaitBanner returns conn once its first byte arrived.
 func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration) (net.Conn, error) {
-	type read struct {
-		b   byte
-		err error
-	}
-	first := make(chan read, 1)
+	b := &buffered{Conn: conn, r: bufio.NewReaderSize(conn, readAhead)}
+	first := make(chan error, 1)
 	go func() {
-		var b [1]byte
-		n, err := conn.Read(b[:])
-		if n == 1 {
-			err = nil
-		} else if err == nil {
-			err = errors.New("guest sent nothing")
-		}
-		first <- read{b[0], err}
+		_, err := b.r.Peek(1)
+		first <- err
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case r := <-first:
-		if cause := context.Cause(ctx); r.err != nil && cause != nil {
+	case err := <-first:
+		if cause := context.Cause(ctx); err != nil && cause != nil {
 			return nil, cause
 		}
-		return &peeked{Conn: conn, first: []byte{r.b}}, r.err
+		return b, err
 	case <-timer.C:
 		return nil, fmt.Errorf("guest's SSH server is silent for %v: %w", limit, context.DeadlineExceeded)
 	case <-ctx.Done():
@@ -192,20 +184,17 @@ func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration) (net.C
 	}
 }
 
-// peeked gives back the byte awaitBanner took.
-type peeked struct {
+// readAhead is how much is taken from the transport at once, in bytes. x/crypto/ssh reads packets through four kibibytes,
+// which costs two or three system calls each; a terminal's output comes in packets of that size.
+const readAhead = 64 << 10
+
+// buffered is a connection that is read ahead.
+type buffered struct {
 	net.Conn
-	first []byte
+	r *bufio.Reader
 }
 
-func (p *peeked) Read(b []byte) (int, error) {
-	if len(p.first) > 0 && len(b) > 0 {
-		n := copy(b, p.first)
-		p.first = p.first[n:]
-		return n, nil
-	}
-	return p.Conn.Read(b)
-}
+func (b *buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
 
 // refusals is how often in a row a guest may present another key or refuse ours before that is taken as final: while a
 // machine boots, another one may answer at its address, and its keys may not be in place.
