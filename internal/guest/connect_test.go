@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -262,6 +263,38 @@ func TestLinkRenewsAfterTheHostSlept(t *testing.T) {
 	if !exists(s.dir + "/dates") {
 		t.Error("guest's clock was not set")
 	}
+}
+
+// The system says that it woke, or that the network is another: the connection is kept if it lives.
+func TestLinkIsCheckedAtOnce(t *testing.T) {
+	s := startSSHD(t)
+	s.program("sudo", `shift; exec "$@"`)
+	s.program("date", `echo "$@" >>`+s.dir+`/dates`)
+	changes := make(chan bool, 64)
+	l := NewLink(s.options(), func(up bool, _ error) { changes <- up })
+	defer func() { _ = l.Close() }()
+	first, err := l.Client(t.Context())
+	must(t, err)
+	wait(t, "up", changes)
+	l.Check(false)
+	l.Check(true)
+	l.Check(true) // twice, as several tell of one wake
+	eventually(t, "the guest's clock to be set", func() bool { return exists(s.dir + "/dates") })
+	must(t, first.Err())
+	if c, err := l.Client(t.Context()); err != nil || c != first {
+		t.Errorf("a connection that lives was renewed: %v", err)
+	}
+
+	must(t, os.Remove(s.dir+"/dates"))
+	must(t, first.raw.Close()) // what a host that slept finds
+	l.Check(true)
+	if wait(t, "down", changes) {
+		t.Error("up although the connection is gone")
+	}
+	if !wait(t, "up again", changes) {
+		t.Error("not up again")
+	}
+	eventually(t, "the guest's clock to be set again", func() bool { return exists(s.dir + "/dates") })
 }
 
 func TestLinkGivesUpOnAWrongHostKey(t *testing.T) {

@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	jumpCheck = 3 * time.Second // how often the clocks are compared; each time wakes an idle process
 	jumpLimit = 5 * time.Second // difference from which on the host is taken to have slept
+	// answerWithin is how soon a guest on this host answers a connection that lives. Waiting longer would cost more than
+	// another connection does.
+	answerWithin = 2 * time.Second
 )
 
 var errResumed = errors.New("the host slept or its clock was set")
@@ -26,6 +30,8 @@ type Link struct {
 
 	cancel  context.CancelFunc
 	stopped chan struct{}
+	check   chan struct{} // holds one: the connection is to be proven now
+	slept   atomic.Bool   // the host slept, and the guest's clock has not been stepped since
 
 	mu      sync.Mutex
 	client  *Client       // nil while there is none
@@ -57,7 +63,7 @@ func newLink(o Options, onChange func(up bool, err error), every time.Duration, 
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Link{
 		options: o, onChange: onChange, every: every, now: now,
-		cancel: cancel, stopped: make(chan struct{}), changed: make(chan struct{}),
+		cancel: cancel, stopped: make(chan struct{}), check: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 	go l.keep(ctx)
 	return l
@@ -83,6 +89,18 @@ func (l *Link) Client(ctx context.Context) (*Client, error) {
 	}
 }
 
+// Check has the connection proven at once: one that does not answer within two seconds is renewed, an attempt that waits is
+// made now. After the host slept the guest's clock is stepped as well. It never blocks.
+func (l *Link) Check(slept bool) {
+	if slept {
+		l.slept.Store(true)
+	}
+	select {
+	case l.check <- struct{}{}:
+	default:
+	}
+}
+
 // Close ends the connection and the attempts to renew it, and returns when onChange is called no more.
 func (l *Link) Close() error {
 	l.cancel()
@@ -100,7 +118,6 @@ func (l *Link) set(client *Client, err error) {
 
 func (l *Link) keep(ctx context.Context) {
 	defer close(l.stopped)
-	slept := false
 	for {
 		client, err := l.connect(ctx)
 		if err != nil {
@@ -112,13 +129,15 @@ func (l *Link) keep(ctx context.Context) {
 			return
 		}
 		var clockErr error
-		if slept {
+		if l.slept.Swap(false) {
 			clockErr = stepClock(ctx, client)
 		}
 		l.set(client, nil)
 		l.onChange(true, clockErr)
 		err = l.watch(ctx, client)
-		slept = errors.Is(err, errResumed)
+		if errors.Is(err, errResumed) {
+			l.slept.Store(true)
+		}
 		if ctx.Err() != nil {
 			l.set(nil, ErrClosed)
 			l.onChange(false, ErrClosed)
@@ -146,10 +165,16 @@ func (l *Link) connect(ctx context.Context) (*Client, error) {
 		if err == nil || final(err) || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 			return client, err
 		}
-		if !sleep(ctx, pause) {
+		again := time.NewTimer(pause)
+		select {
+		case <-again.C:
+			pause = min(2*pause, 5*time.Second)
+		case <-l.check:
+			again.Stop()
+		case <-ctx.Done():
+			again.Stop()
 			return nil, context.Cause(ctx)
 		}
-		pause = min(2*pause, 5*time.Second)
 	}
 }
 
@@ -164,6 +189,13 @@ func (l *Link) watch(ctx context.Context, client *Client) error {
 			return client.Err()
 		case <-ctx.Done():
 			return client.Close()
+		case <-l.check:
+			if err := l.prove(ctx, client); err != nil {
+				client.fail(fmt.Errorf("%w: %w", ErrLost, err))
+				return client.Err()
+			}
+			last = l.now() // what the clocks say of a sleep until now has been seen to
+			continue
 		case <-ticker.C:
 		}
 		now := l.now()
@@ -175,6 +207,22 @@ func (l *Link) watch(ctx context.Context, client *Client) error {
 		}
 		last = now
 	}
+}
+
+// prove asks the guest for a sign of life, and steps its clock if the host slept.
+func (l *Link) prove(ctx context.Context, client *Client) error {
+	soon, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if err := client.Ping(soon); err != nil {
+		return err
+	}
+	if !l.slept.Swap(false) {
+		return nil
+	}
+	if err := stepClock(ctx, client); err != nil {
+		l.onChange(true, err)
+	}
+	return nil
 }
 
 func stepClock(ctx context.Context, client *Client) error {
