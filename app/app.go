@@ -20,6 +20,7 @@ import (
 	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/host"
 	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
@@ -31,6 +32,8 @@ type App struct {
 	Driver  vm.Driver
 	Journal *journal.Journal
 	Log     zerolog.Logger
+	// Rhythm says when probes rest, as far as somebody tells it what happens to the computer: the menu-bar agent does.
+	Rhythm *host.Rhythm
 
 	flags    map[string]string
 	settings atomic.Pointer[settings]
@@ -89,7 +92,7 @@ func Open(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{Home: home, Journal: j, Driver: o.Driver, flags: o.Flags}
+	a := &App{Home: home, Journal: j, Driver: o.Driver, Rhythm: host.NewRhythm(), flags: o.Flags}
 	if err := a.Reload(); err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/calmenu/calmenu/app/shell"
 	"github.com/calmenu/calmenu/internal/desktop"
 	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/session"
@@ -31,6 +32,10 @@ func (a *App) Doctor(ctx context.Context) []vm.Requirement {
 		image.Detail, image.Hint = "not built yet", "It is made with the first workspace: CALMenu new demo"
 	}
 	found = append(found, image, a.deskRequirement(ctx), a.outputRequirement())
+	found = append(found, shell.LoginRequirement(a.Config().UI.StartAtLogin))
+	if r, ok := desktop.NotificationsAllowed(ctx); ok {
+		found = append(found, vm.Requirement{Name: "notifications", OK: r.OK, Optional: true, Detail: r.Detail, Hint: r.Hint})
+	}
 	found = append(found, a.setups(ctx)...)
 	return append(found, a.orphans(ctx)...)
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/host"
 	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/journal"
 	outbox "github.com/calmenu/calmenu/internal/sync"
@@ -57,7 +59,8 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 		a.Log.Info().Str("workspace", w.Name).Bool("up", up).AnErr("cause", err).Msg("guest connection")
 	})
 	defer func() { _ = link.Close() }()
-	k := &keeper{App: a, w: w, hooks: h, policy: a.networkPolicy(ctx, w)}
+	k := &keeper{App: a, w: w, hooks: h, policy: a.networkPolicy(ctx, w), again: make(chan struct{}, 1)}
+	defer a.Rhythm.Listen(func(e host.Event) { k.heard(e, link) })()
 	for ctx.Err() == nil {
 		waitCtx, stopWaiting := context.WithCancel(ctx)
 		go a.watchMachine(waitCtx, stopWaiting, w.Name)
@@ -89,6 +92,22 @@ type keeper struct {
 
 	refusals refusals
 	alone    detachedAgents // over all connections
+
+	stale atomic.Int64  // Unix time in nanoseconds: what was proven before it is to be proven again
+	again chan struct{} // holds one: stale has changed
+}
+
+// heard has what an event of the host makes doubtful looked at anew. It waits for nothing.
+func (k *keeper) heard(e host.Event, link *guest.Link) {
+	if e != host.DidWake && e != host.NetworkChanged {
+		return
+	}
+	link.Check(e == host.DidWake)
+	k.stale.Store(time.Now().UnixNano())
+	select {
+	case k.again <- struct{}{}:
+	default:
+	}
 }
 
 // serve does the work over one connection, until it or ctx ends.
@@ -103,13 +122,27 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 		}
 	}()
 	var wg sync.WaitGroup
-	run := func(what string, f func(context.Context, *guest.Client) error) {
+	run := func(what string, rests bool, f func(context.Context, *guest.Client) error) {
 		wg.Go(func() {
+			rhythm := k.Rhythm
+			if !rests {
+				rhythm = nil
+			}
 			// Each part restarts by itself: one that fails must not take the others with it.
 			for ctx.Err() == nil {
-				err := f(ctx, c)
+				active, cancel, err := rhythm.Active(ctx)
+				if err != nil {
+					return
+				}
+				err = f(active, c)
+				rested := active.Err() != nil
+				cancel()
 				if ctx.Err() != nil {
 					return
+				}
+				if rested {
+					k.Log.Info().Str("workspace", k.w.Name).Str("part", what).Msg("resting")
+					continue
 				}
 				k.Log.Warn().Str("workspace", k.w.Name).Str("part", what).Err(err).Msg("starting again")
 				select {
@@ -119,10 +152,10 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 			}
 		})
 	}
-	run("network", k.network)
-	run("outbox", k.outbox)
-	run("isolation", k.isolation)
-	run("agents", k.agents)
+	run("network", false, k.network) // the guest's connections are its own affair
+	run("outbox", true, k.outbox)
+	run("isolation", true, k.isolation)
+	run("agents", true, k.agents)
 	wg.Wait()
 }
 
@@ -212,18 +245,29 @@ func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
 		switch {
 		case r.PID != m.PID:
 			wait = 2 * time.Second // whoever started the machine is about to check it
+		case r.Time.UnixNano() < k.stale.Load():
+			wait = 0
 		case time.Since(r.Time) < every:
 			wait = every - time.Since(r.Time)
 		}
 		select {
 		case <-time.After(wait):
+		case <-k.again:
+			continue
 		case <-ctx.Done():
 			return nil
 		}
 		if now, err := isolation.Load(k.Home.WorkspaceDir(k.w.Name)); err == nil && now.Time.After(r.Time) {
 			continue
 		}
-		if _, err := k.check(ctx, k.w, c); err != nil && !errors.Is(err, vm.ErrNotRunning) {
+		_, err = k.check(ctx, k.w, c)
+		switch {
+		case errors.Is(err, vm.ErrNotRunning): // or another one runs by now: the connection will tell
+			select {
+			case <-time.After(2 * time.Second):
+			case <-ctx.Done():
+			}
+		case err != nil:
 			return err
 		}
 	}

@@ -69,9 +69,9 @@ func (a *App) SpawnAgent() error {
 	if a.AgentRuns() {
 		return nil
 	}
-	self, err := os.Executable()
+	self, err := Self()
 	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
+		return err
 	}
 	out, err := os.OpenFile(filepath.Join(a.Home.LogsDir(), "agent.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -57,9 +57,20 @@ func (a *App) CheckUpdate(ctx context.Context) (Update, error) { return a.update
 // WatchUpdates checks once a day until ctx ends, while update.check is true, and calls told if there is news. A build
 // that is not a release never asks.
 func (a *App) WatchUpdates(ctx context.Context, told func()) {
-	a.updates().watch(ctx, func() bool { return a.Config().Update.Check }, told, func(err error) {
-		a.Log.Info().Err(err).Msg("checking for an update")
-	})
+	for ctx.Err() == nil {
+		active, cancel, err := a.Rhythm.Active(ctx)
+		if err != nil {
+			return
+		}
+		a.updates().watch(active, func() bool { return a.Config().Update.Check }, told, func(err error) {
+			a.Log.Info().Err(err).Msg("checking for an update")
+		})
+		rested := active.Err() != nil
+		cancel()
+		if !rested {
+			return // a build that never asks
+		}
+	}
 }
 
 func (a *App) updates() *updates {

@@ -36,9 +36,14 @@ type Agent struct {
 	tray Tray            // nil where there is none
 	self string          // path of this program, for terminals it opens
 
-	refresh chan struct{} // asks for another look at the facts; holds one request at most
+	refresh chan struct{}   // asks for another look at the facts; holds one request at most
+	over    context.Context // ends when the agent is to end
 	quit    context.CancelFunc
-	work    sync.WaitGroup // what clicks have started
+	ended   chan struct{} // closed when Run has returned
+	tasks   tasks
+	asks    asks
+	awake   awake
+	login   login
 
 	configured time.Time // when config.yaml was last changed; of the goroutine that runs
 	waits      waits
@@ -46,6 +51,8 @@ type Agent struct {
 	mu      sync.Mutex // guards what follows
 	last    state.State
 	keeping map[string]bool
+	keepers context.Context // ends with Run; what is only watched ends with it
+	ending  bool            // nothing new begins
 }
 
 // Tray shows a menu. *statusicon.Tray is one.
@@ -58,11 +65,14 @@ var ErrRunning = errors.New("CALMenu is running already")
 
 // New makes an agent. desk and tray may be nil.
 func New(a *app.App, desk desktop.Desktop) (*Agent, error) {
-	self, err := os.Executable()
+	self, err := app.Self()
 	if err != nil {
-		return nil, fmt.Errorf("finding this program: %w", err)
+		return nil, err
 	}
-	b := &Agent{app: a, desk: desk, self: self, refresh: make(chan struct{}, 1), keeping: map[string]bool{}}
+	b := &Agent{
+		app: a, desk: desk, self: self, refresh: make(chan struct{}, 1), ended: make(chan struct{}), keeping: map[string]bool{},
+	}
+	b.over, b.quit = context.WithCancel(context.Background())
 	return b, nil
 }
 
@@ -92,6 +102,7 @@ const agesEvery = time.Minute
 // Run is the agent's life. It returns when ctx ends or Quit is chosen. log is told, in a line each, what a person who
 // started it in a terminal wants to know.
 func (b *Agent) Run(ctx context.Context, log io.Writer) error {
+	defer close(b.ended)
 	l := flock.New(filepath.Join(b.app.Home.LocksDir(), "agent.lock"), flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
 	if err != nil {
@@ -101,17 +112,24 @@ func (b *Agent) Run(ctx context.Context, log io.Writer) error {
 		return hint.Wrap(ErrRunning, "Its icon is in the menu bar. CALMenu status shows what it does.")
 	}
 	defer func() { _ = l.Close() }()
-	ctx, b.quit = context.WithCancel(ctx)
-	defer b.quit()
+	defer context.AfterFunc(ctx, b.quit)()
+	ctx = b.over
 	if err := b.app.Journal.Append(journal.Event{Kind: journal.AgentBegin}); err != nil {
 		return err
 	}
 	defer func() { _ = b.app.Journal.Append(journal.Event{Kind: journal.AgentEnd}) }()
-	defer b.work.Wait()
+	// However the loop ends: what only watches is told to end, and what was begun is waited for.
+	defer func() {
+		b.quit()
+		b.tasks.end()
+		b.awake.letGo()
+	}()
 
 	watching := make(chan error, 1)
 	go func() { watching <- b.app.Journal.Watch(ctx, b.Refresh) }()
 	go b.app.WatchUpdates(ctx, b.Refresh)
+	b.tasks.start(func() { b.watchHost(ctx) })
+	defer b.app.Rhythm.Listen(b.heard)()
 	b.recover(ctx)
 	facts := time.NewTicker(factsEvery)
 	defer facts.Stop()
@@ -119,7 +137,14 @@ func (b *Agent) Run(ctx context.Context, log io.Writer) error {
 	defer ages.Stop()
 	var machines []vm.Machine
 	for {
+		rests, changed := b.app.Rhythm.Rests()
+		ticks, minutes := facts.C, ages.C
+		if rests {
+			ticks, minutes = nil, nil // nobody looks; what is journaled is shown all the same
+		}
 		select {
+		case <-changed:
+			continue
 		case <-ctx.Done():
 			return nil
 		case err := <-watching:
@@ -127,13 +152,14 @@ func (b *Agent) Run(ctx context.Context, log io.Writer) error {
 				return nil
 			}
 			return err
-		case <-facts.C:
+		case <-ticks:
 			now, err := b.app.Driver.Machines(ctx)
 			if err == nil && sameMachines(machines, now) && !b.configChanged() {
 				continue
 			}
 			machines = now
-		case <-ages.C:
+		case <-minutes:
+			b.login.look()
 		case <-b.refresh:
 		}
 		if err := b.look(ctx, log); err != nil && ctx.Err() == nil {
@@ -195,7 +221,9 @@ func (b *Agent) reload() {
 	if err := b.app.Reload(); err != nil {
 		b.app.Log.Warn().Err(err).Msg("config.yaml was changed and cannot be read")
 		b.notify(desktop.Notification{Title: "config.yaml has mistakes", Body: err.Error()})
+		return
 	}
+	b.applyLogin()
 }
 
 // look folds the state, shows it, and looks after what runs.
@@ -210,6 +238,7 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	b.last = s
 	b.mu.Unlock()
 	b.show(b.menu(s))
+	b.awake.look(s, b.app.Log.Warn)
 	b.announceOthers(before, s)
 	b.announceWaiting(ctx, s)
 	for _, w := range s.Workspaces {
@@ -230,7 +259,10 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	return nil
 }
 
-func (b *Agent) menu(s state.State) statusicon.Menu { return menu.Build(s, b.choices()) }
+func (b *Agent) menu(s state.State) statusicon.Menu {
+	s.StartAtLogin = b.login.state()
+	return menu.Build(s, b.choices())
+}
 
 func (b *Agent) choices() []menu.Choice {
 	choices := make([]menu.Choice, 0, len(b.app.Agents()))
@@ -263,8 +295,7 @@ func (b *Agent) keep(ctx context.Context, name string) {
 	if b.keeping[name] {
 		return
 	}
-	b.keeping[name] = true
-	b.work.Go(func() {
+	b.keeping[name] = b.tasks.start(func() {
 		err := b.app.Keep(ctx, name, app.Hooks{Landed: b.landed})
 		if err != nil && !errors.Is(err, app.ErrKept) && ctx.Err() == nil {
 			b.app.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")

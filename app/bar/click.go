@@ -13,7 +13,6 @@ import (
 
 	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/app/menu"
-	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/desktop"
@@ -30,9 +29,10 @@ func (b *Agent) Click(id string) {
 	}
 }
 
-// Do carries out an action of the menu on a goroutine of its own. Its failure becomes a notification.
+// Do carries out an action of the menu on a goroutine of its own, unless the same is under way or was a moment ago: a
+// second click of a double click means nothing more than the first. Its failure becomes a notification.
 func (b *Agent) Do(a menu.Action) {
-	b.work.Go(func() {
+	b.tasks.once(a, func() {
 		ctx := context.Background() // quitting must not cut an operation short; it is waited for
 		err := b.act(ctx, a)
 		if err == nil || errors.Is(err, app.ErrDeclined) {
@@ -74,6 +74,8 @@ func (b *Agent) act(ctx context.Context, a menu.Action) error {
 		return b.openOutput(ctx, a.Workspace)
 	case menu.Switch:
 		return b.app.Switch(a.Workspace)
+	case menu.Login:
+		return b.toggleLogin(ctx)
 	case menu.Quit:
 		return b.askQuit(ctx)
 	}
@@ -115,14 +117,6 @@ func (b *Agent) change(ctx context.Context, a menu.Action) error {
 
 func (b *Agent) terminal(ctx context.Context, title string, args ...string) error {
 	return b.desk.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu: " + title, Argv: append([]string{b.self}, args...)})
-}
-
-func (b *Agent) ask(ctx context.Context, q desktop.Question) (desktop.Answer, error) {
-	ans, err := b.desk.Ask(ctx, q)
-	if err == nil && ans.Cancelled {
-		err = app.ErrDeclined
-	}
-	return ans, err
 }
 
 func (b *Agent) snapshot(ctx context.Context, name string) error {
@@ -228,40 +222,6 @@ func (b *Agent) preferences(ctx context.Context) error {
 	return b.desk.Open(ctx, file)
 }
 
-// askQuit ends the agent. If machines run it asks what becomes of them, unless that is configured.
-func (b *Agent) askQuit(ctx context.Context) error {
-	b.mu.Lock()
-	s := b.last
-	b.mu.Unlock()
-	var running []string
-	for _, w := range s.Workspaces {
-		if w.Life == state.Running {
-			running = append(running, w.Name)
-		}
-	}
-	how := b.app.Config().VM.KeepRunningOnQuit
-	if len(running) > 0 && how == "ask" {
-		ans, err := b.ask(ctx, desktop.Question{
-			Kind: desktop.Confirm, Title: "Quit CALMenu?",
-			Text:    fmt.Sprintf("Running: %s. Agents in them can go on without the menu.", strings.Join(running, ", ")),
-			Buttons: []string{"Keep Running", "Stop Them"},
-		})
-		if err != nil {
-			return err
-		}
-		how = []string{"keep", "stop"}[ans.Button]
-	}
-	if how == "stop" {
-		for _, n := range running {
-			if err := b.app.Stop(ctx, n, nil); err != nil && !errors.Is(err, vm.ErrNotRunning) {
-				return err
-			}
-		}
-	}
-	b.quit()
-	return nil
-}
-
 // landed announces what a burst brought; clicking reveals the first of it.
 func (b *Agent) landed(w *config.Workspace, r outbox.Report) {
 	if n := len(r.Landed); n > 0 {
@@ -273,7 +233,7 @@ func (b *Agent) landed(w *config.Workspace, r outbox.Report) {
 		reveal := func() { b.Do(menu.Action{Verb: menu.Reveal, Workspace: w.Name, Arg: first.Path}) }
 		b.notify(desktop.Notification{
 			Title: "Artifact from " + w.Name, Body: body, OnClick: reveal,
-			Actions: []desktop.Action{{Label: "Reveal", Run: reveal}},
+			Actions: []desktop.Action{{Label: desktop.Reveal, Run: reveal}},
 		})
 	}
 	if n := len(r.Refused); n > 0 {

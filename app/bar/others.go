@@ -31,7 +31,7 @@ func (b *Agent) announceOthers(before, now state.State) {
 			continue // deleted meanwhile
 		}
 		if r := broughtInByOthers(events, w.Name, since); len(r.Landed)+len(r.Refused) > 0 {
-			b.work.Go(func() { b.landed(cfg, r) })
+			b.tasks.start(func() { b.landed(cfg, r) })
 		}
 	}
 }

@@ -85,16 +85,16 @@ func (b *Agent) announceWaiting(ctx context.Context, s state.State) {
 		n := desktop.Notification{
 			Title:   fmt.Sprintf("%s is waiting in %s", menu.AgentName(x.workspace, x.wait.Agent, b.choices()), w.Name),
 			Body:    said(x.wait.Detail),
-			OnClick: goTo, Actions: []desktop.Action{{Label: "Go to", Run: goTo}},
+			OnClick: goTo, Actions: []desktop.Action{{Label: desktop.OpenSession, Run: goTo}},
 		}
-		b.work.Go(func() { b.notify(n) })
+		b.tasks.start(func() { b.notify(n) })
 	}
 	if again.IsZero() || again.Equal(b.waits.again) {
 		return
 	}
 	b.waits.again = again
 	wait := time.NewTimer(time.Until(again))
-	b.work.Go(func() {
+	b.tasks.start(func() {
 		defer wait.Stop()
 		select {
 		case <-wait.C:

@@ -134,7 +134,7 @@ func TestAWaitingAgentIsToldOfAndGoneTo(t *testing.T) {
 	if calls, err = desk.Wait(ctx, func(c desktop.Calls) bool { return len(c.Raised) > 0 }); err != nil {
 		t.Fatal(err)
 	}
-	b.work.Wait()
+	b.tasks.all.Wait()
 	if w := calls.Raised[0]; w.PID != journal.Self().PID || w.Title != "demo" {
 		t.Errorf("raised %+v", w)
 	}

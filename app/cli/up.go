@@ -69,9 +69,9 @@ func (c *cmd) upOnDesktop(ctx context.Context, desk desktop.Desktop, name string
 	if err := c.app.SpawnAgent(); err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	self, err := app.Self()
 	if err != nil {
-		return fmt.Errorf("finding this program: %w", err)
+		return err
 	}
 	err = desk.Terminal(ctx, desktop.TerminalRequest{Title: "CALMenu: " + name, Argv: []string{self, "session", name, "--pause"}})
 	if err != nil {
@@ -133,13 +133,12 @@ func (c *cmd) menuBar(cc *cobra.Command, _ []string) error {
 		return alreadyFine(b.Run(cc.Context(), c.streams.Err))
 	}
 	tray := statusicon.NewTray(b.Click)
+	b.KeepAwake(shell.KeepAwake)
+	b.StartAtLogin(shell.LoginItem{})
 	b.Show(cc.Context(), tray)
-	sh := shell.New(tray, func(e shell.Event) {
-		if e == shell.DidWake || e == shell.UserSwitchedTo {
-			b.Refresh()
-		}
-	})
-	ctx, cancel := context.WithCancel(cc.Context())
+	sh := shell.New(tray, c.app.Rhythm.Tell)
+	// A signal ends the tray first, and the tray's end the agent: as a logout does on macOS.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(cc.Context()))
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
@@ -147,7 +146,7 @@ func (c *cmd) menuBar(cc *cobra.Command, _ []string) error {
 		sh.Quit()
 	}()
 	// The main goroutine belongs to the tray.
-	err = sh.Run(ctx, func() {}, cancel)
+	err = sh.Run(cc.Context(), func() {}, b.End)
 	cancel()
 	return alreadyFine(errors.Join(<-ended, err))
 }

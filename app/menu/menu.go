@@ -54,6 +54,7 @@ const (
 	Doctor      = "doctor"
 	Logs        = "logs"
 	Preferences = "preferences"
+	Login       = "login"  // starts CALMenu at login, or no longer
 	Update      = "update" // opens the page of the newer release
 	Quit        = "quit"   // asks whether VMs are to go on
 )
@@ -229,6 +230,16 @@ func footer(s state.State, first statusicon.Item) []statusicon.Item {
 		entry("Doctor", Action{Verb: Doctor}),
 		entry("Logs", Action{Verb: Logs}),
 		entry("Preferences", Action{Verb: Preferences}),
+	}
+	switch s.StartAtLogin {
+	case state.LoginOn, state.LoginOff:
+		it := entry("Start at Login", Action{Verb: Login})
+		it.Checkable, it.Checked = true, s.StartAtLogin == state.LoginOn
+		items = append(items, it)
+	case state.LoginNeedsApproval:
+		it := entry("Start at Login (allow it in the system's settings...)", Action{Verb: Login})
+		it.Checkable = true
+		items = append(items, it)
 	}
 	if s.Update != "" {
 		items = append(items, entry("Version "+s.Update+" is available...", Action{Verb: Update}))

@@ -1,26 +1,37 @@
 package shell
 
-// LoginItem says whether the menu bar program is started when the person logs in.
-type LoginItem int
+import (
+	"context"
 
-// The states of the login item, as the system knows them.
-const (
-	LoginOff           LoginItem = iota // not started at login
-	LoginOn                             // started at login
-	LoginNeedsApproval                  // asked for, but the person must allow it in the system's settings
-	LoginUnavailable                    // this program cannot be started at login (not run from an application bundle)
+	"github.com/calmenu/calmenu/app/state"
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// String returns the state as doctor and logs name it.
-func (l LoginItem) String() string {
-	switch l {
-	case LoginOn:
-		return "on"
-	case LoginNeedsApproval:
-		return "needs approval in System Settings"
-	case LoginUnavailable:
-		return "unavailable"
-	default:
-		return "off"
+// LoginItem is this program's login item (bar.LoginItem).
+type LoginItem struct{}
+
+// State asks the system whether it starts CALMenu at login.
+func (LoginItem) State() state.LoginItem { return StartsAtLogin() }
+
+// Set has the system start CALMenu at login, or no longer.
+func (LoginItem) Set(on bool) error { return SetStartAtLogin(on) }
+
+// Approve has the person allow it.
+func (LoginItem) Approve(ctx context.Context) error { return approveLogin(ctx) }
+
+// LoginRequirement is what doctor says of the login item.
+func LoginRequirement(wanted bool) vm.Requirement { return loginRequirement(wanted, StartsAtLogin()) }
+
+func loginRequirement(wanted bool, is state.LoginItem) vm.Requirement {
+	r := vm.Requirement{Name: "start at login", Optional: true, OK: true, Detail: string(is)}
+	switch {
+	case is == state.LoginNeedsApproval:
+		r.OK, r.Hint = false, loginSettings
+	case is == state.LoginUnavailable && wanted:
+		r.OK, r.Hint = false, "Install CALMenu.app and start it from the Finder, or set ui.start_at_login to false."
+	case is == state.LoginOff && wanted:
+		r.OK, r.Detail = false, "off, although ui.start_at_login asks for it"
+		r.Hint = "Start the menu bar program: it sets it up."
 	}
+	return r
 }

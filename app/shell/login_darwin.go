@@ -1,79 +1,72 @@
-//go:build cgo
-
 package shell
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"unsafe"
+	"os"
+	"os/exec"
+	"path/filepath"
 
-	"github.com/progrium/darwinkit/macos/foundation"
-	"github.com/progrium/darwinkit/objc"
-
-	"github.com/calmenu/calmenu/internal/desktop/cocoa"
+	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
-// StartsAtLogin asks macOS (SMAppService, macOS 13) whether CALMenu.app is started at login.
-func StartsAtLogin() LoginItem {
-	state := LoginUnavailable
-	if !cocoa.Bundled() {
-		return state
+// loginSettings is where a person allows what was switched off.
+const loginSettings = "Look at System Settings > General > Login Items."
+
+var errNoService = errors.New("asking for the login item: this program has none of its own")
+
+// StartsAtLogin asks macOS whether CALMenu is started at login.
+func StartsAtLogin() state.LoginItem {
+	m, err := newMacLogin()
+	if err != nil {
+		return state.LoginUnavailable
 	}
-	objc.WithAutoreleasePool(func() {
-		service, err := mainAppService()
-		if err != nil {
-			return
-		}
-		switch objc.Call[int](service, objc.Sel("status")) { // SMAppServiceStatus
-		case 1:
-			state = LoginOn
-		case 2:
-			state = LoginNeedsApproval
-		case 0, 3: // 3, not found, is what macOS says of an application it has never registered
-			state = LoginOff
-		}
-	})
-	return state
+	return m.state()
 }
 
-// SetStartAtLogin has macOS start CALMenu.app at login, or no longer.
+// SetStartAtLogin has macOS start CALMenu at login, or no longer.
 func SetStartAtLogin(on bool) error {
-	if !cocoa.Bundled() {
-		return hint.Errorf("Start CALMenu.app from the Finder, and choose it there.",
-			"changing the login item: this program does not run from an application bundle")
+	m, err := newMacLogin()
+	if err == nil {
+		err = m.set(on)
 	}
-	selector := "unregisterAndReturnError:"
-	if on {
-		selector = "registerAndReturnError:"
-	}
-	var failed error
-	objc.WithAutoreleasePool(func() {
-		service, err := mainAppService()
-		if err != nil {
-			failed = err
-			return
-		}
-		var problem unsafe.Pointer // NSError **
-		if cocoa.CallBOOL(service, selector, unsafe.Pointer(&problem)) {
-			return
-		}
-		failed = errors.New("macOS refused without a reason")
-		if problem != nil {
-			failed = errors.New(foundation.ErrorFrom(problem).LocalizedDescription())
-		}
-	})
-	if failed != nil {
-		return hint.Wrap(fmt.Errorf("changing the login item: %w", failed),
-			"Look at System Settings > General > Login Items.")
+	if err != nil {
+		return hint.Wrap(fmt.Errorf("changing the login item: %w", err), loginSettings)
 	}
 	return nil
 }
 
-func mainAppService() (objc.Object, error) {
-	class, err := cocoa.Class("ServiceManagement", "SMAppService")
+// approveLogin shows where the person allows it: macOS lets nobody else do so.
+func approveLogin(ctx context.Context) error {
+	err := exec.CommandContext(ctx, "/usr/bin/open", "x-apple.systempreferences:com.apple.LoginItems-Settings.extension").Run()
 	if err != nil {
-		return objc.Object{}, err
+		return hint.Wrap(fmt.Errorf("opening System Settings: %w", err), loginSettings)
 	}
-	return objc.Call[objc.Object](class, objc.Sel("mainAppService")), nil
+	return nil
 }
+
+func newMacLogin() (macLogin, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return macLogin{}, err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return macLogin{}, err
+	}
+	m := macLogin{agent: launchAgent{
+		folder: filepath.Join(home, "Library", "LaunchAgents"), program: program, uid: os.Getuid(), job: os.Getenv("XPC_SERVICE_NAME"),
+		run: func(ctx context.Context, argv ...string) ([]byte, error) {
+			return exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+		},
+	}}
+	if bundled() {
+		m.service = serviceManagement{}
+	}
+	return m, nil
+}
+
+// serviceManagement is the application's login item as SMAppService has it (macOS 13).
+type serviceManagement struct{}

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,20 +9,30 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/atomicfile"
 )
 
+// loginSettings is where a person allows what was switched off.
+const loginSettings = "Choose Start at Login in the menu, or switch CALMenu on in the desktop's settings for autostart."
+
+// approveLogin writes the entry anew: the click is the person's word.
+func approveLogin(context.Context) error { return SetStartAtLogin(true) }
+
 // StartsAtLogin says whether the desktop starts CALMenu at login (XDG Desktop Application Autostart Specification).
-func StartsAtLogin() LoginItem {
+func StartsAtLogin() state.LoginItem {
 	path, err := autostartFile()
 	if err != nil {
-		return LoginUnavailable
+		return state.LoginUnavailable
 	}
 	text, err := os.ReadFile(path)
-	if err != nil || strings.Contains(string(text), "\nHidden=true") {
-		return LoginOff
+	switch {
+	case err != nil:
+		return state.LoginOff
+	case strings.Contains(string(text), "\nHidden=true"): // what desktops write when a person switches the entry off
+		return state.LoginNeedsApproval
 	}
-	return LoginOn
+	return state.LoginOn
 }
 
 // SetStartAtLogin has the desktop start this program at login, or no longer.

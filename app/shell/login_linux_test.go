@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/calmenu/calmenu/app/state"
 )
 
 func TestStartAtLogin(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", home)
-	is := func(want LoginItem) {
+	is := func(want state.LoginItem) {
 		t.Helper()
 		if got := StartsAtLogin(); got != want {
 			t.Errorf("start at login is %s, want %s", got, want)
@@ -22,14 +24,14 @@ func TestStartAtLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	is(LoginOff)
+	is(state.LoginOff)
 	set(false) // nothing to take away is no mistake
 	set(true)
-	is(LoginOn)
+	is(state.LoginOn)
 	set(true)
-	is(LoginOn)
+	is(state.LoginOn)
 	set(false)
-	is(LoginOff)
+	is(state.LoginOff)
 
 	// Desktops write this when the person switches the entry off in their settings.
 	set(true)
@@ -44,7 +46,11 @@ func TestStartAtLogin(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	is(LoginOff)
+	is(state.LoginNeedsApproval)
+	if err := approveLogin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	is(state.LoginOn)
 }
 
 func TestAutostartEntryQuotes(t *testing.T) {

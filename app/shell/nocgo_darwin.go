@@ -2,7 +2,12 @@
 
 package shell
 
-import "errors"
+import (
+	"context"
+	"errors"
+
+	"github.com/calmenu/calmenu/app/state"
+)
 
 // withoutAppKit lets everything else be compiled and checked where there is no SDK.
 type withoutAppKit struct{}
@@ -15,10 +20,13 @@ func (withoutAppKit) prepare(hooks) error {
 
 func (withoutAppKit) release(done func()) { done() }
 
-// StartsAtLogin is for an application bundle to know.
-func StartsAtLogin() LoginItem { return LoginUnavailable }
-
-// SetStartAtLogin is for an application bundle to do.
-func SetStartAtLogin(bool) error {
-	return errors.New("changing the login item: this build has no AppKit (built without cgo)")
+// KeepAwake is for a build with AppKit to do.
+func KeepAwake(context.Context, string) (release func(), err error) {
+	return nil, errors.New("keeping the computer awake: this build has no AppKit (built without cgo)")
 }
+
+func (serviceManagement) state() (state.LoginItem, error) { return "", errNoService }
+
+func (serviceManagement) set(bool) error { return errNoService }
+
+func bundled() bool { return false }

@@ -9,39 +9,14 @@ package shell
 import (
 	"context"
 	"sync"
+
+	"github.com/calmenu/calmenu/internal/host"
 )
 
 // Tray is what shows the icon and runs the main thread's loop (statusicon.Tray).
 type Tray interface {
 	// Run shows the tray until ctx ends. It is called on the main goroutine.
 	Run(ctx context.Context) error
-}
-
-// Event is something that happens to the computer and that a program with connections must know.
-type Event int
-
-// The events a system tells of.
-const (
-	WillSleep      Event = iota + 1 // the computer is about to sleep; a program has a few seconds at most
-	DidWake                         // it woke up: clocks and connections of guests are stale
-	UserSwitchedTo                  // this person's session has the screen again
-	UserSwitchedAway
-)
-
-// String returns the event as logs name it.
-func (e Event) String() string {
-	switch e {
-	case WillSleep:
-		return "will sleep"
-	case DidWake:
-		return "did wake"
-	case UserSwitchedTo:
-		return "user switched to"
-	case UserSwitchedAway:
-		return "user switched away"
-	default:
-		return "unknown event"
-	}
 }
 
 // system is the platform's side. Callbacks of hooks never block, so that they may be called on the main thread.
@@ -54,26 +29,26 @@ type system interface {
 
 // hooks are what a system tells the shell.
 type hooks struct {
-	ready func()      // the loop runs
-	exit  func()      // the process is about to be ended: no deferred function will run
-	event func(Event) // something happened
+	ready func()           // the loop runs
+	exit  func()           // the process is about to be ended: no deferred function will run
+	event func(host.Event) // something happened
 }
 
 // Shell runs the menu bar program once.
 type Shell struct {
 	tray    Tray
 	system  system
-	onEvent func(Event)
+	onEvent func(host.Event)
 	quit    chan struct{}
 	endQuit func()
 }
 
 // New returns a shell around tray. onEvent is called for each event in order, on a goroutine of its own; it may be nil.
-func New(tray Tray, onEvent func(Event)) *Shell { return newShell(tray, newSystem(), onEvent) }
+func New(tray Tray, onEvent func(host.Event)) *Shell { return newShell(tray, newSystem(), onEvent) }
 
-func newShell(tray Tray, s system, onEvent func(Event)) *Shell {
+func newShell(tray Tray, s system, onEvent func(host.Event)) *Shell {
 	if onEvent == nil {
-		onEvent = func(Event) {}
+		onEvent = func(host.Event) {}
 	}
 	quit := make(chan struct{})
 	return &Shell{
@@ -129,13 +104,13 @@ type mailbox struct {
 	filled chan struct{} // holds one: events is not empty, or the mailbox is closed
 
 	mu     sync.Mutex // guards events and closed; never held while events are delivered
-	events []Event
+	events []host.Event
 	closed bool
 }
 
 func newMailbox() *mailbox { return &mailbox{filled: make(chan struct{}, 1)} }
 
-func (m *mailbox) put(e Event) {
+func (m *mailbox) put(e host.Event) {
 	m.mu.Lock()
 	m.events = append(m.events, e)
 	m.mu.Unlock()
@@ -157,7 +132,7 @@ func (m *mailbox) wake() {
 }
 
 // deliver calls f for each event until the mailbox is closed.
-func (m *mailbox) deliver(f func(Event)) {
+func (m *mailbox) deliver(f func(host.Event)) {
 	for range m.filled {
 		m.mu.Lock()
 		events, closed := m.events, m.closed

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/calmenu/calmenu/internal/host"
 )
 
 // record keeps what happened, in order.
@@ -78,7 +80,7 @@ func (m *fakeMac) Run(ctx context.Context) error {
 }
 
 // started runs a shell on a fake and returns it, running, with a channel that holds what Run returned.
-func started(ctx context.Context, m *fakeMac, onEvent func(Event)) (*Shell, <-chan error) {
+func started(ctx context.Context, m *fakeMac, onEvent func(host.Event)) (*Shell, <-chan error) {
 	s := newShell(m, m, onEvent)
 	returned := make(chan error, 1)
 	go func() {
@@ -189,11 +191,11 @@ func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newFakeMac()
 		busy := make(chan struct{})
-		s, returned := started(t.Context(), m, func(e Event) {
+		s, returned := started(t.Context(), m, func(e host.Event) {
 			m.add(e.String())
 			<-busy
 		})
-		want := []Event{WillSleep, DidWake, UserSwitchedAway, UserSwitchedTo}
+		want := []host.Event{host.WillSleep, host.DidWake, host.UserSwitchedAway, host.UserSwitchedTo}
 		m.main <- func() {
 			for _, e := range want {
 				m.hooks.event(e)

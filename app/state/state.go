@@ -27,12 +27,25 @@ const (
 
 // State is what CALMenu knows at one instant.
 type State struct {
-	Time       time.Time   `json:"time"`
-	AgentPID   int         `json:"agent_pid,omitempty"` // the menu-bar or headless agent; 0 if none runs
-	Current    string      `json:"current,omitempty"`   // the workspace the menu is about
-	Update     string      `json:"update,omitempty"`    // version of a newer release, if one is known
-	Workspaces []Workspace `json:"workspaces"`
+	Time     time.Time `json:"time"`
+	AgentPID int       `json:"agent_pid,omitempty"` // the menu-bar or headless agent; 0 if none runs
+	Current  string    `json:"current,omitempty"`   // the workspace the menu is about
+	Update   string    `json:"update,omitempty"`    // version of a newer release, if one is known
+	// StartAtLogin is the login item as the system has it; empty where the menu does not show it.
+	StartAtLogin LoginItem   `json:"start_at_login,omitempty"`
+	Workspaces   []Workspace `json:"workspaces"`
 }
+
+// LoginItem says whether the menu bar program is started when the person logs in.
+type LoginItem string
+
+// The states of the login item, as the system knows them.
+const (
+	LoginOff           LoginItem = "off"
+	LoginOn            LoginItem = "on"
+	LoginNeedsApproval LoginItem = "needs approval" // asked for; switched off or not yet allowed in the system's settings
+	LoginUnavailable   LoginItem = "unavailable"    // this program cannot be started at login
+)
 
 // Workspace is what is known of one workspace.
 type Workspace struct {

@@ -14,4 +14,7 @@ func init() {
 	runtime.LockOSThread()
 }
 
-func main() { os.Exit(cli.Main(os.Args[1:])) }
+func main() {
+	again()
+	os.Exit(cli.Main(os.Args[1:]))
+}

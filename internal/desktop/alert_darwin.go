@@ -64,6 +64,15 @@ func accessory(alert appkit.Alert, q Question) (text func() string, choice func(
 		alert.SetAccessoryView(field)
 		alert.Window().SetInitialFirstResponder(field)
 		text = field.StringValue
+	case Text:
+		// A field, not a text view: it scrolls not, but has the cursor, undo and paste by itself. Option-Return begins a line.
+		frame := fieldFrame
+		frame.Size.Height = 120
+		field := appkit.NewTextFieldWithFrame(frame)
+		field.SetStringValue(cText(q.Initial))
+		alert.SetAccessoryView(field)
+		alert.Window().SetInitialFirstResponder(field)
+		text = field.StringValue
 	case Password:
 		field := appkit.NewSecureTextFieldWithFrame(fieldFrame)
 		alert.SetAccessoryView(field)

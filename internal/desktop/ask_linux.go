@@ -58,7 +58,7 @@ func (d *linux) Ask(ctx context.Context, q Question) (Answer, error) {
 // read as an option.
 func zenity(q Question) (args []string, input string, err error) {
 	args = []string{"--title=" + oneLine(q.Title), "--width=420"}
-	cancel := "--cancel-label=" + label(q.cancel())
+	cancel := "--cancel-label=" + label(q.cancelLabel())
 	switch q.Kind {
 	case Info:
 		args = append(args, "--info", "--no-markup", "--text="+q.Text)
@@ -76,6 +76,11 @@ func zenity(q Question) (args []string, input string, err error) {
 		args = append(args, "--entry", "--text="+label(q.Text), "--entry-text="+oneLine(q.Initial), cancel)
 	case Password:
 		args = append(args, "--entry", "--hide-text", "--text="+label(q.Text), cancel)
+	case Text:
+		// zenity has no room for a question above an editable text: it is the window's title.
+		args[0] = "--title=" + oneLine(strings.TrimSpace(q.Title+": "+q.Text))
+		args = append(args, "--text-info", "--editable", "--height=260", "--ok-label=OK", cancel)
+		input = q.Initial
 	case List:
 		args = append(args, "--list", "--hide-header", "--column=index", "--column=choice", "--hide-column=1",
 			"--print-column=1", "--height=360", "--text="+escapeMarkup(q.Text), cancel)
@@ -90,16 +95,9 @@ func zenity(q Question) (args []string, input string, err error) {
 	return args, input, nil
 }
 
-func (q Question) cancel() string {
-	if q.Cancel == "" {
-		return "Cancel"
-	}
-	return q.Cancel
-}
-
 // checkButtons holds the buttons apart: zenity tells which one was pressed by its label.
 func (q Question) checkButtons() error {
-	seen := map[string]bool{q.cancel(): true}
+	seen := map[string]bool{q.cancelLabel(): true}
 	for _, b := range q.Buttons {
 		if b == "" || seen[b] {
 			return fmt.Errorf("showing a dialog: button %q is empty or there twice", b)
@@ -125,7 +123,7 @@ func parseAnswer(q Question, code int, printed string) (Answer, error) {
 				return Answer{Button: i}, nil
 			}
 		}
-	case Entry, Password:
+	case Entry, Text, Password:
 		if code == 0 {
 			return Answer{Text: printed}, nil
 		}

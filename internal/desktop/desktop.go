@@ -46,6 +46,19 @@ type Notification struct {
 	OnClick func()
 }
 
+// The labels of the actions that notifications have. macOS wants to know of a notification's buttons before it is posted;
+// it is told of these when the program starts.
+const (
+	Reveal      = "Reveal"
+	OpenSession = "Open Session"
+)
+
+// Permission is whether the person lets CALMenu notify.
+type Permission struct {
+	OK           bool
+	Detail, Hint string
+}
+
 // Action is a button of a notification. Run is called on its own goroutine, at most once.
 type Action struct {
 	Label string
@@ -75,6 +88,7 @@ const (
 	Warn                         // the same, looking serious: something failed
 	Confirm                      // text and Buttons
 	Entry                        // a line of text, Initial filled in
+	Text                         // several lines of text, Initial filled in; Return begins a new one
 	Password                     // a line of text, hidden
 	List                         // one of Choices
 )
@@ -95,6 +109,14 @@ type Question struct {
 type Answer struct {
 	Cancelled bool
 	Button    int    // Confirm: index in Buttons
-	Text      string // Entry, Password
+	Text      string // Entry, Text, Password
 	Choice    int    // List: index in Choices
+}
+
+// cancelLabel is the title of the button that refuses q.
+func (q Question) cancelLabel() string {
+	if q.Cancel == "" {
+		return "Cancel"
+	}
+	return q.Cancel
 }

@@ -22,6 +22,7 @@ type mac struct {
 	env    func(string) string
 	opts   options
 	modals *modals
+	notes  func() *notes
 	over   context.Context
 	end    context.CancelFunc
 }
@@ -36,7 +37,7 @@ func Detect(env func(string) string, opts ...Option) (Desktop, string) {
 		return nil, why
 	}
 	over, end := context.WithCancel(context.Background())
-	d := &mac{env: env, modals: newModals(cocoaHost{}), over: over, end: end}
+	d := &mac{env: env, modals: newModals(cocoaHost{}), notes: lazyNotes(over), over: over, end: end}
 	for _, o := range opts {
 		o(&d.opts)
 	}
@@ -64,15 +65,12 @@ func (d *mac) alive(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// Notify posts by UNUserNotificationCenter from an application bundle, and by beeep otherwise. Neither tells of clicks.
+// Notify posts by UNUserNotificationCenter from an application bundle, and by beeep otherwise, which tells of no clicks.
 func (d *mac) Notify(ctx context.Context, n Notification) error {
 	ctx, done := d.alive(ctx)
 	defer done()
 	if canNotify() {
-		if err := notify(ctx, n); err != nil {
-			return fmt.Errorf("posting a notification: %w", err)
-		}
-		return nil
+		return d.notes().notify(ctx, n)
 	}
 	posted := make(chan error, 1) // beeep knows no context
 	go func() { posted <- beeep.Notify(appleScriptText(n.Title), appleScriptText(n.Body), "") }()

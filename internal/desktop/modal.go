@@ -64,10 +64,7 @@ func modalButtons(q Question) (titles []string, cancel int) {
 	default:
 		titles = append(titles, "OK")
 	}
-	if q.Cancel != "" {
-		return append(titles, q.Cancel), len(titles)
-	}
-	return append(titles, "Cancel"), len(titles)
+	return append(titles, q.cancelLabel()), len(titles)
 }
 
 // modalAnswer returns what pressing button (an index in modalButtons; others mean the dialog was closed) of q says,
@@ -80,7 +77,7 @@ func modalAnswer(q Question, button int, text string, choice int) Answer {
 	switch q.Kind {
 	case Confirm:
 		return Answer{Button: button}
-	case Entry, Password:
+	case Entry, Text, Password:
 		return Answer{Text: text}
 	case List:
 		if choice < 0 || choice >= len(q.Choices) {

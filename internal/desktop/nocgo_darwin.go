@@ -17,4 +17,7 @@ func (cocoaHost) stop()               {}
 func loopRuns() bool  { return false }
 func canNotify() bool { return false }
 
-func notify(context.Context, Notification) error { return ErrClosed }
+func lazyNotes(context.Context) func() *notes { return func() *notes { return nil } }
+
+// NotificationsAllowed says nothing: macOS keeps that setting for applications.
+func NotificationsAllowed(context.Context) (Permission, bool) { return Permission{}, false }

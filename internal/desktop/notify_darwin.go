@@ -4,103 +4,47 @@ package desktop
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/progrium/darwinkit/macos/foundation"
-	"github.com/progrium/darwinkit/objc"
-
 	"github.com/calmenu/calmenu/internal/desktop/cocoa"
-	"github.com/calmenu/calmenu/internal/hint"
 )
 
-const (
-	hasAppKit = true
-
-	authorizeSound = 1 << 1 // UNAuthorizationOptionSound
-	authorizeAlert = 1 << 2 // UNAuthorizationOptionAlert
-)
+const hasAppKit = true
 
 func loopRuns() bool { return cocoa.LoopRuns() }
 
 // canNotify says whether notifications can be the program's own: currentNotificationCenter raises outside a bundle, and
-// asking for permission needs a block, which is safe only in a build made for it.
-func canNotify() bool { return cocoa.Bundled() && cocoa.CheckBuild() == nil }
+// only a program with a run loop is told of clicks.
+func canNotify() bool { return cocoa.LoopRuns() && cocoa.Bundled() }
 
-var (
-	// permission is asked for once in a process, at its first notification, and answered when the person has.
-	permission = sync.OnceValue(askPermission)
-	posted     atomic.Uint64
-)
+// cocoaCenter is macOS' own notification centre.
+type cocoaCenter struct{ cocoa.Notes }
 
-// granted is the person's answer to the question for permission, readable once done is closed.
-type granted struct {
-	done chan struct{}
-	err  error
+func (c cocoaCenter) authorize(answer func(granted bool, problem string)) { c.Authorize(answer) }
+func (c cocoaCenter) categories(all map[string][]string)                  { c.Categories(all) }
+func (c cocoaCenter) post(id, title, body, category string)               { c.Post(id, title, body, category) }
+func (c cocoaCenter) respond(f func(id, key string))                      { c.Respond(f) }
+
+// lazyNotes is the centre from the first notification on: there is one in a process.
+func lazyNotes(over context.Context) func() *notes {
+	return sync.OnceValue(func() *notes { return newNotes(over, cocoaCenter{}) })
 }
 
-func askPermission() *granted {
-	g := &granted{done: make(chan struct{})}
-	answer := sync.OnceFunc(func() { close(g.done) })
-	objc.WithAutoreleasePool(func() {
-		center, err := notificationCenter()
-		if err != nil {
-			g.err = err
-			answer()
-			return
-		}
-		// The only block this package makes: it is called on a thread of the system's.
-		objc.Call[objc.Void](center, objc.Sel("requestAuthorizationWithOptions:completionHandler:"),
-			uint(authorizeSound|authorizeAlert), func(ok bool, problem foundation.Error) {
-				switch {
-				case !problem.IsNil():
-					g.err = errors.New(problem.LocalizedDescription())
-				case !ok:
-					g.err = errors.New("notifications of CALMenu are switched off")
-				}
-				answer()
-			})
-	})
-	return g
-}
-
-func notificationCenter() (objc.Object, error) {
-	class, err := cocoa.Class("UserNotifications", "UNUserNotificationCenter")
-	if err != nil {
-		return objc.Object{}, err
+// NotificationsAllowed is what the person has set for CALMenu; false outside of its application, where macOS keeps no
+// such setting.
+func NotificationsAllowed(ctx context.Context) (Permission, bool) {
+	if !cocoa.Bundled() {
+		return Permission{}, false
 	}
-	return objc.Call[objc.Object](class, objc.Sel("currentNotificationCenter")), nil
-}
-
-// notify posts n. macOS does not say whether it was shown: that is the person's setting.
-func notify(ctx context.Context, n Notification) error {
-	g := permission()
-	select {
-	case <-g.done:
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for permission to notify: %w", context.Cause(ctx))
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	said, err := cocoa.Notes{}.Allowed(ctx)
+	switch {
+	case err != nil:
+		return Permission{Detail: err.Error(), Hint: allowHint}, true
+	case said == "denied":
+		return Permission{Detail: "switched off by you", Hint: allowHint}, true
 	}
-	if g.err != nil {
-		return hint.Wrap(g.err, "Allow them in System Settings > Notifications > CALMenu, and start CALMenu again.")
-	}
-	id := fmt.Sprintf("calmenu-%d-%d", time.Now().UnixNano(), posted.Add(1))
-	var failed error
-	objc.WithAutoreleasePool(func() {
-		center, err := notificationCenter()
-		if err != nil {
-			failed = err
-			return
-		}
-		content := objc.Call[objc.Object](objc.GetClass("UNMutableNotificationContent"), objc.Sel("new"))
-		content.Autorelease()
-		objc.Call[objc.Void](content, objc.Sel("setTitle:"), cText(n.Title))
-		objc.Call[objc.Void](content, objc.Sel("setBody:"), cText(n.Body))
-		request := objc.Call[objc.Object](objc.GetClass("UNNotificationRequest"),
-			objc.Sel("requestWithIdentifier:content:trigger:"), id, content, nil)
-		objc.Call[objc.Void](center, objc.Sel("addNotificationRequest:withCompletionHandler:"), request, nil)
-	})
-	return failed
+	return Permission{OK: true, Detail: said}, true
 }

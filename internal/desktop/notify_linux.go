@@ -31,14 +31,14 @@ const (
 type notifier struct {
 	over     context.Context
 	env      func(string) string
-	handlers handlers
+	handlers handlers[uint32]
 
 	mu   sync.Mutex // guards conn
 	conn *dbus.Conn // nil until the first notification, and after the bus went away
 }
 
 func newNotifier(over context.Context, env func(string) string) *notifier {
-	return &notifier{over: over, env: env, handlers: handlers{byID: map[uint32]map[string]func(){}}}
+	return &notifier{over: over, env: env}
 }
 
 // post shows n, with clicks if the server has them; without a server, by whatever beeep finds.
@@ -81,7 +81,13 @@ func (s *notifier) postOnBus(ctx context.Context, n Notification) error {
 	var keys []string
 	calls := map[string]func(){}
 	if slices.Contains(can, "actions") {
-		keys, calls = actions(n)
+		calls = n.calls()
+		if n.OnClick != nil {
+			keys = append(keys, clicked, "Open")
+		}
+		for i, a := range n.Actions {
+			keys = append(keys, strconv.Itoa(i), a.Label)
+		}
 	}
 	hints := map[string]dbus.Variant{
 		"image-data":    dbus.MakeVariant(iconData()),
@@ -99,22 +105,6 @@ func (s *notifier) postOnBus(ctx context.Context, n Notification) error {
 		s.handlers.keep(id, calls)
 	}
 	return nil
-}
-
-// actions returns n's actions as the protocol has them (key, label, ...) and what each key calls. "default" is a
-// click on the notification itself.
-func actions(n Notification) (keys []string, calls map[string]func()) {
-	calls = map[string]func(){}
-	if n.OnClick != nil {
-		keys = append(keys, "default", "Open")
-		calls["default"] = n.OnClick
-	}
-	for i, a := range n.Actions {
-		key := strconv.Itoa(i)
-		keys = append(keys, key, a.Label)
-		calls[key] = a.Run
-	}
-	return keys, calls
 }
 
 // connect returns the connection to the bus, made and listened to at the first need.
@@ -179,3 +169,6 @@ var iconData = sync.OnceValue(func() pixels {
 	draw.Draw(img, img.Bounds(), statusicon.AppIcon(iconPx), image.Point{}, draw.Src)
 	return pixels{iconPx, iconPx, int32(img.Stride), true, 8, 4, img.Pix}
 })
+
+// NotificationsAllowed says nothing on Linux: notifications need nobody's leave.
+func NotificationsAllowed(context.Context) (Permission, bool) { return Permission{}, false }

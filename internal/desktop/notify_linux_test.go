@@ -139,7 +139,7 @@ func TestServerWithoutActionsGetsTextAlone(t *testing.T) {
 }
 
 func TestHandlersAreBounded(t *testing.T) {
-	h := handlers{byID: map[uint32]map[string]func(){}}
+	h := handlers[uint32]{}
 	for id := range uint32(3 * most) {
 		h.keep(id, map[string]func(){"default": func() {}})
 	}

@@ -23,6 +23,7 @@ var allowedLibraries = map[string]string{
 	framework("QuartzCore", "A"):             "darwinkit's appkit",
 	framework("CoreFoundation", "A"):         "Go and darwinkit",
 	framework("UniformTypeIdentifiers", "A"): "darwinkit's appkit",
+	framework("UserNotifications", "A"):      "CALMenu's notifications",
 }
 
 func framework(name, version string) string {
@@ -35,6 +36,7 @@ var allowedClasses = map[string]string{
 	"ActionHandler":      "darwinkit's helper/action",
 	"DeallocListener":    "darwinkit's objc",
 	"ProtocolImplBase":   "darwinkit's objc",
+	"CALMenuNotes":       "CALMenu's internal/desktop/cocoa",
 	"MenuItem":           "systray",
 	"RightClickDetector": "systray",
 	"SystrayAppDelegate": "systray",

@@ -36,7 +36,7 @@ func libraries() []library {
 	}
 	for _, f := range []struct{ version, names string }{
 		{"A", "CloudKit Cocoa CoreData CoreFoundation CoreGraphics CoreImage CoreML CoreMedia CoreVideo IOSurface ImageIO " +
-			"Metal QuartzCore Security UniformTypeIdentifiers"},
+			"Metal QuartzCore Security UniformTypeIdentifiers UserNotifications"},
 		{"C", "AppKit Foundation"},
 	} {
 		for _, name := range strings.Fields(f.names) {

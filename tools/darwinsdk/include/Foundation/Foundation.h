@@ -18,6 +18,18 @@ double floor(double);
 @property(readonly) NSInteger integerValue;
 @end
 
+@interface NSSet : NSObject
+@end
+
+@interface NSMutableSet : NSSet
+- (void)addObject:(id)o;
+- (void)removeAllObjects;
+@end
+
+@interface NSError : NSObject
+@property(readonly) NSString *localizedDescription;
+@end
+
 @interface NSCondition : NSObject
 @end
 

@@ -9,6 +9,7 @@ enum { NSUTF8StringEncoding = 4 };
 @interface NSString : NSObject <NSCopying>
 @property(readonly) NSUInteger length;
 @property(readonly) const char *UTF8String;
+- (BOOL)isEqualToString:(NSString *)s;
 + (instancetype)stringWithUTF8String:(const char *)s;
 - (instancetype)initWithCString:(const char *)s encoding:(NSStringEncoding)e;
 @end
