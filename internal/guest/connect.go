@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -163,7 +164,7 @@ func explainHandshake(ctx context.Context, err, refused error) error {
 
 // awaitBanner returns conn once its first byte arrived.
 func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration) (net.Conn, error) {
-	b := &buffered{Conn: conn, r: bufio.NewReaderSize(conn, readAhead)}
+	b := &buffered{Conn: conn, r: bufio.NewReaderSize(&gatherer{r: conn}, readAhead)}
 	first := make(chan error, 1)
 	go func() {
 		_, err := b.r.Peek(1)
@@ -186,7 +187,7 @@ func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration) (net.C
 
 // readAhead is how much is taken from the transport at once, in bytes. x/crypto/ssh reads packets through four kibibytes,
 // which costs two or three system calls each; a terminal's output comes in packets of that size.
-const readAhead = 64 << 10
+const readAhead = 256 << 10
 
 // buffered is a connection that is read ahead.
 type buffered struct {
@@ -249,4 +250,34 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// gatherer lets a flood gather: once floodBytes have come within floodTime, each further read waits for gatherTime first.
+// Packets of a terminal's output are small, and waking two goroutines for each costs more than what is in them; network
+// cards moderate their interrupts for the same reason. What comes at a slower rate, such as the echo of a key, never waits.
+type gatherer struct {
+	r     io.Reader
+	since time.Time
+	bytes int
+	full  bool // the last read left something behind
+}
+
+const (
+	floodBytes = 128 << 10
+	floodTime  = 10 * time.Millisecond
+	gatherTime = 2 * time.Millisecond
+)
+
+func (g *gatherer) Read(p []byte) (int, error) {
+	if g.bytes >= floodBytes && !g.full {
+		time.Sleep(gatherTime)
+	}
+	n, err := g.r.Read(p)
+	g.full = n == len(p)
+	if now := time.Now(); now.Sub(g.since) > floodTime {
+		// What the last stretch brought says whether this is one of a flood.
+		g.since, g.bytes = now, min(g.bytes, floodBytes)*int(floodTime)/int(max(now.Sub(g.since), floodTime))
+	}
+	g.bytes += n
+	return n, err
 }

@@ -250,6 +250,29 @@ func (o *outlet) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// ReadFrom is io.Copy with moderation: see gatherer.
+func (o *outlet) ReadFrom(r io.Reader) (int64, error) {
+	g := gatherer{r: r}
+	b := make([]byte, 32<<10)
+	var all int64
+	for {
+		n, err := g.Read(b)
+		if n > 0 {
+			all += int64(n)
+			_, _ = o.Write(b[:n]) // it never fails
+		}
+		if n == len(b) && n < readAhead {
+			b = make([]byte, 2*n)
+		}
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+	}
+}
+
 func (o *outlet) shut() {
 	o.mu.Lock()
 	o.closed = true
