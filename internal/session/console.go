@@ -42,8 +42,8 @@ type Program struct {
 		PTY(ctx context.Context, c guest.Cmd, t guest.Terminal) (int, error)
 	}
 	Cmd guest.Cmd
-	// Repaint makes the program draw its screen anew; nil: it is told of a new window size, twice.
-	Repaint func(ctx context.Context) error
+	// RepaintKeys, typed, make the program draw its screen anew; empty: it is told of a new window size, twice.
+	RepaintKeys string
 }
 
 // RunResult is how Run ended. At most one of the fields beside Exit says something.
@@ -107,7 +107,7 @@ type running struct {
 	resized  chan struct{}
 	cancel   context.CancelCauseFunc
 	ctx      context.Context
-	repaint  func(context.Context) error
+	repaint  string
 	squeezed atomic.Bool // it is told one row less than it has
 	told     chan struct{}
 	result   RunResult // what the person chose; guarded by Console.mu
@@ -270,7 +270,7 @@ func (c *Console) Run(ctx context.Context, p Program) (RunResult, error) {
 	defer context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })()
 	child := &running{
 		c: c, in: newInbox(), resized: make(chan struct{}, 1), told: make(chan struct{}, 1), cancel: cancel, ctx: ctx,
-		repaint: p.Repaint,
+		repaint: p.RepaintKeys,
 	}
 	defer child.in.shut()
 	c.mu.Lock()
@@ -336,7 +336,8 @@ func (r *running) redraw() {
 	defer r.c.guard()
 	ctx, cancel := context.WithTimeout(r.ctx, repaintTime)
 	defer cancel()
-	if r.repaint != nil && r.repaint(ctx) == nil {
+	if r.repaint != "" {
+		r.in.put(ctx, []byte(r.repaint))
 		return
 	}
 	r.squeezed.Store(true)

@@ -161,7 +161,7 @@ func (x *terminal) restored() bool {
 	return err == nil && *now == x.was
 }
 
-// fakeGuest is a program in the guest that does what the test says.
+// fakeGuest is a program in the guest that does what the test says, and paints its screen anew when asked.
 type fakeGuest struct {
 	out  chan string // printed
 	exit chan int    // the program ends
@@ -202,9 +202,16 @@ func (g *fakeGuest) PTY(ctx context.Context, _ guest.Cmd, t guest.Terminal) (int
 		b := make([]byte, 4096)
 		for {
 			n, err := t.In.Read(b)
+			typed, repaints := strings.CutSuffix(string(b[:n]), repaintKeys)
 			g.mu.Lock()
-			g.typed.Write(b[:n])
+			g.typed.WriteString(typed)
 			g.mu.Unlock()
+			if repaints {
+				select {
+				case g.out <- "\x1b[H\x1b[2Jagent at work":
+				case <-g.done:
+				}
+			}
 			if err != nil {
 				return
 			}
@@ -298,13 +305,7 @@ func (s *stage) run(g *fakeGuest) {
 	s.g, s.done = g, make(chan struct{})
 	done := s.done
 	go func() {
-		s.res, s.err = s.c.Run(context.Background(), Program{Guest: g, Repaint: func(context.Context) error {
-			select {
-			case g.out <- "\x1b[H\x1b[2Jagent at work":
-			case <-g.done:
-			}
-			return nil
-		}})
+		s.res, s.err = s.c.Run(context.Background(), Program{Guest: g, RepaintKeys: repaintKeys})
 		close(done)
 	}()
 	g.out <- "\x1b[H\x1b[2Jagent at work"

@@ -42,6 +42,8 @@ set -g window-size latest
 set -s extended-keys on
 set -g update-environment ''
 set -g remain-on-exit off
+set -s user-keys[0] "\e[5;30012~"
+bind-key -n User0 refresh-client
 set -g bell-action any`
 
 // startScript attaches to the agent's tmux session, or starts it. $1 names the session; the rest is the agent's argv.
@@ -62,10 +64,9 @@ exec tmux -L cal -f "$HOME/.cal/tmux.conf" new-session -A -s "$name" -c "$HOME/w
 const endScript = `tmux -L cal has-session -t "=$1" 2>/dev/null && { echo alive; exit; }
 cat "$HOME/.cal/session/$1.exit" 2>/dev/null || echo unknown`
 
-// repaintScript has tmux draw the screens of those who are attached to $1.
-const repaintScript = `tmux -L cal list-clients -t "=$1" -F '#{client_name}' | while IFS= read -r client; do
-tmux -L cal refresh-client -t "$client" || exit
-done`
+// repaintKeys is a key no keyboard has. tmux draws the screen anew for whoever presses it, and the agent does not notice;
+// a command in the guest would do the same a tenth of a second later.
+const repaintKeys = "\x1b[5;30012~"
 
 // Guest is what a session needs of the connection into the guest.
 type Guest interface {
@@ -100,19 +101,7 @@ func (o Options) program(g Guest) Program {
 		env[k] = v
 	}
 	argv := append([]string{"sh", "-c", startScript, "cal", o.Name}, o.Argv...)
-	return Program{
-		Guest: g, Cmd: guest.Cmd{Argv: argv, Env: env},
-		Repaint: func(ctx context.Context) error {
-			res, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", repaintScript, "cal", o.Name}, Limit: 4096})
-			if err != nil {
-				return fmt.Errorf("repainting the agent's screen: %w", err)
-			}
-			if res.Exit != 0 {
-				return fmt.Errorf("repainting the agent's screen: tmux ended with exit code %d", res.Exit)
-			}
-			return nil
-		},
-	}
+	return Program{Guest: g, Cmd: guest.Cmd{Argv: argv, Env: env}, RepaintKeys: repaintKeys}
 }
 
 // Attach connects the terminal tty to the agent until the agent ends, the session is detached, or ctx ends. The terminal

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,12 +41,7 @@ func TestTmuxIsRepainted(t *testing.T) {
 			Guest: localGuest{},
 			Cmd: guest.Cmd{Argv: tmux("new-session", "-A", "-s", "a", "sh", "-c",
 				`for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do echo "line $i"; done; printf 'ready> '; read -r x; echo "got $x"; read -r x; exit 4`)},
-			Repaint: func(ctx context.Context) error {
-				argv := tmux("list-clients", "-F", "#{client_name}")
-				out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
-				argv = tmux("refresh-client", "-t", strings.TrimSpace(string(out)))
-				return errors.Join(err, exec.CommandContext(ctx, argv[0], argv[1:]...).Run())
-			},
+			RepaintKeys: repaintKeys,
 		})
 		if err != nil {
 			t.Error(err)
