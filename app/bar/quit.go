@@ -122,13 +122,17 @@ func (b *Agent) stopAll(ctx context.Context, names []string) error {
 // once and for all that machines stop, they are stopped; one who is asked each time cannot be asked now, and they go on.
 // It waits no longer than ten seconds, for nothing that needs the main thread, and does nothing once Run has returned.
 func (b *Agent) End() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastSeconds)
+	defer cancel()
+	b.endWithin(ctx)
+}
+
+func (b *Agent) endWithin(ctx context.Context) {
 	select {
 	case <-b.ended:
 		return
 	default:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lastSeconds)
-	defer cancel()
 	if b.desk != nil {
 		_ = b.desk.Close() // ends questions and notifications, which nobody will answer
 	}

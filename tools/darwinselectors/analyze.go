@@ -31,6 +31,7 @@ type findings struct {
 	notifications []use
 	frameworks    []use
 	unpooled      []use // functions that send messages without an autorelease pool and that nothing in own code calls
+	withC         []use // packages with C or Objective-C of their own
 	problems      []string
 }
 

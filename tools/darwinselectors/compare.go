@@ -77,6 +77,16 @@ func (t *table) compare(f *findings) []string {
 			complain("reviewed table: pools: %s is no such function, or needs no excuse", p.Func)
 		}
 	}
+	for _, u := range f.withC {
+		if !slices.ContainsFunc(t.C, func(c withC) bool { return c.Package == u.name && c.Why != "" }) {
+			complain("%s: %s has C in it, where selectors are out of sight", u.pos, u.name)
+		}
+	}
+	for _, c := range t.C {
+		if !slices.ContainsFunc(f.withC, func(u use) bool { return u.name == c.Package }) {
+			complain("reviewed table: c: %s has none", c.Package)
+		}
+	}
 	slices.Sort(problems)
 	return slices.Compact(problems)
 }
@@ -173,7 +183,7 @@ func (t *table) base(decl string) (kind string, nullable bool) {
 		return "block", nullable
 	case strings.HasSuffix(decl, "**"):
 		return "pointer", true
-	case strings.HasSuffix(decl, "*"), decl == "id", decl == "Class", decl == "instancetype":
+	case strings.HasSuffix(decl, "*"), decl == "id", strings.HasPrefix(decl, "id<"), decl == "Class", decl == "instancetype":
 		return "object", nullable
 	}
 	return decl, nullable

@@ -32,7 +32,9 @@ func (a *analyzer) functionRule(n *ast.Ident, fn *types.Func) {
 	if fn.Pkg() == nil || !strings.HasPrefix(fn.Pkg().Path(), darwinkit) {
 		return
 	}
-	if why := forbidden[fn.Pkg().Name()+"."+fn.Name()]; why != "" {
+	// The method of that name sends retain, at once and to the object itself.
+	method := fn.Name() == "Retain" && fn.Signature().Recv() != nil
+	if why := forbidden[fn.Pkg().Name()+"."+fn.Name()]; why != "" && !method {
 		a.problem(n.Pos(), "%s.%s: %s", fn.Pkg().Name(), fn.Name(), why)
 	}
 	if strings.HasSuffix(fn.Name(), "UsingBlock") {

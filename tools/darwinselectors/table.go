@@ -23,6 +23,13 @@ type table struct {
 	Notifications []name            `yaml:"notifications"`
 	Frameworks    []name            `yaml:"frameworks"` // loaded at run time
 	Pools         []pool            `yaml:"pools"`
+	C             []withC           `yaml:"c"`
+}
+
+// withC is a package of own code with C or Objective-C in it, and what checks the messages that it sends.
+type withC struct {
+	Package string `yaml:"package"`
+	Why     string `yaml:"why"`
 }
 
 // method is a message and its declaration.

@@ -28,7 +28,7 @@ type scope struct {
 
 func (a *analyzer) walkPackage(p *darwintypes.Package) {
 	if len(p.CgoFiles) > 0 {
-		a.problem(p.Files[0].Pos(), "%s has C in it, where selectors are out of sight", p.ImportPath)
+		a.withC = append(a.withC, a.use(strings.TrimPrefix(p.ImportPath, "github.com/calmenu/calmenu/"), p.Files[0].Pos()))
 	}
 	for _, file := range p.Files {
 		for _, d := range file.Decls {
@@ -104,7 +104,8 @@ func (a *analyzer) call(s scope, c *ast.CallExpr) bool {
 	a.callRule(s, c, fn)
 	// A function given to WithAutoreleasePool has a pool, and so has one that AppKit's loop calls.
 	served := named(fn, objc, "WithAutoreleasePool") ||
-		strings.HasSuffix(fn.Pkg().Path(), "/desktop/cocoa") && (fn.Name() == "OnMain" || fn.Name() == "Observe")
+		fn.Pkg() != nil && strings.HasSuffix(fn.Pkg().Path(), "/desktop/cocoa") &&
+			(fn.Name() == "OnMain" || fn.Name() == "Observe")
 	if !served {
 		return true
 	}

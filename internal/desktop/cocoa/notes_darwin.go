@@ -15,6 +15,7 @@ import (
 	"maps"
 	"runtime/cgo"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -56,15 +57,14 @@ func (Notes) Categories(all map[string][]string) {
 }
 
 func addCategory(name string, labels []string) {
-	cName := C.CString(name)
-	defer C.free(unsafe.Pointer(cName))
-	var c [maxActions]*C.char
-	labels = labels[:min(len(labels), maxActions)]
-	for i, l := range labels {
-		c[i] = C.CString(l)
-		defer C.free(unsafe.Pointer(c[i]))
+	var lines []string
+	for _, l := range labels[:min(len(labels), maxActions)] {
+		lines = append(lines, strings.ReplaceAll(l, "\n", " "))
 	}
-	C.calmenu_notes_category(cName, &c[0], C.int(len(labels)))
+	cName, cLabels := C.CString(name), C.CString(strings.Join(lines, "\n"))
+	defer C.free(unsafe.Pointer(cName))
+	defer C.free(unsafe.Pointer(cLabels))
+	C.calmenu_notes_category(cName, cLabels)
 }
 
 // Post shows a notification with the buttons of a category, "" for none.

@@ -7,10 +7,10 @@ void calmenu_notes_listen(void);
 void calmenu_notes_authorize(uintptr_t request);
 // Asks macOS for the person's settings; they come to calmenuNotesSettings.
 void calmenu_notes_settings(uintptr_t request);
-// Collects a category of notifications: its name, and the labels of its buttons. commit makes those since clear the ones
-// there are.
+// Collects a category of notifications: its name, and the labels of its buttons, one a line, ten at most. commit makes
+// those since clear the ones there are.
 void calmenu_notes_categories_clear(void);
-void calmenu_notes_category(const char *name, const char **labels, int count);
+void calmenu_notes_category(const char *name, const char *labels);
 void calmenu_notes_categories_commit(void);
 // Posts a notification; category may be empty.
 void calmenu_notes_post(const char *identifier, const char *title, const char *body, const char *category);

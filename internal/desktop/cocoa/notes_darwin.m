@@ -85,14 +85,15 @@ void calmenu_notes_categories_clear(void) {
   }
 }
 
-void calmenu_notes_category(const char *name, const char **labels, int count) {
+void calmenu_notes_category(const char *name, const char *labels) {
   @autoreleasepool {
-    NSMutableArray *actions = [NSMutableArray arrayWithCapacity:(NSUInteger)count];
-    for (int i = 0; i < count; i++) {
+    NSArray *titles = [text(labels) componentsSeparatedByString:@"\n"];
+    NSMutableArray *actions = [NSMutableArray arrayWithCapacity:titles.count];
+    for (NSUInteger i = 0; i < titles.count; i++) {
       char key[2] = {(char)('0' + i), 0};
       // In front: revealing a file and opening a window are what the person asks for.
       [actions addObject:[UNNotificationAction actionWithIdentifier:text(key)
-                                                              title:text(labels[i])
+                                                              title:[titles objectAtIndex:i]
                                                             options:UNNotificationActionOptionForeground]];
     }
     [categories addObject:[UNNotificationCategory categoryWithIdentifier:text(name)

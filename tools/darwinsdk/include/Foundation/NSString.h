@@ -6,10 +6,13 @@
 
 enum { NSUTF8StringEncoding = 4 };
 
+@class NSArray;
+
 @interface NSString : NSObject <NSCopying>
 @property(readonly) NSUInteger length;
 @property(readonly) const char *UTF8String;
 - (BOOL)isEqualToString:(NSString *)s;
+- (NSArray *)componentsSeparatedByString:(NSString *)s;
 + (instancetype)stringWithUTF8String:(const char *)s;
 - (instancetype)initWithCString:(const char *)s encoding:(NSStringEncoding)e;
 @end
