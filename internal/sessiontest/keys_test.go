@@ -62,8 +62,8 @@ func TestKeys(t *testing.T) {
 	v.sees(`^\^\]a\^\]b$`)
 	v.keys("C-d")
 	v.prompt()
-	v.line("stty raw -echo; dd bs=1 count=4 2>/dev/null | od -An -tx1; stty sane")
-	v.sees(`^\$ stty raw`)
+	v.line("stty raw -echo; echo raw-$((40+2)); dd bs=1 count=4 2>/dev/null | od -An -tx1; stty sane")
+	v.sees(`raw-42`)
 	v.keys("C-]", "C-]", "C-a", "C-c", "C-b")
 	v.sees(`1d 01 03 02`)
 }

@@ -34,6 +34,13 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "CALMenu" {
 		os.Exit(cli.Main(os.Args[1:]))
 	}
+	if name := filepath.Base(os.Args[0]); name == belowBanner || name == noBanner {
+		if err := runBelow(name == belowBanner, os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Parse()
 	code := m.Run()
 	if shared.w != nil {

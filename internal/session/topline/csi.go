@@ -314,7 +314,7 @@ func (f *Filter) region(dst, body []byte, p *params) []byte {
 	}
 	dst = f.setRegion(dst)
 	if f.modes.origin {
-		return dst
+		return append(dst, "\x1b[H"...) // tmux would be in the banner's row: there, setting the region forgets the mode
 	}
 	return f.place(dst)
 }
