@@ -202,11 +202,11 @@ func (g *fakeGuest) PTY(ctx context.Context, _ guest.Cmd, t guest.Terminal) (int
 		b := make([]byte, 4096)
 		for {
 			n, err := t.In.Read(b)
-			typed, repaints := strings.CutSuffix(string(b[:n]), repaintKeys)
+			typed := strings.ReplaceAll(string(b[:n]), repaintKeys, "")
 			g.mu.Lock()
 			g.typed.WriteString(typed)
 			g.mu.Unlock()
-			if repaints {
+			if len(typed) < n {
 				select {
 				case g.out <- "\x1b[H\x1b[2Jagent at work":
 				case <-g.done:
