@@ -40,6 +40,7 @@ type Agent struct {
 	over    context.Context // ends when the agent is to end
 	quit    context.CancelFunc
 	ended   chan struct{} // closed when Run has returned
+	github  gitHub
 	tasks   tasks
 	asks    asks
 	awake   awake
@@ -51,8 +52,6 @@ type Agent struct {
 	mu      sync.Mutex // guards what follows
 	last    state.State
 	keeping map[string]bool
-	keepers context.Context // ends with Run; what is only watched ends with it
-	ending  bool            // nothing new begins
 }
 
 // Tray shows a menu. *statusicon.Tray is one.
@@ -70,7 +69,8 @@ func New(a *app.App, desk desktop.Desktop) (*Agent, error) {
 		return nil, err
 	}
 	b := &Agent{
-		app: a, desk: desk, self: self, refresh: make(chan struct{}, 1), ended: make(chan struct{}), keeping: map[string]bool{},
+		app: a, github: a, desk: desk, self: self,
+		refresh: make(chan struct{}, 1), ended: make(chan struct{}), keeping: map[string]bool{},
 	}
 	b.over, b.quit = context.WithCancel(context.Background())
 	return b, nil

@@ -74,6 +74,12 @@ func (b *Agent) act(ctx context.Context, a menu.Action) error {
 		return b.openOutput(ctx, a.Workspace)
 	case menu.Switch:
 		return b.app.Switch(a.Workspace)
+	case menu.Commit:
+		return b.commit(ctx, a.Workspace)
+	case menu.SignIn:
+		return b.signIn(ctx, a.Workspace)
+	case menu.OpenPage:
+		return b.desk.Open(ctx, a.Arg)
 	case menu.Login:
 		return b.toggleLogin(ctx)
 	case menu.Quit:

@@ -14,9 +14,9 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// lastSeconds is how long the end of the login session waits for the agent: the system ends the process anyway, and a
+// endTakes is how long the end of the login session waits for the agent: the system ends the process anyway, and a
 // computer that is being shut down must not be held up.
-const lastSeconds = 10 * time.Second
+const endTakes = 10 * time.Second
 
 // asks are the questions that are open; a quit closes them.
 type asks struct {
@@ -122,7 +122,7 @@ func (b *Agent) stopAll(ctx context.Context, names []string) error {
 // once and for all that machines stop, they are stopped; one who is asked each time cannot be asked now, and they go on.
 // It waits no longer than ten seconds, for nothing that needs the main thread, and does nothing once Run has returned.
 func (b *Agent) End() {
-	ctx, cancel := context.WithTimeout(context.Background(), lastSeconds)
+	ctx, cancel := context.WithTimeout(context.Background(), endTakes)
 	defer cancel()
 	b.endWithin(ctx)
 }

@@ -204,8 +204,8 @@ func TestLogoutWhileWorkGoesOn(t *testing.T) {
 	cancel()
 	b.endWithin(ctx) // no time at all
 	select {
-	case <-returned:
-		t.Error("the work was not waited for")
+	case err := <-returned:
+		t.Errorf("the work was not waited for: %v", err)
 	default:
 	}
 	close(work)
@@ -228,7 +228,9 @@ func TestDoubleClickOpensOneWindow(t *testing.T) {
 	}
 	b.Do(launch) // the second click may come when the first has been done
 	b.quit()
-	next(t, "the end", returned)
+	if err := next(t, "the end", returned); err != nil {
+		t.Error(err)
+	}
 	if n := len(desk.Calls().Terminals); n != 2 {
 		t.Errorf("%d windows were opened, want one each", n)
 	}

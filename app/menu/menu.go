@@ -49,7 +49,10 @@ const (
 	Start       = "start"
 	Stop        = "stop"
 	Restart     = "restart"
-	Delete      = "delete" // asks first
+	Delete      = "delete"    // asks first
+	Commit      = "commit"    // asks for a message; commits and pushes
+	SignIn      = "sign-in"   // asks for a token of GitHub's
+	OpenPage    = "open-page" // Arg: address
 	Isolation   = "isolation"
 	Doctor      = "doctor"
 	Logs        = "logs"
@@ -186,6 +189,12 @@ func artifactItems(s state.State, w state.Workspace) []statusicon.Item {
 	var items []statusicon.Item
 	if w.Life == state.Running {
 		items = append(items, entry("Sync Now", Action{Sync, w.Name, ""}))
+	}
+	if w.Life == state.Running {
+		items = append(items, statusicon.Item{Title: "GitHub", Children: []statusicon.Item{
+			entry("Commit and Push...", Action{Commit, w.Name, ""}),
+			entry("Sign In...", Action{SignIn, w.Name, ""}),
+		}})
 	}
 	art := statusicon.Item{Title: "Artifacts"}
 	for _, a := range w.Artifacts {

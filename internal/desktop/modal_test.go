@@ -196,6 +196,7 @@ func TestModalButtonsAndAnswers(t *testing.T) {
 		{"no such button", confirm, 7, Answer{Cancelled: true}},
 		{"entry", Question{Kind: Entry}, 0, Answer{Text: "typed"}},
 		{"entry refused", Question{Kind: Entry}, 1, Answer{Cancelled: true}},
+		{"lines", Question{Kind: Text}, 0, Answer{Text: "typed"}},
 		{"password", Question{Kind: Password}, 0, Answer{Text: "typed"}},
 		{"choice", list, 0, Answer{Choice: 1}},
 		{"choice refused", list, 1, Answer{Cancelled: true}},
