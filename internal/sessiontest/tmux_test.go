@@ -154,6 +154,13 @@ func (v *window) hotkey(key string) {
 	v.keys(key)
 }
 
+// back closes what shows a pattern. An escape and the key right behind it would be one key, as they are on a terminal.
+func (v *window) back(pattern string) {
+	v.Helper()
+	v.keys("Escape")
+	v.clears(pattern)
+}
+
 func (v *window) resize(cols, rows int) {
 	v.Helper()
 	v.tmux("resize-window", "-t", v.target(), "-x", strconv.Itoa(cols), "-y", strconv.Itoa(rows))

@@ -46,20 +46,18 @@ func TestCommitAndPullRequest(t *testing.T) {
 	v.sees(`Message:`)
 	v.line("Do the work")
 	v.sees(`✓ Committed 1 file to agent/do-the-work of app`)
-	v.keys("Escape")
-	v.prompt()
+	v.back(`✓`)
 	if got := w.guest(t, "git -C workspace/app log -1 --format=%s agent/do-the-work"); got != "Do the work" {
 		t.Errorf("the last commit is %q", got)
 	}
 	v.hotkey("c")
 	v.sees(`Nothing to commit: no file is changed`)
-	v.keys("Escape")
+	v.back(`Nothing to commit`)
 	v.hotkey("p")
 	v.sees(`Title of the pull request:`)
 	v.line("The work")
 	v.sees(`✓ https://github.com/acme/app/pull/8`)
-	v.keys("Escape")
-	v.prompt()
+	v.back(`✓`)
 	if got := w.guest(t, "git -C .cache/srv/acme/app.git log -1 --format=%s agent/do-the-work"); got != "Do the work" {
 		t.Errorf("on the remote is %q", got)
 	}
