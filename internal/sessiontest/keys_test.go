@@ -53,7 +53,8 @@ func TestKeys(t *testing.T) {
 	same("Q and Esc")
 
 	// Doubled, it is the agent's, and so is everything else that is typed.
-	v.line("cat -v")
+	v.line("echo cooked-$((40+2)); cat -v")
+	v.sees(`^cooked-42$`)
 	v.keys("C-]", "C-]")
 	v.types("a")
 	v.keys("C-]", "C-]")

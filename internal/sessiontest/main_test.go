@@ -124,6 +124,9 @@ func newWorld() (*world, error) {
 	if _, err := w.try("start", "demo"); err != nil {
 		return w, err
 	}
+	if *keep != "" {
+		_, _ = w.try("exec", "demo", "--", "tmux", "-L", "cal", "kill-server") // the agents of the run before, if any
+	}
 	fmt.Printf("the machine booted in %.1f s\n", time.Since(begun).Seconds())
 	return w, w.startTmux()
 }
@@ -262,10 +265,6 @@ func (w *world) agent(t *testing.T, argv ...string) string {
 		id += "-" + notName.ReplaceAllString(filepath.Base(argv[0]), "")
 	}
 	w.configure(t, id, argv)
-	t.Cleanup(func() {
-		cmd := w.command("exec", "demo", "--", "tmux", "-L", "cal", "kill-session", "-t", "="+id)
-		_ = cmd.Run() // it has ended, mostly
-	})
 	return id
 }
 
