@@ -219,9 +219,15 @@ func (l *Link) prove(ctx context.Context, client *Client) error {
 	if !l.slept.Swap(false) {
 		return nil
 	}
-	if err := stepClock(ctx, client); err != nil {
-		l.onChange(true, err)
+	err := stepClock(ctx, client)
+	if err == nil {
+		return nil
 	}
+	l.slept.Store(true)
+	if perr := client.Ping(ctx); perr != nil {
+		return perr // it went with the connection, and is done over the next one
+	}
+	l.onChange(true, err)
 	return nil
 }
 
