@@ -32,6 +32,7 @@ func TestKeys(t *testing.T) {
 	v := w.shell(t)
 	v.line("echo stays-$((40+2))")
 	v.sees(`^stays-42$`)
+	v.prompt()
 	before := v.screen()
 	same := func(after string) {
 		t.Helper()
