@@ -9,6 +9,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/agent"
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/session"
 	"github.com/calmenu/calmenu/internal/snapshot"
 )
@@ -40,6 +41,10 @@ func (r *sessionRun) confirm(ctx context.Context) error {
 			if _, err := r.ag.LaunchCommand(r.o.Prompt, false); err != nil {
 				return err
 			}
+		case session.SignIn:
+			if err := r.offerSignIn(ctx); err != nil {
+				return err
+			}
 		case session.BackupFirst:
 			if err := r.backup(ctx); err != nil {
 				return err
@@ -48,6 +53,26 @@ func (r *sessionRun) confirm(ctx context.Context) error {
 			return ErrDeclined
 		}
 	}
+}
+
+// offerSignIn has the agent sign in, with the link opened on the host. One that fails is told of, and the confirmation is
+// shown again.
+func (r *sessionRun) offerSignIn(ctx context.Context) error {
+	err := r.install(ctx, r.c, r.w, r.ag, r.p)
+	if err == nil {
+		_, err = r.signIn(ctx, r.c, r.w, r.ag, r.t, r.o.Desk, r.p)
+	}
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	text := "Not signed in: " + session.Printable(err.Error()) + "\n"
+	if h := hint.Of(err); h != "" {
+		text += session.Printable(h) + "\n"
+	}
+	if _, err := fmt.Fprint(r.t.Out, text); err != nil {
+		return fmt.Errorf("writing to the terminal: %w", err)
+	}
+	return nil
 }
 
 func (r *sessionRun) backup(ctx context.Context) error {
@@ -81,6 +106,7 @@ func (r *sessionRun) facts(ctx context.Context) (session.Facts, error) {
 		Level: ws.Isolation.Level, Reason: ws.Isolation.Reason, Passed: ws.Isolation.Passed, Total: ws.Isolation.Total,
 		AgentAuth: r.knownAuth(r.w.Name, r.ag),
 	}
+	f.CanSignIn = len(r.ag.Auth.Login) > 0 && f.AgentAuth != session.AuthSignedIn
 	for _, sn := range ws.Snapshots {
 		if sn.Kind != snapshot.Undo {
 			f.LastBackup, f.BackupKind = sn.Created, sn.Name

@@ -67,12 +67,12 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 		return session.Outcome{}, err
 	}
 	defer func() { _ = r.c.Close() }()
-	if err := r.confirm(ctx); err != nil {
-		return session.Outcome{}, err
-	}
 	keepCtx, stopKeeping := context.WithCancel(ctx)
 	defer stopKeeping()
 	go a.keepUnlessKept(keepCtx, w.Name)
+	if err := r.confirm(ctx); err != nil {
+		return session.Outcome{}, err
+	}
 	for {
 		if err := r.ready(ctx); err != nil {
 			return session.Outcome{}, err

@@ -27,6 +27,7 @@ type Facts struct {
 	Agent        string
 	AgentAuth    string     // AuthSignedIn, AuthSignedOut, AuthUnknown; empty: not shown
 	Agents       []AgentRow // what [A] offers; empty: it is not offered
+	CanSignIn    bool       // [I] is offered: the agent has a sign-in of its own, and is not known to be signed in
 	Repositories []string   // "app (branch agent/fix)"
 	LastBackup   time.Time
 	BackupKind   string
@@ -42,6 +43,7 @@ const (
 	Launch
 	BackupFirst
 	SwitchAgent
+	SignIn
 )
 
 // Render returns the confirmation as lines for a terminal of the given width (columns), with ANSI colour if colour is
@@ -69,7 +71,7 @@ func Render(f Facts, width int, colour bool) string {
 		line(part)
 	}
 	line("")
-	for _, part := range wrapKeys(inner, len(f.Agents) > 0) {
+	for _, part := range wrapKeys(inner, f) {
 		line(paint(part, bold, colour))
 	}
 	fmt.Fprintf(&b, "╰%s╯\n", strings.Repeat("─", width-2))
@@ -131,11 +133,15 @@ func orNone(list []string, none string) string {
 }
 
 // wrapKeys returns the keys in as many lines as they need.
-func wrapKeys(width int, agents bool) []string {
-	keys := []string{"[Enter] Launch", "[B] Backup First", "[A] Agent", "[Q] Quit"}
-	if !agents {
-		keys = append(keys[:2], keys[3])
+func wrapKeys(width int, f Facts) []string {
+	keys := []string{"[Enter] Launch", "[B] Backup First"}
+	if len(f.Agents) > 0 {
+		keys = append(keys, "[A] Agent")
 	}
+	if f.CanSignIn {
+		keys = append(keys, "[I] Sign In")
+	}
+	keys = append(keys, "[Q] Quit")
 	lines := keys[:1:1]
 	for _, k := range keys[1:] {
 		if last := &lines[len(lines)-1]; runewidth.StringWidth(*last+"  "+k) <= width {
@@ -252,6 +258,8 @@ func choiceOf(k key, f Facts) (Choice, bool) {
 		return BackupFirst, true
 	case (k.is('a') || k.is('A')) && len(f.Agents) > 0:
 		return SwitchAgent, true
+	case (k.is('i') || k.is('I')) && f.CanSignIn:
+		return SignIn, true
 	case k.is('q') || k.is('Q') || k.isBack():
 		return Quit, true
 	}

@@ -30,7 +30,7 @@ func TestConfirmationGolden(t *testing.T) {
 	fresh.Repositories, fresh.LastBackup = nil, time.Time{}
 	fresh.Level, fresh.Reason = isolation.Unknown, "not proven yet since the VM started"
 	signedOut := facts()
-	signedOut.AgentAuth = AuthSignedOut
+	signedOut.AgentAuth, signedOut.CanSignIn = AuthSignedOut, true
 	signedOut.Agents = []AgentRow{{ID: "codex", Name: "Codex"}}
 	unsure := signedOut
 	unsure.AgentAuth = AuthUnknown
@@ -68,6 +68,8 @@ func TestKeys(t *testing.T) {
 		{key{kind: keyRune, r: 'b'}, Facts{}, BackupFirst, true},
 		{key{kind: keyRune, r: 'B'}, Facts{}, BackupFirst, true},
 		{key{kind: keyRune, r: 'a'}, agents, SwitchAgent, true},
+		{key{kind: keyRune, r: 'i'}, Facts{CanSignIn: true}, SignIn, true},
+		{key{kind: keyRune, r: 'i'}, agents, Quit, false},
 		{key{kind: keyRune, r: 'a'}, Facts{}, Quit, false}, // there is none to switch to
 		{key{kind: keyRune, r: 'q'}, Facts{}, Quit, true},
 		{key{kind: keyEscape}, Facts{}, Quit, true},
