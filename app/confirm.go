@@ -55,6 +55,34 @@ func (r *sessionRun) confirm(ctx context.Context) error {
 	}
 }
 
+// LaunchFacts are what a launch of an agent (empty: the workspace's own) confirms, of a VM that runs. It refuses what a
+// session would: a launch without proven isolation. There is nothing to confirm (ok is false) about an agent at work.
+func (a *App) LaunchFacts(ctx context.Context, workspace, agentID string) (f session.Facts, ok bool, err error) {
+	w, err := a.Workspace(workspace)
+	if err != nil {
+		return f, false, err
+	}
+	ag, err := a.agentOf(w, agentID)
+	if err != nil {
+		return f, false, err
+	}
+	if err := a.provenOrAccepted(ctx, w, ag, false); err != nil {
+		return f, false, err
+	}
+	c, err := a.Connect(ctx, w)
+	if err != nil {
+		return f, false, err
+	}
+	defer func() { _ = c.Close() }()
+	running, err := session.Running(ctx, c, ag.ID)
+	if err != nil || running {
+		return f, false, err
+	}
+	r := &sessionRun{App: a, w: w, ag: ag, c: c, acts: &sessionActions{App: a, w: w}}
+	f, err = r.facts(ctx)
+	return f, err == nil, err
+}
+
 // offerSignIn has the agent sign in, with the link opened on the host. One that fails is told of, and the confirmation is
 // shown again.
 func (r *sessionRun) offerSignIn(ctx context.Context) error {

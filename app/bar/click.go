@@ -52,7 +52,13 @@ func (b *Agent) act(ctx context.Context, a menu.Action) error {
 		if a.Arg == "" {
 			return b.goTo(ctx, a.Workspace, "")
 		}
-		return b.terminal(ctx, a.Workspace, "session", a.Workspace, "--pause", "--agent", a.Arg)
+		s, err := b.app.State(ctx)
+		if err != nil {
+			return err
+		}
+		w, _ := s.Find(a.Workspace)
+		w.Name = a.Workspace
+		return b.launch(ctx, w, a.Arg)
 	case menu.GoTo:
 		return b.goTo(ctx, a.Workspace, a.Arg)
 	case menu.Shell:

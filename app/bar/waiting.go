@@ -155,9 +155,5 @@ func (b *Agent) goTo(ctx context.Context, workspace, agent string) error {
 			}
 		}
 	}
-	argv := []string{"session", workspace, "--agent", agent, "--pause"}
-	if waits {
-		argv = append(argv, "--yes")
-	}
-	return b.terminal(ctx, workspace, argv...)
+	return b.launch(ctx, w, agent)
 }

@@ -149,7 +149,7 @@ func TestAWaitingAgentIsToldOfAndGoneTo(t *testing.T) {
 	}{
 		{menu.Action{Verb: menu.GoTo, Workspace: "demo", Arg: "shell"}, again},
 		{menu.Action{Verb: menu.Launch, Workspace: "demo"}, again},
-		{menu.Action{Verb: menu.Launch, Workspace: "demo", Arg: "codex"}, []string{"session", "demo", "--pause", "--agent", "codex"}},
+		{menu.Action{Verb: menu.Launch, Workspace: "demo", Arg: "codex"}, []string{"session", "demo", "--agent", "codex", "--pause"}},
 	} {
 		if err := b.act(ctx, step.do); err != nil {
 			t.Fatal(err)

@@ -197,6 +197,11 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Session.QuietAfter = v.(time.Duration) },
 	},
 	{
+		key: "session.confirm", def: "terminal", kind: oneOf("terminal", "dialog"),
+		doc: "where Launch in the menu confirms: in the terminal it opens, or in a dialog before it (of a VM that runs)",
+		put: func(s *Settings, v any) { s.Session.Confirm = v.(string) },
+	},
+	{
 		key: "session.on_exit", def: "ask", kind: oneOf("ask", "keep"),
 		doc: "what follows the end of an agent: the questions about its work, or none",
 		put: func(s *Settings, v any) { s.Session.OnExit = v.(string) },

@@ -78,6 +78,7 @@ type SessionSettings struct {
 	ClipboardMax   int64
 	NotifyWaiting  bool
 	QuietAfter     time.Duration // silence that counts as waiting
+	Confirm        string        // "terminal" or "dialog"
 	OnExit         string        // "ask" or "keep"
 	// AutonomousDeadline bounds an agent that nobody watches.
 	AutonomousDeadline time.Duration

@@ -86,6 +86,15 @@ const (
 	red    = "31"
 )
 
+// Summary is the confirmation for a dialog: a line for each fact.
+func Summary(f Facts) string {
+	var b strings.Builder
+	for _, r := range rows(f) {
+		fmt.Fprintf(&b, "%s: %s\n", r.name, Printable(r.value))
+	}
+	return b.String() + "\nThe agent has full access inside the VM, and none outside it."
+}
+
 type row struct{ name, value, colour string }
 
 func rows(f Facts) []row {
