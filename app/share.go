@@ -8,14 +8,10 @@ import (
 	"github.com/calmenu/calmenu/internal/config"
 )
 
-// shareVariable, set to 1, has drivers that can share the outbox with the guest as a host folder do so. It is off unless
-// asked for: artifacts are fetched over SSH then, and the guest sees nothing of the host.
-const shareVariable = "CAL_SHARE_OUTBOX"
-
 // sharedOutbox is the host folder that is a workspace's outbox, shared into the guest, or empty if none is. It is a
 // staging folder: what lands in the output folder is fetched from the guest and checked, whichever way it is stored.
 func (a *App) sharedOutbox(w *config.Workspace) string {
-	if os.Getenv(shareVariable) != "1" || !a.Driver.Info().Capabilities.Share {
+	if !w.Outbox.Share || !a.Driver.Info().Capabilities.Share {
 		return ""
 	}
 	return filepath.Join(a.Home.WorkspaceDir(w.Name), "outbox")

@@ -212,6 +212,11 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Session.AutonomousDeadline = v.(time.Duration) },
 	},
 	{
+		key: "outbox.share", vm: []string{"outbox.share"}, def: "false", kind: yesNo(),
+		doc: "where the driver can (Tart), let the guest write ~/output into a staging folder of the host, and nothing else",
+		put: func(s *Settings, v any) { s.Outbox.Share = v.(bool) },
+	},
+	{
 		key: "outbox.max_file", vm: []string{"outbox.max_file"}, def: "2GB", kind: byteSize("1kB", "1TB"),
 		doc: "largest file taken from the guest",
 		put: func(s *Settings, v any) { s.Outbox.MaxFile = v.(int64) },

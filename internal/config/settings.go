@@ -89,6 +89,8 @@ type OutboxSettings struct {
 	MaxFile  int64 // bytes
 	MaxTotal int64 // bytes
 	MaxFiles int
+	// Share has the outbox be a staging folder of the host that the guest writes into, where the driver can.
+	Share bool
 }
 
 // IsolationSettings are those of the isolation checks.
