@@ -205,3 +205,9 @@ func (s *serial) run() {
 		f()
 	}
 }
+
+func call(f func(string), text string) {
+	if f != nil {
+		f(text)
+	}
+}

@@ -98,6 +98,7 @@ type Console struct {
 	scan     scanner
 	decode   decoder
 	prefixed bool // the prefix was pressed while there is no program
+	typedAt  time.Time
 }
 
 // running is the program that is shown.
@@ -160,12 +161,6 @@ func Open(tty *os.File, o ConsoleOptions) (*Console, error) {
 	c.loops.Go(func() { c.signals(winch, gone) })
 	c.loops.Go(c.typed)
 	return c, nil
-}
-
-func call(f func(string), text string) {
-	if f != nil {
-		f(text)
-	}
 }
 
 func (c *Console) tell(f func()) { c.calls.do(f) }

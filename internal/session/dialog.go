@@ -256,6 +256,7 @@ func (d *dialog) confirm(title string, lines []string, question string, harmless
 	}
 	top := 0
 	d.ahead = nil
+	var shown time.Time
 	for {
 		rows, cols := d.size()
 		var body []string
@@ -264,11 +265,15 @@ func (d *dialog) confirm(title string, lines []string, question string, harmless
 		}
 		top = min(max(top, 0), max(len(body)-rows, 0))
 		d.show(frame{title: title, body: body[top:min(len(body), top+rows)], foot: question + keys})
+		if shown.IsZero() {
+			shown = time.Now()
+		}
 		k, err := d.key()
 		if err != nil {
 			return err
 		}
 		switch {
+		case k.kind != keyResize && k.at.Before(shown): // typed before there was a question
 		case k.is('y') || k.is('Y') || k.kind == keyEnter && harmless:
 			return nil
 		case k.is('n') || k.is('N') || k.isBack() || k.kind == keyEnter:

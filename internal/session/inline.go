@@ -68,12 +68,14 @@ func (s *inline) listen(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	var at time.Time
 	emit := func(p piece) {
 		if p.kind == piecePrefix {
-			send(key{kind: keyCtrl, r: 'c'})
+			send(key{kind: keyCtrl, r: 'c', at: at})
 			return
 		}
 		for _, k := range d.keys(p) {
+			k.at = at
 			send(k)
 		}
 	}
@@ -82,7 +84,8 @@ func (s *inline) listen(ctx context.Context) {
 	for {
 		select {
 		case b := <-s.reader.chunks:
-			scan.feed(b, emit)
+			at = b.at
+			scan.feed(b.data, emit)
 			timer.Reset(escapeTime)
 		case <-timer.C:
 			scan.flush(emit)

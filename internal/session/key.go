@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -37,6 +38,7 @@ type key struct {
 	kind keyKind
 	r    rune
 	text string
+	at   time.Time // when it was read from the terminal
 }
 
 // maxPaste is how much of a paste a dialog takes, in bytes.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/muesli/cancelreader"
 )
@@ -13,10 +14,16 @@ import (
 // reads the terminal next.
 type reader struct {
 	from   cancelreader.CancelReader
-	chunks chan []byte   // what was typed
+	chunks chan chunk    // what was typed
 	quit   chan struct{} // closed by stop
 	ended  chan struct{} // closed when the goroutine has ended
 	err    error         // why, unless it was stopped; set before ended is closed
+}
+
+// chunk is what one read of the terminal brought, and when.
+type chunk struct {
+	data []byte
+	at   time.Time
 }
 
 // readSize is how much is read from the terminal at once, in bytes.
@@ -28,7 +35,7 @@ func startReader(tty *os.File) (*reader, error) {
 		return nil, fmt.Errorf("listening to the terminal: %w", err)
 	}
 	r := &reader{
-		from: from, chunks: make(chan []byte), quit: make(chan struct{}), ended: make(chan struct{}),
+		from: from, chunks: make(chan chunk), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go r.run()
 	return r, nil
@@ -41,7 +48,7 @@ func (r *reader) run() {
 		n, err := r.from.Read(b)
 		if n > 0 {
 			select {
-			case r.chunks <- append([]byte(nil), b[:n]...):
+			case r.chunks <- chunk{append([]byte(nil), b[:n]...), time.Now()}:
 			case <-r.quit:
 				return
 			}

@@ -172,7 +172,7 @@ func RunPTY(ctx context.Context, g Guest, tty *os.File, cmd guest.Cmd) (int, err
 		for {
 			select {
 			case b := <-typed.chunks:
-				in.put(ctx, b)
+				in.put(ctx, b.data)
 			case <-typed.ended: // the terminal is gone
 				cancel()
 				return

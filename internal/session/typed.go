@@ -97,7 +97,8 @@ func (c *Console) typed() {
 			if now := time.Now(); now.Sub(last) > pasteTime {
 				c.scan.abandon()
 			}
-			c.scan.feed(b, c.piece)
+			c.typedAt = b.at
+			c.scan.feed(b.data, c.piece)
 			last = time.Now()
 			timer.Reset(escapeTime)
 		case <-timer.C:
@@ -135,6 +136,7 @@ func (c *Console) piece(p piece) {
 				_, n = utf8.DecodeRune(p.data)
 			}
 			for _, k := range c.decode.keys(piece{p.kind, p.data[:n]}) {
+				k.at = c.typedAt
 				if !open.push(k) {
 					n = 0
 					break
