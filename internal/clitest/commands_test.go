@@ -129,13 +129,14 @@ type terminalKey struct{}
 //
 //	tty open PROGRAM [ARG...]   opens one on a program
 //	tty sees REGEXP             waits until this appears, after what was seen already
+//	tty awaits DURATION REGEXP  the same, for as long as that
 //	tty types TEXT              types TEXT, in which \r is Enter and \x03 Ctrl-C
 //	tty size COLUMNS ROWS       changes its size
 //	tty close                   closes the window; the program must end
 //	tty ends CODE               waits for the program's end
 func tty(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: tty open|sees|types|size|close|ends ...")
+		ts.Fatalf("usage: tty open|sees|awaits|types|size|close|ends ...")
 	}
 	if args[0] == "open" && len(args) > 1 {
 		t, err := openTerminal(ts, args[1:])
@@ -152,7 +153,13 @@ func tty(ts *testscript.TestScript, neg bool, args []string) {
 	case args[0] == "sees" && len(args) == 2:
 		want, err := regexp.Compile("(?m)" + args[1])
 		ts.Check(err)
-		ts.Check(t.sees(want))
+		ts.Check(t.sees(want, patience))
+	case args[0] == "awaits" && len(args) == 3: // what takes longer than others
+		wait, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		want, err := regexp.Compile("(?m)" + args[2])
+		ts.Check(err)
+		ts.Check(t.sees(want, wait))
 	case args[0] == "types" && len(args) == 2:
 		text, err := strconv.Unquote(`"` + strings.ReplaceAll(args[1], `"`, `\"`) + `"`)
 		ts.Check(err)

@@ -93,7 +93,7 @@ func (t *terminal) read() {
 }
 
 // sees waits until want appears after what was seen before.
-func (t *terminal) sees(want *regexp.Regexp) error {
+func (t *terminal) sees(want *regexp.Regexp, patience time.Duration) error {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	done := t.done
