@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,6 +91,10 @@ type keeper struct {
 	hooks  Hooks
 	policy tunnel.Policy
 
+	servicesMu sync.Mutex // guards services and servicesAt
+	services   []tunnel.Rule
+	servicesAt time.Time
+
 	refusals refusals
 	alone    detachedAgents // over all connections
 
@@ -167,7 +172,7 @@ func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 	}
 	defer func() { _ = l.Close() }()
 	p := &tunnel.Proxy{
-		Policy: func() tunnel.Policy { return k.policy },
+		Policy: k.networkPolicyNow,
 		Log: func(c tunnel.Connection) {
 			if c.Allowed || !k.refusals.news(c.Host, time.Now()) {
 				return
@@ -181,6 +186,41 @@ func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 		},
 	}
 	return p.Serve(ctx, l)
+}
+
+// networkPolicyNow is the policy with the services of the agents the workspace has by now.
+func (k *keeper) networkPolicyNow() tunnel.Policy {
+	k.servicesMu.Lock()
+	defer k.servicesMu.Unlock()
+	if now := time.Now(); now.Sub(k.servicesAt) > servicesEvery {
+		k.services, k.servicesAt = k.agentServices(k.w), now
+	}
+	return tunnel.Policy{Allow: slices.Concat(k.policy.Allow, k.services)}
+}
+
+// servicesEvery is how soon an agent that was just installed can reach its service.
+const servicesEvery = time.Second
+
+// agentServices are the destinations the workspace's own agent and those installed in it cannot do without.
+func (a *App) agentServices(w *config.Workspace) []tunnel.Rule {
+	known := a.CachedAgents(w.Name)
+	var rules []tunnel.Rule
+	list := a.Agents()
+	for i := range list {
+		ag := &list[i]
+		if ag.ID != w.Agent && !known[ag.ID].Installed {
+			continue
+		}
+		for _, s := range ag.Services {
+			r, err := tunnel.ParseRule(s)
+			if err != nil {
+				a.Log.Warn().Str("agent", ag.ID).Str("service", s).Err(err).Msg("agent's service")
+				continue
+			}
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 // refusals decides which refused connections are journaled: a guest that knocks a thousand times a second, and the canary

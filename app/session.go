@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/agent"
@@ -77,12 +78,13 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 		if err := r.ready(ctx); err != nil {
 			return session.Outcome{}, err
 		}
+		begun := time.Now()
 		out, next, err := r.attachUntilEnd(ctx)
 		if err != nil {
 			return out, err
 		}
 		if next == nil {
-			return out, r.afterEnd(ctx, out)
+			return out, errors.Join(r.tellRefused(out, begun), r.afterEnd(ctx, out))
 		}
 		// Another agent was chosen; the one before goes on in the VM. A first prompt was for that one.
 		r.ag, r.o.Prompt = next, ""
@@ -176,6 +178,24 @@ func (r *sessionRun) environment() map[string]string {
 		}
 	}
 	return env
+}
+
+// tellRefused says what an agent that failed was refused on its way out: its own words about that are gone with its screen.
+func (r *sessionRun) tellRefused(out session.Outcome, begun time.Time) error {
+	if out.Detached || out.Exit == 0 {
+		return nil
+	}
+	host, why := r.refusedSince(r.w.Name, begun, "")
+	if host == "" {
+		return nil
+	}
+	bare, _, _ := strings.Cut(host, ":")
+	_, err := fmt.Fprintf(r.t.Out, "%s ended with exit code %d. It was refused %s, which %s.\n%s\n", r.ag.Name, out.Exit, host, why,
+		allowHint(r.w.Name, bare))
+	if err != nil {
+		return fmt.Errorf("writing to the terminal: %w", err)
+	}
+	return nil
 }
 
 // afterEnd asks what becomes of the agent's work once it has ended by itself.

@@ -50,7 +50,10 @@ type Agent struct {
 	Permission *Permission
 	Homepage   string
 	Notes      string // what a person should know before the first start
-	Custom     bool   // only the user's config.yaml knows it
+	// Services are where its program talks to, as names or "*.names": without them it is of no use, so the guest's way out
+	// lets them through while the agent is the workspace's own or installed in it.
+	Services []string
+	Custom   bool // only the user's config.yaml knows it
 }
 
 // Auth says how to sign in and how to know whether one is.

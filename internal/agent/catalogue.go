@@ -140,6 +140,7 @@ type entry struct {
 	Autonomous []string            `yaml:"autonomous"`
 	Headless   []string            `yaml:"headless"`
 	Package    string              `yaml:"package"`
+	Services   []string            `yaml:"services"`
 	Version    []string            `yaml:"version"`
 	Auth       struct {
 		Check    []string `yaml:"check"`
@@ -198,7 +199,7 @@ func (e entry) agent() Agent {
 	a := Agent{
 		ID: e.ID, Name: e.Name, Install: e.Install, Requires: e.Requires, Probe: e.Probe, ConfigDir: e.ConfigDir,
 		Launch: e.Launch, Prompt: e.Prompt, Autonomous: e.Autonomous, Homepage: e.Homepage, Notes: e.Notes,
-		Headless: e.Headless, Package: e.Package, Version: e.Version,
+		Headless: e.Headless, Package: e.Package, Version: e.Version, Services: e.Services,
 		Auth: Auth{
 			Check: e.Auth.Check, Yes: e.Auth.Yes, No: e.Auth.No, ExitCode: e.Auth.ExitCode,
 			Login: e.Auth.Login, Logout: e.Auth.Logout, Hosts: e.Auth.Hosts, Advice: e.Auth.Advice,
