@@ -31,11 +31,7 @@ var (
 // An agent that is there is left as it is, unless again asks for the newest version.
 func (a *App) InstallAgent(ctx context.Context, name, id string, again bool, p vm.Progress) (AgentState, error) {
 	var s AgentState
-	w, err := a.Workspace(name)
-	if err != nil {
-		return s, err
-	}
-	ag, err := a.agentOf(w, id)
+	w, ag, err := a.workspaceAgent(name, id)
 	if err != nil {
 		return s, err
 	}

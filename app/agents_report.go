@@ -76,11 +76,7 @@ func (a *App) askInstalled(
 // AskAgent asks a workspace's guest about one agent, starting it if need be.
 func (a *App) AskAgent(ctx context.Context, name, id string, p vm.Progress) (AgentState, error) {
 	var s AgentState
-	w, err := a.Workspace(name)
-	if err != nil {
-		return s, err
-	}
-	ag, err := a.agentOf(w, id)
+	w, ag, err := a.workspaceAgent(name, id)
 	if err != nil {
 		return s, err
 	}

@@ -27,11 +27,7 @@ func (a *App) SignIn(
 	ctx context.Context, t Terminal, name, id string, desk desktop.Desktop, p vm.Progress,
 ) (AgentState, error) {
 	var s AgentState
-	w, err := a.Workspace(name)
-	if err != nil {
-		return s, err
-	}
-	ag, err := a.agentOf(w, id)
+	w, ag, err := a.workspaceAgent(name, id)
 	if err != nil {
 		return s, err
 	}
@@ -216,11 +212,7 @@ func (h *linkHandler) handOn(ctx context.Context) {
 // SignOut runs an agent's own sign-out and asks it afterwards.
 func (a *App) SignOut(ctx context.Context, name, id string, p vm.Progress) (AgentState, error) {
 	var s AgentState
-	w, err := a.Workspace(name)
-	if err != nil {
-		return s, err
-	}
-	ag, err := a.agentOf(w, id)
+	w, ag, err := a.workspaceAgent(name, id)
 	if err != nil {
 		return s, err
 	}

@@ -202,6 +202,16 @@ func (a *App) agentOf(w *config.Workspace, id string) (*agent.Agent, error) {
 	return a.Agents().Get(id)
 }
 
+// workspaceAgent returns a workspace and its agent, or the one named; empty names are the current workspace and its own.
+func (a *App) workspaceAgent(name, id string) (*config.Workspace, *agent.Agent, error) {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	ag, err := a.agentOf(w, id)
+	return w, ag, err
+}
+
 // ensureOutput makes the folder artifacts land in.
 func (a *App) ensureOutput(_ context.Context, w *config.Workspace) (string, error) {
 	dir := a.OutputDir(w)

@@ -55,11 +55,7 @@ var (
 // A lost connection does not end the agent: it is followed again as soon as the guest can be reached. The end of ctx
 // does end it. If this process is killed the agent works on until its deadline, and can be followed again.
 func (a *App) Autonomous(ctx context.Context, o AutonomousOptions, out io.Writer, p vm.Progress) (int, error) {
-	w, err := a.Workspace(o.Workspace)
-	if err != nil {
-		return -1, err
-	}
-	ag, err := a.agentOf(w, o.Agent)
+	w, ag, err := a.workspaceAgent(o.Workspace, o.Agent)
 	if err != nil {
 		return -1, err
 	}

@@ -58,11 +58,7 @@ func (r *sessionRun) confirm(ctx context.Context) error {
 // LaunchFacts are what a launch of an agent (empty: the workspace's own) confirms, of a VM that runs. It refuses what a
 // session would: a launch without proven isolation. There is nothing to confirm (ok is false) about an agent at work.
 func (a *App) LaunchFacts(ctx context.Context, workspace, agentID string) (f session.Facts, ok bool, err error) {
-	w, err := a.Workspace(workspace)
-	if err != nil {
-		return f, false, err
-	}
-	ag, err := a.agentOf(w, agentID)
+	w, ag, err := a.workspaceAgent(workspace, agentID)
 	if err != nil {
 		return f, false, err
 	}

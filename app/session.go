@@ -49,11 +49,7 @@ var (
 // Session starts the workspace, asks for confirmation, takes the session snapshot, and attaches the terminal to the
 // agent until it ends or is detached. The outcome holds the agent's own exit code.
 func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Progress) (session.Outcome, error) {
-	w, err := a.Workspace(o.Workspace)
-	if err != nil {
-		return session.Outcome{}, err
-	}
-	ag, err := a.agentOf(w, o.Agent)
+	w, ag, err := a.workspaceAgent(o.Workspace, o.Agent)
 	if err != nil {
 		return session.Outcome{}, err
 	}

@@ -274,10 +274,3 @@ func choiceOf(k key, f Facts) (Choice, bool) {
 	}
 	return Quit, false
 }
-
-// Ask is Confirm for who has no agents to offer.
-func Ask(tty *os.File, out io.Writer, f Facts, colour bool) (Choice, error) {
-	f.Agents = nil
-	a, err := Confirm(context.Background(), tty, out, f, colour)
-	return a.Choice, err
-}

@@ -108,32 +108,6 @@ func (o Options) program(g Guest) Program {
 	return Program{Guest: g, Cmd: guest.Cmd{Argv: argv, Env: env}, RepaintKeys: repaintKeys}
 }
 
-// Attach connects the terminal tty to the agent until the agent ends, the session is detached, or ctx ends. The terminal
-// is in raw mode meanwhile and is restored before Attach returns.
-func Attach(ctx context.Context, g Guest, tty *os.File, o Options) (Outcome, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// Closing the window detaches; the agent lives on in tmux.
-	gone := make(chan os.Signal, 2)
-	signal.Notify(gone, syscall.SIGHUP, syscall.SIGTERM)
-	defer signal.Stop(gone)
-	go func() {
-		select {
-		case <-gone:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	_, err := RunPTY(ctx, g, tty, o.program(g).Cmd)
-	if ctx.Err() != nil {
-		return Outcome{Detached: true}, nil
-	}
-	if err != nil {
-		return Outcome{}, fmt.Errorf("running the agent: %w", err)
-	}
-	return outcome(ctx, g, o.Name)
-}
-
 // Attach shows an agent until it ends, the person leaves it, the terminal is closed, or ctx ends. Closing the window
 // detaches; the agent lives on in tmux.
 func (c *Console) Attach(ctx context.Context, g Guest, o Options) (Outcome, error) {
