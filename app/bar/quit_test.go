@@ -178,12 +178,12 @@ func TestLogout(t *testing.T) {
 			next(t, "the question", desk.opened)
 			b.End()
 			select {
-			case err := <-returned:
-				if err != nil {
-					t.Error(err)
-				}
+			case <-b.ended:
 			default:
 				t.Error("the clean-up returned before the agent did")
+			}
+			if err := next(t, "the end", returned); err != nil {
+				t.Error(err)
 			}
 			if !desk.closed {
 				t.Error("the desktop was not let go of")
