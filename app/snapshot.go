@@ -59,13 +59,13 @@ func (a *App) takeSnapshot(
 		return snapshot.Snapshot{}, fmt.Errorf("taking a snapshot of %q: %w", w.Name, err)
 	}
 	if !m.Running {
-		return a.catalog(w.Name).Create(ctx, s, nil)
+		return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
 	}
 	if !a.Driver.Info().Capabilities.LiveSnapshot {
 		if err := a.stop(ctx, w, report); err != nil {
 			return snapshot.Snapshot{}, err
 		}
-		taken, err := a.catalog(w.Name).Create(ctx, s, nil)
+		taken, err := a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
 		return taken, errors.Join(err, a.start(ctx, w, report))
 	}
 	if c == nil || c.Err() != nil {
@@ -75,7 +75,7 @@ func (a *App) takeSnapshot(
 		defer func() { _ = c.Close() }()
 	}
 	report.Report(vm.Phase{Name: "freezing the file system"})
-	return a.catalog(w.Name).Create(ctx, s, c.Freeze)
+	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Freeze: c.Freeze})
 }
 
 // SessionSnapshot takes the snapshot an agent session begins with, over its connection (nil makes one), and lets go of

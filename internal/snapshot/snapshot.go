@@ -93,8 +93,8 @@ func (c *Catalog) List(ctx context.Context) ([]Snapshot, error) {
 	return list, nil
 }
 
-// Create takes a snapshot of the workspace as it is now. freeze is needed for a running machine (see vm.Snapshotter).
-func (c *Catalog) Create(ctx context.Context, s Snapshot, freeze vm.Freezer) (Snapshot, error) {
+// Create takes a snapshot of the workspace as it is now. o is the driver's (see vm.Snapshotter).
+func (c *Catalog) Create(ctx context.Context, s Snapshot, o vm.SnapshotOptions) (Snapshot, error) {
 	now := time.Now()
 	s.ID, s.Created = newID(now), now
 	list, err := c.List(ctx)
@@ -114,7 +114,7 @@ func (c *Catalog) Create(ctx context.Context, s Snapshot, freeze vm.Freezer) (Sn
 	if err := c.describe(list, s); err != nil {
 		return Snapshot{}, err
 	}
-	if err := c.driver.CreateSnapshot(ctx, c.workspace, s.ID, freeze); err != nil {
+	if err := c.driver.CreateSnapshot(ctx, c.workspace, s.ID, o); err != nil {
 		return Snapshot{}, fmt.Errorf("taking a snapshot of %q: %w", c.workspace, err)
 	}
 	return s, nil

@@ -30,7 +30,7 @@ func catalog(t *testing.T) (*Catalog, *vmtest.Memory, string) {
 
 func create(t *testing.T, c *Catalog, name string, k Kind) Snapshot {
 	t.Helper()
-	s, err := c.Create(t.Context(), Snapshot{Name: name, Kind: k}, nil)
+	s, err := c.Create(t.Context(), Snapshot{Name: name, Kind: k}, vm.SnapshotOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestSnapshotsAreFoundByNameIdentifierOrAge(t *testing.T) {
 	if _, err := c.Find(t.Context(), "three"); !errors.Is(err, vm.ErrNoSnapshot) {
 		t.Errorf("a name nobody has: %v", err)
 	}
-	if _, err := c.Create(t.Context(), Snapshot{Name: "one", Kind: Manual}, nil); err == nil {
+	if _, err := c.Create(t.Context(), Snapshot{Name: "one", Kind: Manual}, vm.SnapshotOptions{}); err == nil {
 		t.Error("two snapshots have one name")
 	}
 }
@@ -116,7 +116,7 @@ func TestADriverThatFailsChangesNothing(t *testing.T) {
 	c, d, _ := catalog(t)
 	create(t, c, "one", Manual)
 	d.Fail("CreateSnapshot", vm.ErrNoSpace)
-	if _, err := c.Create(t.Context(), Snapshot{Name: "two", Kind: Manual}, nil); !errors.Is(err, vm.ErrNoSpace) {
+	if _, err := c.Create(t.Context(), Snapshot{Name: "two", Kind: Manual}, vm.SnapshotOptions{}); !errors.Is(err, vm.ErrNoSpace) {
 		t.Errorf("create: %v", err)
 	}
 	d.Fail("DeleteSnapshot", vm.ErrNoSpace)

@@ -28,6 +28,7 @@ var (
 	ErrNoSpace     = errors.New("not enough free disk space")
 	ErrNoSnapshot  = errors.New("no such snapshot")
 	ErrUnsupported = errors.New("not supported by this driver")
+	ErrNoMemory    = errors.New("its memory cannot be saved")
 	ErrNoImage     = errors.New("base image is not there")
 )
 
@@ -53,8 +54,12 @@ type Info struct {
 type Capabilities struct {
 	// LiveSnapshot: CreateSnapshot works on a running VM (inside the caller's freeze). Otherwise it must be stopped first.
 	LiveSnapshot bool
-	// WarmSnapshot: snapshots can hold memory, so that rollback resumes what ran.
+	// WarmSnapshot: machines can be suspended and snapshots can hold memory, so that a rollback resumes what ran. Whether
+	// it works for one machine now is Machine.Warm.
 	WarmSnapshot bool
+	// LiveWarmSnapshot: CreateSnapshot with SnapshotOptions.Memory works on a running VM, which goes on after a pause.
+	// Otherwise it is suspended first and resumed afterwards.
+	LiveWarmSnapshot bool
 	// SeedFiles: StartOptions.Files are put into the guest before its first instruction of user space, at every start. It
 	// is what pins the SSH host key before first boot. Otherwise the guest is provisioned over its first connection.
 	SeedFiles bool
@@ -85,12 +90,19 @@ type Lifecycle interface {
 	// Create makes a stopped machine from a ready image. ErrExists if the name is taken, ErrNoImage if EnsureImage was
 	// not called. A crash or error on the way leaves nothing behind that Machines lists.
 	Create(ctx context.Context, s Spec, p Progress) error
-	// Start boots a stopped machine and returns once its process runs; the guest may need seconds more. ErrRunning if it
-	// runs. The machine survives the death of the calling process, and Ctrl-C in its terminal.
+	// Start boots a stopped machine, or resumes a suspended one, and returns once its process runs; the guest may need
+	// seconds more. ErrRunning if it runs. Memory that cannot be resumed (it was saved by another version of the
+	// hypervisor, or did not reach the disk before the host crashed) is given up for a boot, and p is told so.
+	// Machine.Resumed tells which it was. The machine survives the death of the calling process, and Ctrl-C in its
+	// terminal.
 	Start(ctx context.Context, name string, o StartOptions, p Progress) error
 	// Stop asks the guest to shut down by calling how.Guest, waits up to how.Grace for the machine to end, then powers it
 	// off. ErrNotRunning if it does not run. It returns when the machine has ended.
 	Stop(ctx context.Context, name string, how Shutdown) error
+	// Suspend saves a running machine's memory and ends it: it is then Machine.Suspended, and Start goes on from there. It
+	// returns when the machine has ended. ErrNotRunning if it does not run; ErrNoMemory, with the reason, if its memory
+	// cannot be saved, in which case it runs on.
+	Suspend(ctx context.Context, name string, p Progress) error
 	// Delete removes a stopped machine with all its snapshots. ErrRunning if it runs.
 	Delete(ctx context.Context, name string) error
 	// Machine returns the facts about one machine, or ErrNotFound.
@@ -105,13 +117,14 @@ type Lifecycle interface {
 // people are kept elsewhere. Every call is a transaction: after a crash at any instant, Recover leaves the old or the
 // new state, and no content is lost.
 type Snapshotter interface {
-	// CreateSnapshot records the machine's disk under id. If the machine runs and Capabilities.LiveSnapshot holds, freeze
-	// is called around the instant of the snapshot with a function it must call exactly once while the guest's file
-	// systems are frozen. A running machine without LiveSnapshot is ErrRunning.
-	CreateSnapshot(ctx context.Context, name, id string, freeze Freezer) error
+	// CreateSnapshot records the machine's disk under id, and its memory where o asks for it or the machine is suspended.
+	// A running machine needs LiveSnapshot for its disk, LiveWarmSnapshot for its memory too; otherwise it is ErrRunning.
+	// ErrNoMemory, with the reason, if the memory that was asked for cannot be saved.
+	CreateSnapshot(ctx context.Context, name, id string, o SnapshotOptions) error
 	// Snapshots lists a machine's snapshots, oldest first.
 	Snapshots(ctx context.Context, name string) ([]Snapshot, error)
-	// Restore makes the stopped machine's disk that of snapshot id; what the disk was before is kept as snapshot undo.
+	// Restore makes the stopped or suspended machine's disk, and memory if there is some, those of snapshot id; what they
+	// were before is kept as snapshot undo. A snapshot with memory leaves the machine suspended.
 	Restore(ctx context.Context, name, id, undo string) error
 	// DeleteSnapshot forgets a snapshot and frees what only it held.
 	DeleteSnapshot(ctx context.Context, name, id string) error
@@ -119,7 +132,17 @@ type Snapshotter interface {
 	Recover(ctx context.Context, name string) error
 }
 
-// Freezer runs do while the guest's file systems are frozen, and returns do's error or its own.
+// SnapshotOptions say how a snapshot is taken.
+type SnapshotOptions struct {
+	// Memory asks for the running machine's memory too, so that what runs in it goes on after a rollback.
+	Memory bool
+	// Freeze is called around the instant of a running machine's snapshot with a function it must call exactly once. For
+	// a snapshot of the disk alone the guest's file systems must be frozen meanwhile; with Memory they must not be, but
+	// should have been written out, so that the disk is of use without the memory. nil calls nothing.
+	Freeze Freezer
+}
+
+// Freezer runs do while the guest's file systems are as a snapshot needs them, and returns do's error or its own.
 type Freezer func(ctx context.Context, do func() error) error
 
 // Dialer reaches the guest's SSH server.
@@ -166,6 +189,8 @@ type StartOptions struct {
 	Files []SeedFile
 	// Outbox is an absolute host folder shared into the guest, where Capabilities.Share holds; empty shares nothing.
 	Outbox string
+	// Cold gives up a suspended machine's memory and boots it from its disk.
+	Cold bool
 }
 
 // SeedFile is a file or (Data nil, Mode with os.ModeDir) directory put into the guest at start.
@@ -188,7 +213,9 @@ type Shutdown struct {
 type Machine struct {
 	Name      string
 	Running   bool
-	Suspended bool
+	Suspended bool      // its memory is saved: Start resumes it
+	Resumed   bool      // of the running machine: it went on from saved memory instead of booting
+	Warm      Warmth    // of the running machine: whether its memory can be saved
 	PID       int       // of the running machine's process; 0 if it does not run
 	StartedAt time.Time // of the running machine; zero if unknown
 	CPU       int
@@ -196,11 +223,18 @@ type Machine struct {
 	DiskBytes int64 // host disk space held, snapshots included; an upper bound where blocks are shared
 }
 
+// Warmth tells whether a running machine's memory can be saved, and what speaks against it.
+type Warmth struct {
+	OK     bool
+	Reason string // if not OK: for people, as in "a folder is shared into it"
+}
+
 // Snapshot is a driver's record of one snapshot.
 type Snapshot struct {
 	ID        string
 	Created   time.Time
 	SizeBytes int64 // what only this snapshot holds: what deleting it would free, as far as the driver can tell
+	Memory    bool  // it holds memory too: a rollback to it resumes what ran
 }
 
 // Exposure is what a running machine shares with its host, with the evidence for it.

@@ -25,7 +25,9 @@ var operations = map[string]struct {
 	after story
 }{
 	"snapshot": {
-		func(ctx context.Context, d *Driver) error { return d.CreateSnapshot(ctx, "m", "new", nil) },
+		func(ctx context.Context, d *Driver) error {
+			return d.CreateSnapshot(ctx, "m", "new", vm.SnapshotOptions{})
+		},
 		story{map[string]byte{"old": 2, "mid": 3, "new": 4}, 4},
 	},
 	"rollback": {
@@ -74,9 +76,9 @@ func makeModel(t *testing.T) *Driver {
 	d := tinyDriver(t)
 	create(t, d, "m")
 	fill(t, d, "m", 2)
-	must(t, d.CreateSnapshot(t.Context(), "m", "old", nil))
+	must(t, d.CreateSnapshot(t.Context(), "m", "old", vm.SnapshotOptions{}))
 	fill(t, d, "m", 3)
-	must(t, d.CreateSnapshot(t.Context(), "m", "mid", nil))
+	must(t, d.CreateSnapshot(t.Context(), "m", "mid", vm.SnapshotOptions{}))
 	fill(t, d, "m", 4)
 	models.byTest[name] = d
 	return d
@@ -166,7 +168,7 @@ func checkEither(t *testing.T, d *Driver, op string, check func(story)) {
 	}
 	check(want)
 	// Whatever was left is no obstacle to going on.
-	must(t, d.CreateSnapshot(t.Context(), "m", "next", nil))
+	must(t, d.CreateSnapshot(t.Context(), "m", "next", vm.SnapshotOptions{}))
 }
 
 // killAt runs the operation in a child process that dies at its n-th step.

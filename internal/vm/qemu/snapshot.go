@@ -15,7 +15,7 @@ import (
 
 // CreateSnapshot freezes the active layer as snapshot id and puts a new, empty one on it. On a running machine QEMU
 // switches to the new layer inside freeze.
-func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, freeze vm.Freezer) error {
+func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, o vm.SnapshotOptions) error {
 	m, unlock, err := d.openForSnapshot(ctx, name, "snapshot", id)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, freeze vm.
 	}
 	p, err := findProcess(ctx, m.dir)
 	if err == nil && p.pid != 0 {
-		err = m.stackLive(ctx, id, freeze)
+		err = m.stackLive(ctx, id, o.Freeze)
 	} else if err == nil {
 		err = m.stack(ctx, m.Disk.Active, id)
 	}

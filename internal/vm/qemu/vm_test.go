@@ -187,10 +187,10 @@ func TestDeleteWhileRunning(t *testing.T) {
 		if err := g.writeMark(ctx, d, "busy", "before-"+id); err != nil {
 			t.Fatal(err)
 		}
-		err := d.CreateSnapshot(ctx, "busy", id, func(ctx context.Context, do func() error) error {
+		err := d.CreateSnapshot(ctx, "busy", id, vm.SnapshotOptions{Freeze: func(ctx context.Context, do func() error) error {
 			once.Do(func() { _, _ = g.run(ctx, d, "busy", "sync") })
 			return do()
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -332,7 +332,7 @@ func TestAStackedMachineIsAMachine(t *testing.T) {
 	if err := os.Rename(d.w.path("vms", "cal-ws", "disk.img"), d.w.path("vms", "cal-ws", "overlay.asif")); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+	if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Restore(t.Context(), "ws", "s1", "undo1"); err != nil {

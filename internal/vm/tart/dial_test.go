@@ -120,7 +120,7 @@ func TestGuestIsRolledBack(t *testing.T) {
 		return string(out)
 	}
 	run("echo precious >work")
-	if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+	if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if out := run("rm -rf ~; ls ~ 2>/dev/null || true"); out != "" {

@@ -94,7 +94,7 @@ func TestDriverRow10_nothing_is_ever_cloned_over(t *testing.T) {
 	d, commands := newDriver(t, stock).logged(t, "")
 	d.machine(t, "ws")
 	for range 2 {
-		_ = d.CreateSnapshot(t.Context(), "ws", "s1", nil)
+		_ = d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{})
 		_ = d.Create(t.Context(), spec("ws"), nil)
 		_ = d.Restore(t.Context(), "ws", "s1", "undo1")
 	}
@@ -112,7 +112,7 @@ func TestDriverRow13_snapshot_of_suspended_keeps_memory(t *testing.T) {
 	if m, err := d.Machine(t.Context(), "ws"); err != nil || !m.Suspended || m.Running {
 		t.Errorf("suspended machine: %+v, %v", m, err)
 	}
-	if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+	if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	d.w.wantState("cal-ws_snap_s1", "suspended")
@@ -166,7 +166,7 @@ func TestDriverRow18_waits_end_with_their_context(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	wantError(t, d.CreateSnapshot(ctx, "ws", "s1", nil), context.DeadlineExceeded, "", "")
+	wantError(t, d.CreateSnapshot(ctx, "ws", "s1", vm.SnapshotOptions{}), context.DeadlineExceeded, "", "")
 	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	wantError(t, d.Start(ctx, "ws", vm.StartOptions{}, nil), context.DeadlineExceeded, "", "")
@@ -183,7 +183,7 @@ func TestDriverRow19_unworded_errors_are_tried_once_more(t *testing.T) {
 	flaky, commands := d.logged(t, fmt.Sprintf(
 		`if [ "$1" = clone ] && [ ! -e %q ]; then : >%q; echo "Error: it was being deleted" >&2; exit 1; fi`,
 		marker, marker))
-	if err := flaky.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+	if err := flaky.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 		t.Errorf("CreateSnapshot met one passing error: %v", err)
 	}
 	if n := count(commands(), "clone"); n != 2 {

@@ -65,7 +65,7 @@ func (d *Driver) stampNow(name string) error {
 }
 
 // CreateSnapshot implements vm.Snapshotter: a clone of the stopped machine, which on APFS copies nothing.
-func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, _ vm.Freezer) error {
+func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, _ vm.SnapshotOptions) error {
 	if err := vm.ValidSnapshotID(id); err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func TestCrashedRollbackLosesNothing(t *testing.T) {
 			d := newDriver(t, stock)
 			d.machine(t, "ws")
 			d.w.put("cal-ws", "old")
-			if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+			if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			d.w.put("cal-ws", "new")
@@ -181,7 +181,7 @@ func TestCrashedCreationAndSnapshotLeaveNothing(t *testing.T) {
 			d := newDriver(t, stock)
 			d.machine(t, "other")
 			dieAt(d, step, func() { _ = d.Create(t.Context(), spec("ws"), nil) })
-			dieAt(d, step, func() { _ = d.CreateSnapshot(t.Context(), "other", "s1", nil) })
+			dieAt(d, step, func() { _ = d.CreateSnapshot(t.Context(), "other", "s1", vm.SnapshotOptions{}) })
 			for _, name := range []string{"ws", "other"} {
 				if err := d.Recover(t.Context(), name); err != nil {
 					t.Fatal(err)
@@ -193,7 +193,7 @@ func TestCrashedCreationAndSnapshotLeaveNothing(t *testing.T) {
 			if err != nil && !errors.Is(err, vm.ErrExists) {
 				t.Errorf("Create once more: %v", err)
 			}
-			err = d.CreateSnapshot(t.Context(), "other", "s1", nil)
+			err = d.CreateSnapshot(t.Context(), "other", "s1", vm.SnapshotOptions{})
 			if err != nil && !errors.Is(err, vm.ErrExists) {
 				t.Errorf("CreateSnapshot once more: %v", err)
 			}
@@ -207,7 +207,7 @@ func TestCrashedDeletionIsFinished(t *testing.T) {
 			t.Parallel()
 			d := newDriver(t, stock)
 			d.machine(t, "ws")
-			if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+			if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			dieAt(d, step, func() { _ = d.Delete(t.Context(), "ws") })
@@ -228,7 +228,7 @@ func TestRollbackIsNeverSeenHalfDone(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t, stock)
 	d.machine(t, "ws")
-	if err := d.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+	if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	looker, commands := d.logged(t, "")

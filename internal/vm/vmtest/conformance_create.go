@@ -103,7 +103,7 @@ func (s *suite) names(t *testing.T) {
 	}
 	for _, bad := range slices.Concat(hostile, []string{"a-b", "aaaaaaaaaabbbbbbbbbbccccccccccddd"}) {
 		calls := map[string]error{
-			"CreateSnapshot": d.CreateSnapshot(ctx, "good", bad, nil),
+			"CreateSnapshot": d.CreateSnapshot(ctx, "good", bad, vm.SnapshotOptions{}),
 			"DeleteSnapshot": d.DeleteSnapshot(ctx, "good", bad),
 			"Restore":        d.Restore(ctx, "good", bad, "undo1"),
 			"Restore undo":   d.Restore(ctx, "good", "s1", bad),
@@ -125,7 +125,7 @@ func everyCall(ctx context.Context, d vm.Driver, name string) map[string]error {
 		"Stop":           d.Stop(ctx, name, vm.Shutdown{}),
 		"Delete":         d.Delete(ctx, name),
 		"Resize":         d.Resize(ctx, name, 2, 1024),
-		"CreateSnapshot": d.CreateSnapshot(ctx, name, "s1", nil),
+		"CreateSnapshot": d.CreateSnapshot(ctx, name, "s1", vm.SnapshotOptions{}),
 		"DeleteSnapshot": d.DeleteSnapshot(ctx, name, "s1"),
 		"Restore":        d.Restore(ctx, name, "s1", "undo1"),
 		"Recover":        d.Recover(ctx, name),
@@ -207,7 +207,7 @@ func (s *suite) resize(t *testing.T, d, other vm.Driver) {
 func (s *suite) cancelled(t *testing.T) {
 	d := s.driver(t)
 	s.machine(t, d, "calm")
-	if err := d.CreateSnapshot(t.Context(), "calm", "s1", nil); err != nil {
+	if err := d.CreateSnapshot(t.Context(), "calm", "s1", vm.SnapshotOptions{}); err != nil {
 		t.Fatalf("CreateSnapshot: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -216,7 +216,7 @@ func (s *suite) cancelled(t *testing.T) {
 		"Create":         d.Create(ctx, s.spec("never"), nil),
 		"Start":          d.Start(ctx, "calm", s.Start, nil),
 		"Resize":         d.Resize(ctx, "calm", s.Spec.CPU+1, 0),
-		"CreateSnapshot": d.CreateSnapshot(ctx, "calm", "s2", nil),
+		"CreateSnapshot": d.CreateSnapshot(ctx, "calm", "s2", vm.SnapshotOptions{}),
 		"DeleteSnapshot": d.DeleteSnapshot(ctx, "calm", "s1"),
 		"Restore":        d.Restore(ctx, "calm", "s1", "undo1"),
 		"Delete":         d.Delete(ctx, "calm"),

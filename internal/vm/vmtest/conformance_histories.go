@@ -34,7 +34,7 @@ func (s *suite) histories(t *testing.T) {
 				disk = fmt.Sprintf("v%d", i)
 				err = s.WriteMark(ctx, d, name, disk)
 			case step == "take":
-				err = d.CreateSnapshot(ctx, name, id, nil)
+				err = d.CreateSnapshot(ctx, name, id, vm.SnapshotOptions{})
 				kept[id], ids = disk, append(ids, id)
 			case len(ids) == 0:
 			case step == "restore":

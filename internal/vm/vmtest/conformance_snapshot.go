@@ -58,7 +58,7 @@ func (s *suite) wantMark(t *testing.T, d vm.Driver, name, want string) {
 
 func (s *suite) take(t *testing.T, d vm.Driver, name, id string) {
 	t.Helper()
-	if err := d.CreateSnapshot(t.Context(), name, id, nil); err != nil {
+	if err := d.CreateSnapshot(t.Context(), name, id, vm.SnapshotOptions{}); err != nil {
 		t.Fatalf("CreateSnapshot(%s, %s): %v", name, id, err)
 	}
 }
@@ -79,7 +79,7 @@ func (s *suite) snapshots(t *testing.T) {
 	wantSnapshots(t, d, "past", "s1", "s2")
 	wantSnapshots(t, other, "past-snap-s1", "zz")
 	wantNames(t, d, "past", "past-snap-s1")
-	if err := d.CreateSnapshot(ctx, "past", "s1", nil); err == nil {
+	if err := d.CreateSnapshot(ctx, "past", "s1", vm.SnapshotOptions{}); err == nil {
 		t.Error("CreateSnapshot under an identifier that is taken succeeded")
 	}
 
@@ -138,6 +138,10 @@ func (s *suite) recoverClean(t *testing.T, drivers ...vm.Driver) {
 	wantSnapshots(t, drivers[0], "past", "s2", "undo2", "undo3")
 }
 
+func frozen(f func(do func() error) error) vm.SnapshotOptions {
+	return vm.SnapshotOptions{Freeze: func(_ context.Context, do func() error) error { return f(do) }}
+}
+
 // liveSnapshot checks what a snapshot of a running machine does, whichever way the driver has it.
 func (s *suite) liveSnapshot(t *testing.T) {
 	d := s.driver(t)
@@ -145,29 +149,29 @@ func (s *suite) liveSnapshot(t *testing.T) {
 	s.machine(t, d, "live")
 	s.boot(t, d, "live")
 	if !d.Info().Capabilities.LiveSnapshot {
-		err := d.CreateSnapshot(ctx, "live", "s1", func(_ context.Context, do func() error) error { return do() })
+		err := d.CreateSnapshot(ctx, "live", "s1", frozen(func(do func() error) error { return do() }))
 		wantIs(t, "CreateSnapshot while running", err, vm.ErrRunning)
 		wantSnapshots(t, d, "live")
 		isRunning(t, "live", true, d)
 		return
 	}
 	s.write(t, d, "live", "one")
-	frozen, done := 0, 0
-	err := d.CreateSnapshot(ctx, "live", "s1", func(_ context.Context, do func() error) error {
-		frozen++
+	froze, done := 0, 0
+	err := d.CreateSnapshot(ctx, "live", "s1", frozen(func(do func() error) error {
+		froze++
 		err := do()
 		done++
 		return err
-	})
-	if err != nil || frozen != 1 || done != 1 {
-		t.Fatalf("CreateSnapshot while running: %v; froze %d times, did it %d times, want once each", err, frozen, done)
+	}))
+	if err != nil || froze != 1 || done != 1 {
+		t.Fatalf("CreateSnapshot while running: %v; froze %d times, did it %d times, want once each", err, froze, done)
 	}
 	isRunning(t, "live", true, d)
 	s.write(t, d, "live", "two")
 	s.wantMark(t, d, "live", "two")
 
 	cannot := errors.New("the guest cannot freeze")
-	err = d.CreateSnapshot(ctx, "live", "s2", func(context.Context, func() error) error { return cannot })
+	err = d.CreateSnapshot(ctx, "live", "s2", frozen(func(func() error) error { return cannot }))
 	wantIs(t, "CreateSnapshot of a guest that cannot freeze", err, cannot)
 	wantSnapshots(t, s.Reopen(t, d), "live", "s1")
 	wantIs(t, "Restore while running", d.Restore(ctx, "live", "s1", "undo1"), vm.ErrRunning)

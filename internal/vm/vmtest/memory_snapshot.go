@@ -15,7 +15,7 @@ import (
 )
 
 // CreateSnapshot implements vm.Snapshotter.
-func (m *Memory) CreateSnapshot(ctx context.Context, name, id string, freeze vm.Freezer) error {
+func (m *Memory) CreateSnapshot(ctx context.Context, name, id string, o vm.SnapshotOptions) error {
 	w := m.w
 	if err := vm.ValidSnapshotID(id); err != nil {
 		return err
@@ -48,8 +48,8 @@ func (m *Memory) CreateSnapshot(ctx context.Context, name, id string, freeze vm.
 		}
 		return copyTree(w.home(name), w.snap(name, id))
 	}
-	if running && freeze != nil {
-		if err = freeze(ctx, take); err == nil && !taken {
+	if running && o.Freeze != nil {
+		if err = o.Freeze(ctx, take); err == nil && !taken {
 			err = errNoFreeze
 		}
 	} else {

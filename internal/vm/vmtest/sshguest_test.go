@@ -235,7 +235,7 @@ func TestMemoryGuestIsAWholeMachine(t *testing.T) {
 	if err := session(t, c).Run("echo precious >work"); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.CreateSnapshot(t.Context(), "ws", "s1", nil); err != nil {
+	if err := m.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := session(t, c).Run("rm -rf ~"); err != nil {
