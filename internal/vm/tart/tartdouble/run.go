@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
 
@@ -274,11 +275,12 @@ func (r *running) boot() error {
 	if err != nil {
 		return err
 	}
-	err = os.WriteFile(r.machine.file(guestEnv), []byte(strings.Join(r.guest.Environ(), "\x00")), 0o600)
+	// Whole at once: other processes look for these files while they appear.
+	err = atomicfile.Write(r.machine.file(guestEnv), []byte(strings.Join(r.guest.Environ(), "\x00")), 0o600)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(r.machine.file(guestSSH), []byte(r.guest.Addr()), 0o600); err != nil {
+	if err := atomicfile.Write(r.machine.file(guestSSH), []byte(r.guest.Addr()), 0o600); err != nil {
 		return err
 	}
 	if err := r.serveControl(); err != nil {
@@ -291,7 +293,7 @@ func (r *running) boot() error {
 		return err
 	}
 	time.AfterFunc(seconds(r.script.IPDelay), func() {
-		_ = os.WriteFile(r.lease(r.config.MACAddress), []byte(r.script.IP), 0o600)
+		_ = atomicfile.Write(r.lease(r.config.MACAddress), []byte(r.script.IP), 0o600)
 	})
 	return nil
 }
