@@ -133,6 +133,41 @@ var schema = []field{
 		put:  func(s *Settings, v any) { s.Snapshots.Prefix = v.(string) },
 	},
 	{
+		key: "isolation.snapshots.mode", vm: []string{"snapshots.mode"}, def: "auto", kind: oneOf("auto", "warm", "cold"),
+		doc: "whether snapshots of a running workspace hold its memory too, so that a rollback resumes what ran (warm), or " +
+			"its disk alone (cold); auto takes the memory where the driver can, warm fails where it cannot",
+		put: func(s *Settings, v any) { s.Snapshots.Mode = v.(string) },
+	},
+	{
+		key: "isolation.snapshots.periodic_minutes", vm: []string{"snapshots.periodic_minutes"}, def: "0",
+		kind: wholeNumber(0, 1440),
+		doc:  "minutes between the snapshots made while an agent is at work; 0 makes none",
+		put:  func(s *Settings, v any) { s.Snapshots.PeriodicMinutes = v.(int) },
+	},
+	{
+		key: "isolation.snapshots.max_periodic", vm: []string{"snapshots.max_periodic"}, def: "6",
+		kind: wholeNumber(1, 100),
+		doc:  "periodic snapshots kept; the older they are, the further apart",
+		put:  func(s *Settings, v any) { s.Snapshots.MaxPeriodic = v.(int) },
+	},
+	{
+		key: "isolation.snapshots.undo_keep", vm: []string{"snapshots.undo_keep"}, def: "3", kind: wholeNumber(1, 100),
+		doc: "undo snapshots kept, newest first: how many rollbacks can be undone",
+		put: func(s *Settings, v any) { s.Snapshots.UndoKeep = v.(int) },
+	},
+	{
+		key: "isolation.snapshots.warn_free_gib", def: "5", kind: wholeNumber(0, 65536),
+		doc: "GiB free on the host's disk below which CALMenu warns; 0 never warns",
+		put: func(s *Settings, v any) { s.Snapshots.WarnFreeGiB = v.(int) },
+	},
+	{
+		key: "isolation.snapshots.max_total_gib", vm: []string{"snapshots.max_total_gib"}, def: "0",
+		kind: wholeNumber(0, 65536),
+		doc: "GiB that a workspace's snapshots may hold before the oldest automatic ones go; 0 is no limit, and manual " +
+			"ones never go",
+		put: func(s *Settings, v any) { s.Snapshots.MaxTotalGiB = v.(int) },
+	},
+	{
 		key: "isolation.check_interval", vm: []string{"isolation.check_interval"}, def: "60s",
 		kind: duration(10*time.Second, 24*time.Hour),
 		doc:  "how often isolation is checked again while a workspace runs",

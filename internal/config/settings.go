@@ -67,6 +67,12 @@ type SnapshotSettings struct {
 	MaxAuto            int
 	CleanupAfterDays   int // 0: never by age
 	Prefix             string
+	Mode               string // "auto", "warm" or "cold"
+	PeriodicMinutes    int    // 0: no periodic snapshots
+	MaxPeriodic        int
+	UndoKeep           int
+	WarnFreeGiB        int // of the host's disk; 0: no warning
+	MaxTotalGiB        int // of one workspace's snapshots; 0: no limit
 }
 
 // SessionSettings are those of the terminal session.

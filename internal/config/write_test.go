@@ -277,6 +277,8 @@ func TestSetThenGet(t *testing.T) {
 		"isolation.defaults.proxy.mode":                   among("auto", "on", "off"),
 		"isolation.defaults.github.default_branch_prefix": among("", "a/", "true", "1/2/", "null"),
 		"isolation.snapshots.snapshot_prefix":             rapid.StringMatching(`[a-z][a-z0-9-]{0,19}`),
+		"isolation.snapshots.mode":                        among("auto", "warm", "cold"),
+		"isolation.snapshots.max_total_gib":               number(0, 65536),
 		"network.allow":                                   among("", "a.io", "*.a.io:443, 10.0.0.0/8", "[::1]:22"),
 		"session.prefix_key":                              among("ctrl-a", "ctrl-]", "ctrl-[", `ctrl-\`, "ctrl-^"),
 		"outbox.max_file":                                 among("1kB", "3GB", "2GiB", "1.5MB", "1025KiB"),
