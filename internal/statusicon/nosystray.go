@@ -10,10 +10,7 @@ func newBackend() backend { return noBackend{} }
 func (noBackend) available() (bool, string) {
 	return false, "this build has no menu bar (built without cgo)"
 }
-func (noBackend) run(func()) {}
-func (noBackend) external(func()) (start, end func()) {
-	return func() {}, func() {}
-}
+func (noBackend) run(func())                        {}
 func (noBackend) quit()                             {}
 func (noBackend) apply(op, func(), <-chan struct{}) {}
 func (noBackend) icon(Status)                       {}

@@ -28,10 +28,6 @@ func (b *systrayBackend) available() (bool, string) { return trayHost() }
 
 func (b *systrayBackend) run(ready func()) { systray.Run(b.prepared(ready), nil) }
 
-func (b *systrayBackend) external(ready func()) (start, end func()) {
-	return systray.RunWithExternalLoop(b.prepared(ready), nil)
-}
-
 // prepared gives the item its name and a picture before the panel first hears of it: on Linux the name is also its
 // permanent identity, and the panel would show a hole. On macOS there is nothing to tell it to yet.
 func (b *systrayBackend) prepared(ready func()) func() {

@@ -19,8 +19,6 @@ type backend interface {
 	available() (bool, string)
 	// run shows the tray and blocks until quit. It must be called on the main thread.
 	run(ready func())
-	// external is run for a program whose main loop belongs to another toolkit.
-	external(ready func()) (start, end func())
 	// quit ends run; it may be called from any goroutine, more than once.
 	quit()
 	// apply carries out one step. For opAdd, click is to be called on each click until done is closed; it is nil for
@@ -86,17 +84,6 @@ func (t *Tray) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, t.tray.quit)()
 	t.tray.run(func() { t.start(ctx) })
 	return nil
-}
-
-// External is Run for a program whose main loop belongs to another toolkit: start shows the tray once that loop runs,
-// end takes it away. Both must be called on the main thread. The tray is updated until ctx ends.
-func (t *Tray) External(ctx context.Context) (start, end func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	begin, finish := t.tray.external(func() { t.start(ctx) })
-	return begin, func() {
-		cancel()
-		finish()
-	}
 }
 
 // Quit takes the tray away and makes Run return.

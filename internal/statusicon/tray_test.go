@@ -35,10 +35,6 @@ func (r *recorder) run(ready func()) {
 	go ready()
 	<-r.over
 }
-
-func (r *recorder) external(ready func()) (start, end func()) {
-	return func() { go ready() }, r.quit
-}
 func (r *recorder) quit() { r.once.Do(func() { close(r.over) }) }
 
 func (r *recorder) apply(o op, click func(), _ <-chan struct{}) {
@@ -198,22 +194,6 @@ func TestQuitEndsRun(t *testing.T) {
 	running(t, func(string) {}, func(tray *Tray, _ *recorder) {
 		tray.Quit()
 		tray.Quit()
-	})
-}
-
-func TestExternalLoop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRecorder()
-		tray := newTray(func(string) {}, r)
-		tray.Set(Menu{Status: Verified})
-		start, end := tray.External(t.Context())
-		start()
-		synctest.Wait()
-		if got := r.taken(); !slices.Contains(got, "icon verified") {
-			t.Errorf("rendered %q", got)
-		}
-		end()
-		<-r.over
 	})
 }
 
