@@ -180,17 +180,29 @@ func (a *App) vmInfo(w *config.Workspace) []byte {
 // prepareGuest does to a guest that has just started what it needs from outside: the right time, and its setup.
 func (a *App) prepareGuest(ctx context.Context, w *config.Workspace, c *guest.Client, report vm.Progress) error {
 	report.Report(vm.Phase{Name: "setting the clock"})
-	skew, err := c.ClockSkew(ctx)
+	m, err := a.Driver.Machine(ctx, w.Name)
 	if err != nil {
 		return err
 	}
-	if skew.Abs() >= 2*time.Second {
-		if err := c.SetClock(ctx, time.Now()); err != nil {
-			return err
-		}
+	if m.Resumed {
+		err = c.Renew(ctx, time.Now())
+	} else {
+		err = setClock(ctx, c)
+	}
+	if err != nil {
+		return err
 	}
 	report.Report(vm.Phase{Name: "checking the guest's setup"})
 	return a.provision(ctx, w, c, report)
+}
+
+// setClock steps the clock of a guest that was booted, if it is wrong.
+func setClock(ctx context.Context, c *guest.Client) error {
+	skew, err := c.ClockSkew(ctx)
+	if err != nil || skew.Abs() < 2*time.Second {
+		return err
+	}
+	return c.SetClock(ctx, time.Now())
 }
 
 // Subject is what the isolation of a workspace is checked on.

@@ -77,7 +77,11 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 			return fmt.Errorf("keeping %q: %w", w.Name, err)
 		}
 		k.serve(ctx, c)
-		// A connection that has ended is the first sign of a machine that has.
+		// A connection that has ended is the first sign of a machine that has, or of one that was left paused by a process
+		// that was killed in the middle of a snapshot.
+		if err := a.Recover(ctx, w.Name); err != nil {
+			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("recovering")
+		}
 		if m, err := a.Driver.Machine(ctx, w.Name); errors.Is(err, vm.ErrNotFound) || err == nil && !m.Running {
 			return nil
 		}

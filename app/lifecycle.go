@@ -127,7 +127,8 @@ func (a *App) boot(ctx context.Context, w *config.Workspace, m vm.Machine, repor
 	if err := isolation.Discard(a.Home.WorkspaceDir(w.Name)); err != nil {
 		return err
 	}
-	if m.CPU != w.VM.CPU || m.MemoryMiB != w.VM.MemoryMB {
+	// A suspended machine's memory fits the processors and memory it has; others are for its next boot.
+	if !m.Suspended && (m.CPU != w.VM.CPU || m.MemoryMiB != w.VM.MemoryMB) {
 		if err := a.Driver.Resize(ctx, w.Name, w.VM.CPU, w.VM.MemoryMB); err != nil {
 			return fmt.Errorf("changing the resources of %q: %w", w.Name, err)
 		}
@@ -140,7 +141,11 @@ func (a *App) boot(ctx context.Context, w *config.Workspace, m vm.Machine, repor
 	if err != nil {
 		return err
 	}
-	report.Report(vm.Phase{Name: "booting"})
+	phase := "booting"
+	if m.Suspended {
+		phase = "resuming"
+	}
+	report.Report(vm.Phase{Name: phase})
 	if err := a.Driver.Start(ctx, w.Name, vm.StartOptions{Files: files, Outbox: outbox}, report); err != nil {
 		if errors.Is(err, vm.ErrRunning) {
 			return nil

@@ -8,7 +8,6 @@ import (
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
-	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -61,21 +60,18 @@ func (a *App) takeSnapshot(
 	if !m.Running {
 		return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
 	}
-	if !a.Driver.Info().Capabilities.LiveSnapshot {
-		if err := a.stop(ctx, w, report); err != nil {
-			return snapshot.Snapshot{}, err
-		}
-		taken, err := a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
-		return taken, errors.Join(err, a.start(ctx, w, report))
+	memory, err := wantsMemory(snapshotMode(w, s), m)
+	if err != nil {
+		return snapshot.Snapshot{}, fmt.Errorf("taking a snapshot of %q: %w", w.Name, err)
 	}
-	if c == nil || c.Err() != nil {
-		if c, err = a.Connect(ctx, w); err != nil {
-			return snapshot.Snapshot{}, err
+	if memory {
+		taken, err := a.takeWarm(ctx, c, w, s, report)
+		if err == nil || snapshotMode(w, s) == modeWarm || !canBeCold(err) {
+			return taken, err
 		}
-		defer func() { _ = c.Close() }()
+		a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("a snapshot is taken without memory")
 	}
-	report.Report(vm.Phase{Name: "freezing the file system"})
-	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Freeze: c.Freeze})
+	return a.takeCold(ctx, c, w, s, report)
 }
 
 // SessionSnapshot takes the snapshot an agent session begins with, over its connection (nil makes one), and lets go of
@@ -116,6 +112,8 @@ func (a *App) DeleteSnapshot(ctx context.Context, name, ref string, p vm.Progres
 type Rolled struct {
 	To   snapshot.Snapshot `json:"to"`
 	Undo snapshot.Snapshot `json:"undo"` // what was replaced
+	// Resumed: what ran when the snapshot was taken goes on.
+	Resumed bool `json:"resumed"`
 }
 
 // Rollback makes a workspace what it was at a snapshot (by name or identifier; empty: the newest). What it replaces is
@@ -151,8 +149,7 @@ func (a *App) rollback(
 			return fmt.Errorf("rolling back %q: %w", w.Name, err)
 		}
 		if m.Running {
-			report.Report(vm.Phase{Name: "stopping the machine"})
-			if err := a.halt(ctx, w); err != nil {
+			if err := a.setAside(ctx, w, m, report); err != nil {
 				return err
 			}
 		}
@@ -167,37 +164,10 @@ func (a *App) rollback(
 		}
 		if m.Running {
 			err = errors.Join(err, a.start(ctx, w, report))
+			now, factsErr := a.Driver.Machine(ctx, w.Name)
+			rolled.Resumed = factsErr == nil && now.Resumed
 		}
 		return err
 	})
 	return rolled, err
-}
-
-// frozenHalt bounds the attempt to reach a guest that may be wrecked beyond answering.
-const frozenHalt = 8 * time.Second
-
-// halt ends a machine whose disk is about to be replaced. Its file systems are frozen first, so that the undo is whole;
-// in a guest too wrecked for that they are as a power cut leaves them.
-func (a *App) halt(ctx context.Context, w *config.Workspace) error {
-	off := func() error {
-		err := a.Driver.Stop(ctx, w.Name, vm.Shutdown{})
-		if errors.Is(err, vm.ErrNotRunning) {
-			return nil
-		}
-		return err
-	}
-	frozen := false
-	tryCtx, cancel := context.WithTimeout(ctx, frozenHalt)
-	defer cancel()
-	if c, err := a.Connect(tryCtx, w); err == nil {
-		err = c.Freeze(tryCtx, func() error { frozen = true; return off() })
-		_ = c.Close()
-		if err != nil && !frozen {
-			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("freezing before a rollback")
-		}
-	}
-	if err := off(); err != nil {
-		return fmt.Errorf("stopping workspace %q: %w", w.Name, err)
-	}
-	return isolation.Discard(a.Home.WorkspaceDir(w.Name))
 }

@@ -37,13 +37,15 @@ const (
 
 // Snapshot is one point a workspace can be rolled back to.
 type Snapshot struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name"` // for people: any text of up to 80 characters
-	Kind      Kind      `json:"kind"`
-	Created   time.Time `json:"created"`
-	Agent     string    `json:"agent,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	SizeBytes int64     `json:"size_bytes"` // what deleting it would free, as far as the driver can tell
+	ID      string    `json:"id"`
+	Name    string    `json:"name"` // for people: any text of up to 80 characters
+	Kind    Kind      `json:"kind"`
+	Created time.Time `json:"created"`
+	Agent   string    `json:"agent,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	// Mode asks for a snapshot with memory ("warm") or without ("cold"); empty is as configured. It is not kept.
+	Mode      string `json:"-"`
+	SizeBytes int64  `json:"size_bytes"` // what deleting it would free, as far as the driver can tell
 }
 
 // Catalog describes the snapshots of one workspace. Callers hold the workspace's lock while they change it.

@@ -1,0 +1,149 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/snapshot"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// The values of snapshots.mode.
+const (
+	modeWarm = "warm"
+	modeCold = "cold"
+)
+
+// snapshotMode is whether a snapshot shall hold memory: as was asked for, or as is configured.
+func snapshotMode(w *config.Workspace, s snapshot.Snapshot) string {
+	if s.Mode != "" {
+		return s.Mode
+	}
+	return w.Snapshots.Mode
+}
+
+// wantsMemory tells whether a running machine's memory is saved in this mode, or why it cannot be although it must.
+func wantsMemory(mode string, m vm.Machine) (bool, error) {
+	switch {
+	case mode == modeCold:
+		return false, nil
+	case mode == modeWarm && !m.Warm.OK:
+		return false, hint.Wrap(fmt.Errorf("%w: %s", vm.ErrNoMemory, m.Warm.Reason),
+			"Take one of the disk alone: CALMenu snapshot create --cold")
+	}
+	return m.Warm.OK, nil
+}
+
+// canBeCold tells whether a snapshot that failed with memory may succeed without.
+func canBeCold(err error) bool {
+	return errors.Is(err, vm.ErrNoMemory) || errors.Is(err, vm.ErrNoSpace)
+}
+
+// takeWarm takes a snapshot of a running machine with its memory. Where that cannot be done while it runs, the machine is
+// suspended and resumed.
+func (a *App) takeWarm(
+	ctx context.Context, c *guest.Client, w *config.Workspace, s snapshot.Snapshot, report vm.Progress,
+) (snapshot.Snapshot, error) {
+	if !a.Driver.Info().Capabilities.LiveWarmSnapshot {
+		report.Report(vm.Phase{Name: "saving the memory"})
+		if err := a.Driver.Suspend(ctx, w.Name, report); err != nil {
+			return snapshot.Snapshot{}, fmt.Errorf("taking a snapshot of %q: %w", w.Name, err)
+		}
+		taken, err := a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
+		return taken, errors.Join(err, a.start(ctx, w, report))
+	}
+	c, done, err := a.borrow(ctx, c, w)
+	if err != nil {
+		return snapshot.Snapshot{}, err
+	}
+	defer done()
+	report.Report(vm.Phase{Name: "saving the memory"})
+	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Memory: true, Freeze: c.WriteOut})
+}
+
+// takeCold takes a snapshot of a running machine's disk: frozen for the instant where the driver can, otherwise the
+// machine is stopped and started again.
+func (a *App) takeCold(
+	ctx context.Context, c *guest.Client, w *config.Workspace, s snapshot.Snapshot, report vm.Progress,
+) (snapshot.Snapshot, error) {
+	if !a.Driver.Info().Capabilities.LiveSnapshot {
+		if err := a.stop(ctx, w, report); err != nil {
+			return snapshot.Snapshot{}, err
+		}
+		taken, err := a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
+		return taken, errors.Join(err, a.start(ctx, w, report))
+	}
+	c, done, err := a.borrow(ctx, c, w)
+	if err != nil {
+		return snapshot.Snapshot{}, err
+	}
+	defer done()
+	report.Report(vm.Phase{Name: "freezing the file system"})
+	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Freeze: c.Freeze})
+}
+
+// borrow returns a connection there is already, or makes one; done ends what it made.
+func (a *App) borrow(
+	ctx context.Context, c *guest.Client, w *config.Workspace,
+) (use *guest.Client, done func(), err error) {
+	if c != nil && c.Err() == nil {
+		return c, func() {}, nil
+	}
+	if c, err = a.Connect(ctx, w); err != nil {
+		return nil, nil, err
+	}
+	return c, func() { _ = c.Close() }, nil
+}
+
+// setAside ends a running machine whose disk is about to be replaced, with its memory where that can be saved: undoing
+// the rollback then brings back what runs now.
+func (a *App) setAside(ctx context.Context, w *config.Workspace, m vm.Machine, report vm.Progress) error {
+	if w.Snapshots.Mode != modeCold && m.Warm.OK {
+		report.Report(vm.Phase{Name: "saving the memory"})
+		err := a.Driver.Suspend(ctx, w.Name, report)
+		if err == nil || errors.Is(err, vm.ErrNotRunning) {
+			return isolation.Discard(a.Home.WorkspaceDir(w.Name))
+		}
+		if ctx.Err() != nil || !canBeCold(err) {
+			return fmt.Errorf("saving what runs in %q: %w", w.Name, err)
+		}
+		a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("what runs is not kept for the undo")
+	}
+	report.Report(vm.Phase{Name: "stopping the machine"})
+	return a.halt(ctx, w)
+}
+
+// frozenHalt bounds the attempt to reach a guest that may be wrecked beyond answering.
+const frozenHalt = 8 * time.Second
+
+// halt ends a machine whose disk is about to be replaced. Its file systems are frozen first, so that the undo is whole;
+// in a guest too wrecked for that they are as a power cut leaves them.
+func (a *App) halt(ctx context.Context, w *config.Workspace) error {
+	off := func() error {
+		err := a.Driver.Stop(ctx, w.Name, vm.Shutdown{})
+		if errors.Is(err, vm.ErrNotRunning) {
+			return nil
+		}
+		return err
+	}
+	frozen := false
+	tryCtx, cancel := context.WithTimeout(ctx, frozenHalt)
+	defer cancel()
+	if c, err := a.Connect(tryCtx, w); err == nil {
+		err = c.Freeze(tryCtx, func() error { frozen = true; return off() })
+		_ = c.Close()
+		if err != nil && !frozen {
+			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("freezing before a rollback")
+		}
+	}
+	if err := off(); err != nil {
+		return fmt.Errorf("stopping workspace %q: %w", w.Name, err)
+	}
+	return isolation.Discard(a.Home.WorkspaceDir(w.Name))
+}
