@@ -13,14 +13,15 @@ import (
 )
 
 // terminals says how each terminal program takes a title, a folder and an argv that no shell reads. In order of
-// preference where nothing is configured and the desktop names none.
+// preference where nothing is configured and the desktop names none. A session tells its state in the window's title, so a
+// title is given only where the program may change it: that of kitty, ghostty and alacritty would stay for good.
 var terminals = []struct {
 	name string
 	argv func(r TerminalRequest) []string
 }{
 	// A server of xfce4-terminal that runs already would give the session its own environment, not ours.
 	{"xfce4-terminal", func(r TerminalRequest) []string {
-		// --title would keep the session from telling its state in it.
+		// The person's own settings may say that a title stays, or where a new one is put.
 		return append([]string{
 			"--disable-server", "--dynamic-title-mode=replace", "--initial-title=" + r.Title, "--working-directory=" + r.Dir, "-x",
 		}, r.Argv...)
@@ -32,16 +33,16 @@ var terminals = []struct {
 		return append([]string{"-p", "tabtitle=" + r.Title, "--workdir", r.Dir, "-e"}, r.Argv...)
 	}},
 	{"kitty", func(r TerminalRequest) []string {
-		return append([]string{"--title=" + r.Title, "--directory=" + r.Dir, "--"}, r.Argv...)
+		return append([]string{"--directory=" + r.Dir, "--"}, r.Argv...)
 	}},
 	{"wezterm", func(r TerminalRequest) []string {
 		return append([]string{"start", "--always-new-process", "--cwd", r.Dir, "--"}, r.Argv...)
 	}},
 	{"ghostty", func(r TerminalRequest) []string {
-		return append([]string{"--title=" + r.Title, "--working-directory=" + r.Dir, "-e"}, r.Argv...)
+		return append([]string{"--working-directory=" + r.Dir, "-e"}, r.Argv...)
 	}},
 	{"alacritty", func(r TerminalRequest) []string {
-		return append([]string{"--title", r.Title, "--working-directory", r.Dir, "-e"}, r.Argv...)
+		return append([]string{"--working-directory", r.Dir, "-e"}, r.Argv...)
 	}},
 	{"foot", func(r TerminalRequest) []string {
 		return append([]string{"--title=" + r.Title, "--working-directory=" + r.Dir, "--"}, r.Argv...)
