@@ -290,6 +290,10 @@ type localGuest struct{}
 
 func (localGuest) PTY(ctx context.Context, c guest.Cmd, t guest.Terminal) (int, error) {
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
+	cmd.Env = os.Environ()
+	for k, v := range c.Env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
 	cols, rows := t.Size()
 	p, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: uint16(rows), Cols: uint16(cols)})
 	if err != nil {

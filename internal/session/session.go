@@ -49,7 +49,8 @@ set -g bell-action any`
 // startScript attaches to the agent's tmux session, or starts it. $1 names the session; the rest is the agent's argv.
 // The agent's exit code goes to a file, since tmux keeps it to itself; who ends the agent with Ctrl-C does not end the
 // shell that writes it. A terminal that cannot be cleared cannot show tmux: there the agent has the terminal to itself,
-// and ends with it.
+// and ends with it. What tmux draws goes where its input comes from; its standard output has but a word at the end, such as
+// "[exited]", that would stay on the person's screen.
 const startScript = `umask 077
 mkdir -p "$HOME/.cal/session" "$HOME/workspace" || exit 125
 printf '%s\n' "$CAL_TMUX_CONF" >"$HOME/.cal/tmux.conf"
@@ -62,7 +63,7 @@ tmux -L cal has-session -t "=$name" 2>/dev/null || rm -f "$code"
 run='trap : INT QUIT; code=$1; shift; "$@"; echo $? >"$code.new"; mv "$code.new" "$code"'
 infocmp -1 "$TERM" | grep -q '^[[:space:]]clear=' || { cd "$HOME/workspace" && exec sh -c "$run" cal "$code" "$@"; }
 exec tmux -L cal -f "$HOME/.cal/tmux.conf" new-session -A -s "$name" -c "$HOME/workspace" \
-  sh -c "$run" cal "$code" "$@"`
+  sh -c "$run" cal "$code" "$@" >/dev/null`
 
 // endScript says how the session stands: "alive", or the agent's exit code, or "unknown".
 const endScript = `tmux -L cal has-session -t "=$1" 2>/dev/null && { echo alive; exit; }

@@ -11,11 +11,16 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 )
 
-// The guest's tmux, here on this machine: a bar and a dialog leave the screen as tmux has it.
-func TestTmuxIsRepainted(t *testing.T) {
+func needTmux(t *testing.T) {
+	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
 		t.Skip("install tmux: the program that holds sessions in the guest")
 	}
+}
+
+// The guest's tmux, here on this machine: a bar and a dialog leave the screen as tmux has it.
+func TestTmuxIsRepainted(t *testing.T) {
+	needTmux(t)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "tmux.conf")
 	if err := os.WriteFile(conf, []byte(tmuxConf), 0o600); err != nil {
@@ -61,4 +66,43 @@ func TestTmuxIsRepainted(t *testing.T) {
 	x.shows("got hello")
 	x.send("\r")
 	<-done
+}
+
+func (localGuest) Output(ctx context.Context, c guest.Cmd) (guest.Result, error) {
+	out, err := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...).Output()
+	return guest.Result{Stdout: out}, err
+}
+
+// The agent's exit code is all that comes of its end: of tmux, which held it, the screen says nothing.
+func TestTmuxEndsSilently(t *testing.T) {
+	needTmux(t)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("TMUX_TMPDIR", t.TempDir())
+	t.Setenv("TMUX", "") // of whoever runs the tests in one
+	t.Cleanup(func() { _ = exec.Command("tmux", "-L", "cal", "kill-server").Run() })
+	x := newTerminal(t, 70, 20)
+	c, err := Open(x.tty, options(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	done := make(chan Outcome)
+	go func() {
+		out, err := c.Attach(context.Background(), localGuest{}, Options{
+			Name: "a", Argv: []string{"sh", "-c", "echo at work; read -r x; exit 4"}, Term: "xterm-256color",
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		done <- out
+	}()
+	x.shows("at work")
+	x.send("\r")
+	if out := <-done; out != (Outcome{Exit: 4}) {
+		t.Errorf("the agent ended with %+v", out)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	until(t, "an empty screen", func() bool { return strings.Join(x.screen(), "") == "" })
 }
