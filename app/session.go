@@ -63,24 +63,35 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 	if r.c, err = a.Connect(ctx, w); err != nil {
 		return session.Outcome{}, err
 	}
-	defer func() { _ = r.c.Close() }()
+	out, discard, err := r.run(ctx)
+	_ = r.c.Close()
+	if err == nil && discard {
+		err = a.discard(ctx, w.Name, p)
+	}
+	return out, err
+}
+
+// run is the session from its confirmation to its end, and tells whether the workspace goes with it.
+func (r *sessionRun) run(ctx context.Context) (out session.Outcome, discard bool, err error) {
 	keepCtx, stopKeeping := context.WithCancel(ctx)
 	defer stopKeeping()
-	go a.keepUnlessKept(keepCtx, w.Name)
+	go r.keepUnlessKept(keepCtx, r.w.Name)
 	if err := r.confirm(ctx); err != nil {
-		return session.Outcome{}, err
+		return out, false, err
 	}
 	for {
 		if err := r.ready(ctx); err != nil {
-			return session.Outcome{}, err
+			return session.Outcome{}, false, err
 		}
 		begun := time.Now()
-		out, next, err := r.attachUntilEnd(ctx)
-		if err != nil {
-			return out, err
+		var next *agent.Agent
+		if out, next, err = r.attachUntilEnd(ctx); err != nil {
+			return out, false, err
 		}
 		if next == nil {
-			return out, errors.Join(r.tellRefused(out, begun), r.afterEnd(ctx, out))
+			refusedErr := r.tellRefused(out, begun)
+			discard, err = r.afterEnd(ctx, out)
+			return out, discard, errors.Join(refusedErr, err)
 		}
 		// Another agent was chosen; the one before goes on in the VM. A first prompt was for that one.
 		r.ag, r.o.Prompt = next, ""
@@ -194,17 +205,30 @@ func (r *sessionRun) tellRefused(out session.Outcome, begun time.Time) error {
 	return nil
 }
 
-// afterEnd asks what becomes of the agent's work once it has ended by itself.
-func (r *sessionRun) afterEnd(ctx context.Context, out session.Outcome) error {
-	if out.Detached || out.Lost || r.o.Yes || r.w.Session.OnExit == "keep" || ctx.Err() != nil {
-		return nil
+// afterEnd asks what becomes of the agent's work once it has ended by itself, and of a disposable workspace, whether it
+// goes. Where nobody is to be asked, that one goes if nothing in it is at risk.
+func (r *sessionRun) afterEnd(ctx context.Context, out session.Outcome) (discard bool, err error) {
+	silent, disposable := r.o.Yes || r.w.Session.OnExit == "keep", r.w.Session.Disposable
+	if out.Detached || out.Lost || out.Stopped || silent && !disposable || ctx.Err() != nil {
+		return false, nil
 	}
 	risk, err := r.acts.RollbackRisk(ctx)
 	if err != nil {
 		risk = session.Risk{Unknown: err.Error()}
 	}
-	_, err = session.AskExit(ctx, r.t.TTY, r.t.Out, r.acts, risk, session.ExitOptions{
-		Workspace: r.w.Name, Agent: r.ag.Name, Colour: r.o.Colour,
-	})
-	return err
+	if silent {
+		discard = risk.None()
+	} else {
+		answer, err := session.AskExit(ctx, r.t.TTY, r.t.Out, r.acts, risk, session.ExitOptions{
+			Workspace: r.w.Name, Agent: r.ag.Name, Colour: r.o.Colour, Disposable: disposable,
+		})
+		if err != nil {
+			return false, err
+		}
+		discard = answer.Discard
+	}
+	if disposable && !discard {
+		err = r.tell("Workspace %q stays. CALMenu keep %[1]s keeps it for good, CALMenu delete %[1]s deletes it.", r.w.Name)
+	}
+	return discard, err
 }

@@ -200,6 +200,15 @@ func (b *Agent) recover(ctx context.Context) {
 			b.app.Log.Error().Str("workspace", n).Err(err).Msg("recovering")
 		}
 	}
+	b.tasks.start(func() {
+		gone, err := b.app.SweepDisposable(ctx)
+		if err != nil {
+			b.app.Log.Error().Err(err).Msg("deleting disposable workspaces that were left behind")
+		}
+		if len(gone) > 0 {
+			b.app.Log.Info().Strs("workspaces", gone).Msg("disposable workspaces were left behind, and are deleted")
+		}
+	})
 }
 
 func (b *Agent) configChanged() bool {

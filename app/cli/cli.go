@@ -180,7 +180,7 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 	root.AddCommand(
 		c.up(), c.list(), c.status(), c.newWorkspace(), c.start(), c.stop(), c.restart(), c.delete(), c.switchTo(),
 		c.session(), c.shell(), c.exec(),
-		c.snapshot(), c.rollback(),
+		c.snapshot(), c.rollback(), c.keep(),
 		c.sync(), c.artifacts(),
 		c.sshConfig(), c.sshProxy(),
 		c.agent(), c.isolation(), c.doctor(), c.config(), c.logs(), c.version(), c.man(),

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -17,11 +18,15 @@ import (
 func (c *cmd) session() *cobra.Command {
 	var o app.SessionOptions
 	var auto autonomous
+	var disposable bool
 	cc := &cobra.Command{
 		Use: "session [WORKSPACE]", Short: "Open the agent in this terminal", Args: cobra.MaximumNArgs(1),
 		Long: `Start the workspace if need be, show the launch confirmation, take the session snapshot, and attach this terminal to
 the agent. Closing the terminal leaves the agent running; the same command attaches again. The exit code is the
-agent's own.`,
+agent's own.
+
+With --disposable the workspace is a new one, which is deleted when the agent ends, unless it is kept. What the agent
+left in its output folder lands first; with --yes the workspace goes only if no work in it is at risk.`,
 		ValidArgsFunction: c.workspaceNames,
 	}
 	f := cc.Flags()
@@ -31,14 +36,71 @@ agent's own.`,
 	f.BoolVar(&o.Yes, "yes", false, "launch without asking")
 	f.BoolVar(&c.pauseOnError, "pause", false, "wait for Enter after an error")
 	f.BoolVar(&o.AcceptBroken, "i-accept-no-isolation", false, "launch although isolation is not proven")
+	f.BoolVar(&disposable, "disposable", false, "in a new workspace that is deleted at the end, unless it is kept")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
 		o.Workspace = arg(args, 0)
+		if disposable {
+			if !auto.on && !c.interactive() {
+				return errNoTerminal()
+			}
+			if err := c.newDisposable(cc, &o); err != nil {
+				return err
+			}
+		}
 		if auto.on {
-			return c.runAutonomous(cc, o, auto)
+			err := c.runAutonomous(cc, o, auto)
+			if disposable {
+				err = errors.Join(err, c.endDisposable(cc, o.Workspace))
+			}
+			return err
 		}
 		return c.runSession(cc, o)
 	}
 	return cc
+}
+
+// newDisposable makes the workspace of a session that is to leave nothing behind.
+func (c *cmd) newDisposable(cc *cobra.Command, o *app.SessionOptions) error {
+	return c.quietly(func(p vm.Progress) (err error) {
+		o.Workspace, err = c.app.NewDisposable(cc.Context(), o.Workspace, o.Agent, p)
+		return err
+	})
+}
+
+// endDisposable deletes the workspace of an agent that worked alone, unless work would go with it. An agent that was
+// interrupted leaves it as it is.
+func (c *cmd) endDisposable(cc *cobra.Command, name string) error {
+	if cc.Context().Err() != nil {
+		return nil
+	}
+	var gone bool
+	err := c.quietly(func(p vm.Progress) (err error) {
+		gone, err = c.app.EndDisposable(cc.Context(), name, p)
+		return err
+	})
+	if err == nil && !gone {
+		_, err = fmt.Fprintf(c.streams.Err, "Workspace %q stays: work in it is at risk (CALMenu risk %[1]s).\n", name)
+	}
+	return err
+}
+
+func errNoTerminal() error {
+	return hint.Errorf("Without a terminal, run single commands: CALMenu exec WORKSPACE -- COMMAND",
+		"a session needs a terminal for its input and output")
+}
+
+func (c *cmd) keep() *cobra.Command {
+	return &cobra.Command{
+		Use: "keep WORKSPACE", Short: "Keep a disposable workspace", Args: cobra.ExactArgs(1),
+		Long:              "Keep a workspace made by session --disposable: it is no longer deleted when its session ends.",
+		ValidArgsFunction: c.workspaceNames,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.app.KeepWorkspace(args[0]); err != nil {
+				return err
+			}
+			return c.say("Workspace %q stays.", args[0])
+		},
+	}
 }
 
 func (c *cmd) shell() *cobra.Command {
@@ -55,8 +117,7 @@ func (c *cmd) shell() *cobra.Command {
 
 func (c *cmd) runSession(cc *cobra.Command, o app.SessionOptions) error {
 	if !c.interactive() {
-		return hint.Errorf("Without a terminal, run single commands: CALMenu exec WORKSPACE -- COMMAND",
-			"a session needs a terminal for its input and output")
+		return errNoTerminal()
 	}
 	o.Colour = c.colour()
 	o.Desk, _ = desktop.Detect(os.Getenv)

@@ -105,7 +105,7 @@ func TestMistakesInVMFile(t *testing.T) {
 		},
 		"key of config.yaml": {"terminal: xterm\n", `vm.yaml:1:1: terminal: unknown key; ` +
 			`expected one of agent, agent_config, ` +
-			`base_image, cpu, created_at, disk_size, github, isolation, memory, name, network, outbox, output, proxy, ` +
+			`base_image, cpu, created_at, disk_size, disposable, github, isolation, memory, name, network, outbox, output, proxy, ` +
 			`resources, snapshots, vm`},
 		"repository": {
 			"github: {repos: [{name: a b, brnch: x}]}\n",

@@ -242,6 +242,11 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Session.OnExit = v.(string) },
 	},
 	{
+		key: "session.disposable", vm: []string{"disposable"}, def: "false", kind: yesNo(),
+		doc: "the workspace is deleted when its session ends, unless it is kept (what `session --disposable` makes)",
+		put: func(s *Settings, v any) { s.Session.Disposable = v.(bool) },
+	},
+	{
 		key: "session.autonomous_deadline", def: "1h", kind: duration(time.Second, 7*24*time.Hour),
 		doc: "how long an agent started with --autonomous may work before it is ended",
 		put: func(s *Settings, v any) { s.Session.AutonomousDeadline = v.(time.Duration) },

@@ -88,6 +88,8 @@ type SessionSettings struct {
 	OnExit         string        // "ask" or "keep"
 	// AutonomousDeadline bounds an agent that nobody watches.
 	AutonomousDeadline time.Duration
+	// Disposable: the workspace goes when its session ends.
+	Disposable bool
 }
 
 // OutboxSettings limit what is taken from the guest's ~/output.

@@ -15,16 +15,20 @@ type ExitOptions struct {
 	Workspace, Agent string // for people
 	Yes              bool   // ask nothing: keep
 	Colour           bool
+	// Disposable: the workspace itself goes at the end of its session, unless it is kept.
+	Disposable bool
 }
 
 // ExitResult is what followed the end of an agent.
 type ExitResult struct {
 	RolledBack bool
 	Snapshot   string // what Actions.Snapshot said; empty: none was taken
+	Discard    bool   // a disposable workspace is to go
 }
 
 // AskExit lists the work at risk after an agent has ended, offers to commit and push it, and asks whether the state of the
-// VM is kept, rolled back or kept as a snapshot; what is chosen is done. It prints below what is there and needs 40 columns.
+// VM is kept, rolled back or kept as a snapshot; what is chosen is done. Of a disposable workspace it asks whether it goes,
+// and leaves that to the caller. It prints below what is there and needs 40 columns.
 // The default, and the answer of a terminal that is closed, is to keep. What failed was shown and is asked again; the error
 // returned is that of the terminal.
 func AskExit(ctx context.Context, tty *os.File, out io.Writer, a Actions, r Risk, o ExitOptions) (ExitResult, error) {
@@ -45,6 +49,9 @@ func AskExit(ctx context.Context, tty *os.File, out io.Writer, a Actions, r Risk
 		if err := e.repositories(); err != nil {
 			return ExitResult{}, nil
 		}
+	}
+	if o.Disposable {
+		return e.disposal(r), nil
 	}
 	return e.state(), nil
 }
@@ -151,6 +158,18 @@ func (e *exitTalk) failed(err error) error {
 		}
 	}
 	return nil
+}
+
+// disposal asks whether a disposable workspace goes. Enter is that it does, unless work would go with it; the answer of
+// nobody is that it stays.
+func (e *exitTalk) disposal(r Risk) ExitResult {
+	question, foot, keys := fmt.Sprintf("%s is disposable.", flat(e.o.Workspace)), "[D]elete it (Enter)  [K]eep it", "dk"
+	if !r.None() {
+		question += " What is listed above goes with it."
+		foot, keys = "[K]eep it (Enter)  [D]elete it", "kd"
+	}
+	answer, err := e.choose(question, foot, keys)
+	return ExitResult{Discard: err == nil && answer == 'd'}
 }
 
 // state asks what becomes of the VM's state.

@@ -49,6 +49,16 @@ func TestAskExit(t *testing.T) {
 				"[C]ommit", "⌨c", "+new", "⌨\r", "Message:", "⌨x\r", "✗ committing: no identity", "Say who you are.", "[K]eep", "⌨k",
 			}, ExitResult{}, `diff app; commit app "x"`,
 		},
+		"disposable, nothing at risk": {
+			func(a *fakeActions) { a.risk = Risk{} }, []string{"demo is disposable.", "[D]elete it (Enter)", "⌨\r"},
+			ExitResult{Discard: true}, "",
+		},
+		"disposable, with work at risk": {
+			func(a *fakeActions) { a.repos = nil }, []string{"goes with it", "[K]eep it (Enter)", "⌨\r"}, ExitResult{}, "",
+		},
+		"disposable, with work that is not wanted": {
+			func(a *fakeActions) { a.repos = nil }, []string{"[D]elete it", "⌨d"}, ExitResult{Discard: true}, "",
+		},
 		"nothing at risk, snapshot": {
 			func(a *fakeActions) { a.risk = Risk{} },
 			[]string{"[S]napshot", "⌨s", "Name of", "⌨fine\r", "✓ Snapshot taken"},
@@ -71,7 +81,9 @@ func TestAskExit(t *testing.T) {
 				x.send("\x1b]0;no key\x07")
 				done := make(chan ExitResult)
 				go func() {
-					r, err := AskExit(context.Background(), x.tty, x.tty, a, a.risk, ExitOptions{Workspace: "demo", Agent: "Claude Code"})
+					r, err := AskExit(context.Background(), x.tty, x.tty, a, a.risk, ExitOptions{
+						Workspace: "demo", Agent: "Claude Code", Disposable: strings.HasPrefix(name, "disposable"),
+					})
 					if err != nil {
 						t.Error(err)
 					}
