@@ -25,6 +25,12 @@ type Options struct {
 	WriteMark func(ctx context.Context, d vm.Driver, name, value string) error
 	ReadMark  func(ctx context.Context, d vm.Driver, name string) (string, error)
 
+	// WriteMemory puts value where only the running guest's memory holds it (a file system that is never on a disk, such
+	// as /dev/shm, or a process), ReadMemory reads what is there ("" for nothing, as after every boot). They are called
+	// once the guest's SSH server greets. Drivers with Capabilities.WarmSnapshot need both, others none.
+	WriteMemory func(ctx context.Context, d vm.Driver, name, value string) error
+	ReadMemory  func(ctx context.Context, d vm.Driver, name string) (string, error)
+
 	// PowerOff makes the running guest shut itself down: what a caller's Shutdown.Guest does. It is called once the
 	// guest's SSH server greets.
 	PowerOff func(ctx context.Context, d vm.Driver, name string) error
@@ -45,7 +51,8 @@ type Options struct {
 	// BootLimit is how long a guest may take until its SSH server greets; 0 is 20 s.
 	BootLimit time.Duration
 	// Slow is for drivers whose guests take seconds to boot: random histories are left out. What remains boots four
-	// times (with a limit of N, N+1 times more), and writes or reads a stopped machine's mark eight times.
+	// times (with a limit of N, N+1 times more), and writes or reads a stopped machine's mark eight times. With
+	// WarmSnapshot it boots six times more and resumes eight times; a suspended machine's mark is never asked for.
 	Slow bool
 }
 
@@ -82,8 +89,10 @@ func Conformance(t *testing.T, newDriver func(t *testing.T) vm.Driver, o Options
 	t.Run("Limit", s.limit)
 	t.Run("Snapshots", s.snapshots)
 	t.Run("LiveSnapshot", s.liveSnapshot)
+	t.Run("Warm", s.warm)
 	if !o.Slow {
 		t.Run("Histories", s.histories)
+		t.Run("WarmHistories", s.warmHistories)
 	}
 }
 

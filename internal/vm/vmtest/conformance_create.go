@@ -123,6 +123,7 @@ func everyCall(ctx context.Context, d vm.Driver, name string) map[string]error {
 	errs := map[string]error{
 		"Start":          d.Start(ctx, name, vm.StartOptions{}, nil),
 		"Stop":           d.Stop(ctx, name, vm.Shutdown{}),
+		"Suspend":        d.Suspend(ctx, name, nil),
 		"Delete":         d.Delete(ctx, name),
 		"Resize":         d.Resize(ctx, name, 2, 1024),
 		"CreateSnapshot": d.CreateSnapshot(ctx, name, "s1", vm.SnapshotOptions{}),

@@ -27,7 +27,7 @@ func (s *suite) running(t *testing.T) {
 	oneWins(t, "Start", errs, vm.ErrRunning)
 	isRunning(t, "busy", true, d, other, s.Reopen(t, d))
 	m, err := other.Machine(t.Context(), "busy")
-	if err != nil || m.PID <= 0 || m.Suspended {
+	if err != nil || m.PID <= 0 || m.Suspended || m.Resumed {
 		t.Errorf("facts of a running machine: %+v, %v", m, err)
 	}
 	if !m.StartedAt.IsZero() && (m.StartedAt.Before(before) || m.StartedAt.After(time.Now().Add(2*time.Second))) {

@@ -35,11 +35,16 @@ type MemoryOptions struct {
 
 // DefaultCapabilities are those of a Memory made without any.
 func DefaultCapabilities() vm.Capabilities {
-	return vm.Capabilities{LiveSnapshot: true, SeedFiles: true, GuestOS: "linux", User: "cal"}
+	return vm.Capabilities{
+		LiveSnapshot: true, WarmSnapshot: true, LiveWarmSnapshot: true, SeedFiles: true, GuestOS: "linux", User: "cal",
+	}
 }
 
 // Memory is a driver whose machines are directories of this process: the guest's disk is a home directory, its SSH
 // server a SSHGuest, its snapshots copies. State dies with the process; Reopen gives a second driver over it.
+//
+// The guest's memory is a directory too, which its commands find as CAL_GUEST_MEMORY: a boot empties it, a suspended
+// machine and a warm snapshot keep it, and with it the keys the guest's SSH server had. Processes are not kept.
 type Memory struct{ w *world }
 
 var _ vm.Driver = (*Memory)(nil)
@@ -61,14 +66,25 @@ type world struct {
 type machine struct {
 	spec     vm.Spec
 	snaps    []vm.Snapshot
-	run      *run // nil when stopped
+	kept     map[string]*keys // by snapshot that holds memory
+	run      *run             // nil when stopped
+	saved    *keys            // of a suspended machine
 	hostKey  ssh.Signer
 	exposure *vm.Exposure
+	warmth   *vm.Warmth
+}
+
+// keys are what a running guest's SSH server keeps in memory.
+type keys struct {
+	host  ssh.Signer
+	users []ssh.PublicKey
 }
 
 type run struct {
 	options vm.StartOptions
 	started time.Time
+	resumed bool
+	keys    *keys
 	guest   *SSHGuest // nil with MemoryOptions.Dial
 	ended   chan struct{}
 }
@@ -117,6 +133,9 @@ func (m *Memory) Calls() []string {
 // Home is the host directory that is the machine's disk: the home directory of its user.
 func (m *Memory) Home(name string) string { return m.w.home(name) }
 
+// RAM is the host directory that is the machine's memory.
+func (m *Memory) RAM(name string) string { return m.w.ram(name) }
+
 // PowerOffGuest ends a running machine as its guest's own shutdown would.
 func (m *Memory) PowerOffGuest(name string) error {
 	m.w.mu.Lock()
@@ -135,6 +154,15 @@ func (m *Memory) SetExposure(name string, e *vm.Exposure) {
 	defer m.w.mu.Unlock()
 	if mc := m.w.machines[name]; mc != nil {
 		mc.exposure = e
+	}
+}
+
+// SetWarmth makes a machine's Warm be this from now on, and Suspend act on it; nil goes back to the truth.
+func (m *Memory) SetWarmth(name string, warm *vm.Warmth) {
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	if mc := m.w.machines[name]; mc != nil {
+		mc.warmth = warm
 	}
 }
 
@@ -268,7 +296,11 @@ func (w *world) close() {
 }
 
 func (w *world) home(name string) string     { return filepath.Join(w.dir, name, "home") }
+func (w *world) ram(name string) string      { return filepath.Join(w.dir, name, "ram") }
 func (w *world) snap(name, id string) string { return filepath.Join(w.dir, name, "snap-"+id) }
+
+// snapRAM is the memory a warm snapshot holds.
+func (w *world) snapRAM(name, id string) string { return filepath.Join(w.dir, name, "ram-"+id) }
 
 // guestPath maps a path in the guest to the host: below the user's home it is on the disk, elsewhere beside it.
 func (w *world) guestPath(name, guest string) string {

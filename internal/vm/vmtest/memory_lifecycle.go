@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,8 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
+	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -39,7 +39,7 @@ func (m *Memory) Create(ctx context.Context, s vm.Spec, p vm.Progress) error {
 	p.Report(vm.Phase{Name: "creating disk", Total: 1})
 	key, err := newHostKey()
 	if err == nil {
-		err = os.MkdirAll(w.home(s.Name), 0o700)
+		err = errors.Join(os.MkdirAll(w.home(s.Name), 0o700), os.MkdirAll(w.ram(s.Name), 0o700))
 	}
 	if err != nil {
 		return fmt.Errorf("creating %q: %w", s.Name, err)
@@ -47,7 +47,7 @@ func (m *Memory) Create(ctx context.Context, s vm.Spec, p vm.Progress) error {
 	p.Report(vm.Phase{Name: "creating disk", Done: 1, Total: 1})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.machines[s.Name] = &machine{spec: s, hostKey: key}
+	w.machines[s.Name] = &machine{spec: s, hostKey: key, kept: map[string]*keys{}}
 	return nil
 }
 
@@ -66,16 +66,29 @@ func (m *Memory) Start(ctx context.Context, name string, o vm.StartOptions, p vm
 	if err != nil {
 		return fmt.Errorf("starting %q: %w", name, err)
 	}
-	p.Report(vm.Phase{Name: "booting"})
 	r := &run{options: o, started: time.Now(), ended: make(chan struct{})}
-	if w.options.Dial == nil {
-		if r.guest, err = w.boot(name, mc, o); err != nil {
-			return fmt.Errorf("starting %q: %w", name, err)
+	if mc.saved != nil && !o.Cold {
+		p.Report(vm.Phase{Name: "resuming"})
+		r.resumed, r.keys = true, mc.saved
+	} else {
+		p.Report(vm.Phase{Name: "booting"})
+		r.keys, err = w.seedKeys(name, mc, o)
+	}
+	if err == nil && w.options.Dial == nil {
+		r.guest, err = w.serve(name, mc, r.keys)
+	}
+	if err == nil && !r.resumed {
+		err = w.emptyRAM(name)
+	}
+	if err != nil {
+		if r.guest != nil {
+			r.guest.Close()
 		}
+		return fmt.Errorf("starting %q: %w", name, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	mc.run = r
+	mc.run, mc.saved = r, nil
 	if r.guest != nil {
 		w.guests = append(w.guests, r.guest)
 	}
@@ -98,22 +111,28 @@ func (w *world) checkLimit() error {
 	return nil
 }
 
-func (w *world) boot(name string, mc *machine, o vm.StartOptions) (*SSHGuest, error) {
-	host, users := mc.hostKey, []ssh.PublicKey(nil)
+// seedKeys puts a boot's files into the guest and returns the keys its SSH server has then.
+func (w *world) seedKeys(name string, mc *machine, o vm.StartOptions) (*keys, error) {
+	k := &keys{host: mc.hostKey}
 	if w.caps.SeedFiles {
-		seeded, keys, err := w.seed(name, o.Files)
+		seeded, users, err := w.seed(name, o.Files)
 		if err != nil {
 			return nil, err
 		}
-		if users = keys; seeded != nil {
-			host = seeded
+		if k.users = users; seeded != nil {
+			k.host = seeded
 		}
 	}
 	if w.options.Authorized != nil {
-		users = append(users, w.options.Authorized)
+		k.users = append(k.users, w.options.Authorized)
 	}
+	return k, nil
+}
+
+func (w *world) serve(name string, mc *machine, k *keys) (*SSHGuest, error) {
 	return NewSSHGuest(SSHGuestOptions{
-		Home: w.home(name), HostKey: host, Authorized: users, User: w.caps.User, Password: w.caps.Password,
+		Home: w.home(name), Memory: w.ram(name), HostKey: k.host, Authorized: k.users,
+		User: w.caps.User, Password: w.caps.Password,
 		OnPowerOff: func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -217,7 +236,9 @@ func (w *world) facts(mc *machine) vm.Machine {
 	f := vm.Machine{Name: mc.spec.Name, CPU: mc.spec.CPU, MemoryMiB: mc.spec.MemoryMiB}
 	if mc.run != nil {
 		f.Running, f.PID, f.StartedAt = true, os.Getpid(), mc.run.started
+		f.Resumed, f.Warm = mc.run.resumed, w.warmth(mc)
 	}
+	f.Suspended = mc.saved != nil
 	f.DiskBytes = treeSize(filepath.Join(w.dir, mc.spec.Name))
 	return f
 }
@@ -235,6 +256,10 @@ func (m *Memory) Resize(ctx context.Context, name string, cpu, memoryMiB int) er
 	}
 	if cpu < 0 || memoryMiB < 0 {
 		return fmt.Errorf("resizing %q: %d processors and %d MiB cannot be", name, cpu, memoryMiB)
+	}
+	if mc.saved != nil {
+		return hint.Errorf("Start it and shut it down first.",
+			"resizing %q: it is suspended, and would not resume with other resources", name)
 	}
 	m.w.mu.Lock()
 	defer m.w.mu.Unlock()

@@ -25,20 +25,11 @@ func (m *Memory) CreateSnapshot(ctx context.Context, name, id string, o vm.Snaps
 		return fmt.Errorf("taking snapshot of %q: %w", name, err)
 	}
 	defer release()
-	w.mu.Lock()
-	mc, err := w.find(name)
-	running := err == nil && mc.run != nil
-	w.mu.Unlock()
-	switch {
-	case err != nil:
-	case running && !w.caps.LiveSnapshot:
-		err = vm.ErrRunning
-	case mc.has(id):
-		err = fmt.Errorf("snapshot %q exists already", id)
-	}
+	mc, err := w.canSnapshot(name, id, o)
 	if err != nil {
 		return fmt.Errorf("taking snapshot of %q: %w", name, err)
 	}
+	running, memory := w.memoryNow(mc, o)
 	taken := false
 	take := func() error {
 		taken = true
@@ -46,7 +37,11 @@ func (m *Memory) CreateSnapshot(ctx context.Context, name, id string, o vm.Snaps
 		if err := os.MkdirAll(w.home(name), 0o700); err != nil {
 			return err
 		}
-		return copyTree(w.home(name), w.snap(name, id))
+		err := copyTree(w.home(name), w.snap(name, id))
+		if err == nil && memory != nil {
+			err = copyTree(w.ram(name), w.snapRAM(name, id))
+		}
+		return err
 	}
 	if running && o.Freeze != nil {
 		if err = o.Freeze(ctx, take); err == nil && !taken {
@@ -56,22 +51,49 @@ func (m *Memory) CreateSnapshot(ctx context.Context, name, id string, o vm.Snaps
 		err = take()
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("taking snapshot of %q: %w", name, err), os.RemoveAll(w.snap(name, id)))
+		return errors.Join(fmt.Errorf("taking snapshot of %q: %w", name, err), w.removeSnapshot(name, id))
 	}
-	w.record(mc, id)
+	w.record(mc, id, memory)
 	return nil
+}
+
+// canSnapshot returns the named machine unless it cannot be snapshotted so.
+func (w *world) canSnapshot(name, id string, o vm.SnapshotOptions) (*machine, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	mc, err := w.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if running := mc.run != nil; running && (!w.caps.LiveSnapshot || o.Memory && !w.caps.LiveWarmSnapshot) {
+		return nil, vm.ErrRunning
+	} else if warm := w.warmth(mc); running && o.Memory && !warm.OK {
+		return nil, noMemory(warm)
+	}
+	if mc.has(id) {
+		return nil, fmt.Errorf("snapshot %q exists already", id)
+	}
+	return mc, nil
+}
+
+// removeSnapshot removes a snapshot's content.
+func (w *world) removeSnapshot(name, id string) error {
+	return errors.Join(os.RemoveAll(w.snap(name, id)), os.RemoveAll(w.snapRAM(name, id)))
 }
 
 func (mc *machine) has(id string) bool {
 	return slices.ContainsFunc(mc.snaps, func(s vm.Snapshot) bool { return s.ID == id })
 }
 
-// record lists a snapshot whose content is there.
-func (w *world) record(mc *machine, id string) {
-	size := treeSize(w.snap(mc.spec.Name, id))
+// record lists a snapshot whose content is there; memory is nil for one of a disk alone.
+func (w *world) record(mc *machine, id string, memory *keys) {
+	size := treeSize(w.snap(mc.spec.Name, id)) + treeSize(w.snapRAM(mc.spec.Name, id))
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	mc.snaps = append(mc.snaps, vm.Snapshot{ID: id, Created: time.Now(), SizeBytes: size})
+	if memory != nil {
+		mc.kept[id] = memory
+	}
+	mc.snaps = append(mc.snaps, vm.Snapshot{ID: id, Created: time.Now(), SizeBytes: size, Memory: memory != nil})
 }
 
 // Snapshots implements vm.Snapshotter.
@@ -110,21 +132,36 @@ func (m *Memory) Restore(ctx context.Context, name, id, undo string) error {
 	if err != nil {
 		return fmt.Errorf("rolling back %q: %w", name, err)
 	}
-	next := w.home(name) + ".next"
-	err = copyTree(w.snap(name, id), next)
-	if err == nil {
-		err = os.MkdirAll(w.home(name), 0o700)
-	}
-	if err == nil {
-		err = os.Rename(w.home(name), w.snap(name, undo))
-	}
-	if err == nil {
-		err = os.Rename(next, w.home(name))
+	err = swapTree(w.snap(name, id), w.home(name), w.snap(name, undo))
+	if err == nil && (mc.saved != nil || mc.kept[id] != nil) {
+		err = w.swapRAM(mc, id, undo)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("rolling back %q: %w", name, err), os.RemoveAll(next))
+		return fmt.Errorf("rolling back %q: %w", name, err)
 	}
-	w.record(mc, undo)
+	w.record(mc, undo, mc.saved)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	mc.saved = mc.kept[id]
+	return nil
+}
+
+// swapTree puts a copy of a directory in the place of another, which gets a new name.
+func swapTree(from, at, aside string) error {
+	next := at + ".next"
+	err := copyTree(from, next)
+	if err == nil {
+		err = os.MkdirAll(at, 0o700)
+	}
+	if err == nil {
+		err = os.Rename(at, aside)
+	}
+	if err == nil {
+		err = os.Rename(next, at)
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(next))
+	}
 	return nil
 }
 
@@ -146,10 +183,11 @@ func (m *Memory) DeleteSnapshot(ctx context.Context, name, id string) error {
 	}
 	if err == nil {
 		mc.snaps = slices.DeleteFunc(mc.snaps, func(s vm.Snapshot) bool { return s.ID == id })
+		delete(mc.kept, id)
 	}
 	w.mu.Unlock()
 	if err == nil {
-		err = os.RemoveAll(w.snap(name, id))
+		err = w.removeSnapshot(name, id)
 	}
 	if err != nil {
 		return fmt.Errorf("deleting snapshot of %q: %w", name, err)

@@ -3,14 +3,29 @@ package vmtest_test
 import (
 	"context"
 	"errors"
+	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
+
+func TestMain(m *testing.M) {
+	// Every boot of a random history is an SSH server: unless asked for more, a few histories have to do.
+	flag.Parse()
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		if err := checks.Value.Set("20"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
 
 // hooks reach into a Memory's machines from outside, as Conformance needs it.
 func hooks() vmtest.Options {
@@ -23,6 +38,16 @@ func hooks() vmtest.Options {
 		},
 		ReadMark: func(_ context.Context, d vm.Driver, name string) (string, error) {
 			data, err := os.ReadFile(mark(d, name))
+			if errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
+			return string(data), err
+		},
+		WriteMemory: func(_ context.Context, d vm.Driver, name, value string) error {
+			return os.WriteFile(filepath.Join(d.(*vmtest.Memory).RAM(name), "mark"), []byte(value), 0o600)
+		},
+		ReadMemory: func(_ context.Context, d vm.Driver, name string) (string, error) {
+			data, err := os.ReadFile(filepath.Join(d.(*vmtest.Memory).RAM(name), "mark"))
 			if errors.Is(err, fs.ErrNotExist) {
 				err = nil
 			}
@@ -53,6 +78,41 @@ func TestMemoryConformsWithoutLiveSnapshots(t *testing.T) {
 	vmtest.Conformance(t, func(t *testing.T) vm.Driver {
 		return vmtest.NewMemory(t, vmtest.MemoryOptions{Capabilities: &caps})
 	}, hooks())
+}
+
+// Like macOS guests: suspended before their memory can be snapshotted, and not with a shared folder.
+func TestMemoryConformsWithoutLiveWarmSnapshots(t *testing.T) {
+	caps := vm.Capabilities{WarmSnapshot: true, Share: true, MaxRunning: 2, GuestOS: "darwin", User: "admin"}
+	vmtest.Conformance(t, func(t *testing.T) vm.Driver {
+		return vmtest.NewMemory(t, vmtest.MemoryOptions{Capabilities: &caps})
+	}, hooks())
+}
+
+func TestMemoryRefusesToSaveMemoryAsScripted(t *testing.T) {
+	m := vmtest.NewMemory(t, vmtest.MemoryOptions{})
+	ctx := t.Context()
+	err := errors.Join(m.EnsureImage(ctx, m.DefaultImage(), nil), m.Create(ctx, vm.Spec{Name: "ws"}, nil),
+		m.Start(ctx, "ws", vm.StartOptions{}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	no := vm.Warmth{Reason: "a test says so"}
+	m.SetWarmth("ws", &no)
+	if mc, err := m.Machine(ctx, "ws"); err != nil || mc.Warm != no {
+		t.Errorf("Machine = %+v, %v, want %+v", mc, err, no)
+	}
+	for call, err := range map[string]error{
+		"Suspend":        m.Suspend(ctx, "ws", nil),
+		"CreateSnapshot": m.CreateSnapshot(ctx, "ws", "s1", vm.SnapshotOptions{Memory: true}),
+	} {
+		if !errors.Is(err, vm.ErrNoMemory) || !strings.Contains(err.Error(), no.Reason) {
+			t.Errorf("%s = %v, want %v and why", call, err, vm.ErrNoMemory)
+		}
+	}
+	m.SetWarmth("ws", nil)
+	if err := m.Suspend(ctx, "ws", nil); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestMemoryFailsAsScripted(t *testing.T) {

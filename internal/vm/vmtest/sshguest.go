@@ -23,6 +23,8 @@ type SSHGuestOptions struct {
 	// Home is the directory that is the guest user's home; made if missing.
 	Home    string
 	HostKey ssh.Signer
+	// Memory is a directory for what the guest does not keep on its disk: CAL_GUEST_MEMORY of its commands, unless empty.
+	Memory string
 	// Authorized open the guest, beside those of Home/.ssh/authorized_keys as it is at each login.
 	Authorized []ssh.PublicKey
 	// User is the account's name; empty accepts any. Password, unless empty, opens the guest too.
@@ -216,11 +218,15 @@ func (g *SSHGuest) Environ() []string {
 	if user == "" {
 		user = "cal"
 	}
-	return []string{
+	env := []string{
 		"HOME=" + g.options.Home, "USER=" + user, "LOGNAME=" + user, "SHELL=/bin/sh", "CAL_VM=true", "LANG=C.UTF-8",
 		"PATH=" + g.bin + ":" + os.Getenv("PATH"), "TMUX_TMPDIR=" + g.bin, "CAL_GUEST_POWEROFF=" + g.off,
 		"CAL_GUEST_ROOT=" + filepath.Join(g.options.Home, rootDir),
 	}
+	if g.options.Memory != "" {
+		env = append(env, "CAL_GUEST_MEMORY="+g.options.Memory)
+	}
+	return env
 }
 
 // CheckPowerOff calls OnPowerOff, once, if a command of the guest asked for it. Sessions do so by themselves; it is for
