@@ -14,19 +14,18 @@ repositories=0
 seen=// # git directories looked at; no absolute path holds "//"
 trees=// # work trees looked at
 
-# What a repository's own configuration names is not run: it could lie, or never end.
-g() {
-  git --no-pager --no-optional-locks --no-replace-objects -c core.fsmonitor=false -c core.hooksPath=/dev/null \
-    -c core.untrackedCache=false -c core.trustctime=true -c log.showSignature=false -c gc.auto=0 -c maintenance.auto=false \
-    "$@" </dev/null
-}
+# What a repository's own configuration names is not run: it could lie, or never end. A process is what costs in an
+# emulated guest, so they are counted here: $git is a command and no function, since a shell has a command alone in $(...)
+# take its own place.
+git='git --no-pager --no-optional-locks --no-replace-objects -c core.fsmonitor=false -c core.hooksPath=/dev/null
+ -c core.untrackedCache=false -c core.trustctime=true -c log.showSignature=false -c gc.auto=0 -c maintenance.auto=false'
 
-# run is g; then it prints how that ended, as the record "x$1".
+# run is $git; then it prints how that ended, as the record "x$1".
 run() {
   local what message code
   what=$1
   shift
-  { message=$(g "$@" 2>&1 >&3); } 3>&1
+  { message=$($git "$@" 2>&1 >&3 </dev/null); } 3>&1
   code=$?
   printf '\0x%s %s %s\0' "$what" "$code" "$message"
 }
@@ -44,10 +43,10 @@ slurp() {
   done <"$1"
 }
 
-# real sets real to a directory's path without links.
+# real enters a directory and sets real to its path without links.
 real() {
-  real=$(cd "$1" && pwd -P && echo x) || return 1
-  real=${real%?x}
+  cd -P "$1" || return 1
+  real=$PWD
 }
 
 # is_local tells whether a remote's URL leads to somewhere in the guest, or to nowhere known.
@@ -64,7 +63,7 @@ is_local() {
 
 # references looks at what a git directory's branches, tags and stashes hold, once.
 references() {
-  local c config line key name away w
+  local c config line key name away message w
   c=$1
   case $seen in *"//$c//"*) return ;; esac
   seen=$seen$c//
@@ -75,7 +74,7 @@ references() {
   fi
   printf '@c%s\0' "$c"
   # Names of remotes hold no spaces and no line ends; one that does all the same is no remote that keeps anything.
-  config=$(g --git-dir="$c" config --get-regexp '^(remote\..*\.(push)?url|core\.(bare|worktree))$')
+  config=$($git --git-dir="$c" config --get-regexp '^(remote\..*\.(push)?url|core\.(bare|worktree))$' </dev/null)
   set -f
   IFS=$nl
   away=//
@@ -101,11 +100,15 @@ references() {
   done
   set +f
   unset IFS
-  run refs --git-dir="$c" for-each-ref --count=3000 --format='&%(objectname) %(*objectname) %(refname)%00' \
-    refs/heads refs/notes refs/stash refs/tags
   if [ $# -gt 0 ]; then set -- --not "$@"; fi
-  printf '%%'
-  run commits --git-dir="$c" rev-list --max-count=2001 --exclude=refs/stash --all "$@"
+  if message=$($git --git-dir="$c" rev-list --max-count=1 --all "$@" 2>&1 </dev/null) && [ -z "$message" ]; then
+    printf 'xrefs 0 \0xcommits 0 \0' # nothing leads to anything no remote has
+  else
+    run refs --git-dir="$c" for-each-ref --count=3000 --format='&%(objectname) %(*objectname) %(refname)%00' \
+      refs/heads refs/notes refs/stash refs/tags
+    printf '%%'
+    run commits --git-dir="$c" rev-list --max-count=2001 --exclude=refs/stash --all "$@"
+  fi
   for w in "$c"/worktrees/*/; do
     [ -f "${w}gitdir" ] || continue
     slurp "${w}gitdir"
@@ -145,7 +148,7 @@ work_tree() {
   fi
   references "$c"
   [ "$repositories" -le "$max" ] || return
-  if [ -f "$t/.git" ] && [ "$c" = "$d" ] && [ "$(g --git-dir="$d" config --type=bool core.bare)" = true ]; then
+  if [ -f "$t/.git" ] && [ "$c" = "$d" ] && [ "$($git --git-dir="$d" config --type=bool core.bare </dev/null)" = true ]; then
     beside "$t" "$d"
     return
   fi
@@ -162,7 +165,7 @@ work_tree() {
   [ -f "$d/BISECT_LOG" ] && printf 'obisect\0'
   # Names are apart by NUL bytes, and each field begins with a character of git's own choice.
   run status --git-dir="$t/.git" status --porcelain=v2 --branch --show-stash -z --no-renames --untracked-files=all \
-    --ignored=matching --ignore-submodules=none --no-ahead-behind | head -c 4194304
+    --ignored=matching --ignore-submodules=none --no-ahead-behind
   printf '\0'
   hidden "$t/.git"
   printf '.\0'
@@ -179,11 +182,16 @@ beside() {
 }
 
 # hidden prints the tracked files git was told not to look at and that are there (in a sparse checkout most are not), as
-# git quotes them.
+# git quotes them. Hardly any repository has some: whether, is found out without another process.
 hidden() {
-  local line name n
+  local all line name n
+  all=$nl$($git --git-dir="$1" ls-files -v </dev/null)
+  case $all in
+    *"$nl"[abcdefghijklmnopqrstuvwxyzS]' '*) ;;
+    *) return ;;
+  esac
   n=0
-  g --git-dir="$1" ls-files -v | grep '^[a-zS] ' | while IFS= read -r line; do
+  $git --git-dir="$1" ls-files -v </dev/null | grep '^[a-zS] ' | while IFS= read -r line; do
     name=${line#? }
     case $name in
       '"'*) ;;
