@@ -8,7 +8,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,17 +15,18 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"github.com/calmenu/calmenu/internal/vm/seedfs"
 )
 
 const (
 	disk    = "/dev/vda"
 	newRoot = "/root"
+	seed    = "/seed"
 	// diskWait bounds how long the disk may take to appear after its driver was loaded.
 	diskWait = 10 * time.Second
 	// sysFinitModule is the number of finit_module(2) on amd64; package syscall's table ends before it.
 	sysFinitModule = 313
-	// extResizeFS is EXT4_IOC_RESIZE_FS, _IOW('f', 16, __u64): grows a mounted ext4 to a number of blocks.
-	extResizeFS = 0x40086610
 )
 
 func main() {
@@ -38,10 +38,11 @@ func main() {
 		say("configuring the network: %v", err)
 	}
 	must("mounting "+disk, mountDisk())
-	if err := grow(newRoot); err != nil {
+	if err := grow(); err != nil {
 		say("growing the file system: %v", err)
 	}
-	must("copying the seed", copySeed("/seed", newRoot))
+	must("mounting /run", mountRun())
+	must("copying the seed", copySeed("/"))
 	must("starting init", switchRoot())
 }
 
@@ -92,54 +93,33 @@ func mountDisk() error {
 	}
 }
 
-// grow makes the file system as large as the disk. The image is small and each machine's disk its own size; growing an
-// empty tail online is one ioctl of a few milliseconds, done once.
-func grow(root string) error {
-	size, err := diskSize()
-	if err != nil {
-		return err
-	}
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(root, &fs); err != nil {
-		return err
-	}
-	block := uint64(fs.Bsize)
-	// Statfs counts without the file system's own tables: only a clear difference is a larger disk.
-	if size/block <= fs.Blocks+fs.Blocks/8 {
-		return nil
-	}
-	dir, err := os.Open(root)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	blocks := size / block
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), extResizeFS, uintptr(unsafe.Pointer(&blocks)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-func diskSize() (uint64, error) {
+// grow makes the file system as large as the disk.
+func grow() error {
 	f, err := os.Open(disk)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer f.Close()
-	const blkGetSize64 = 0x80081272 // _IOR(0x12, 114, size_t)
-	var size uint64
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), blkGetSize64, uintptr(unsafe.Pointer(&size)))
-	if errno != 0 {
-		return 0, errno
+	size, err := seedfs.DiskSize(f)
+	if err != nil {
+		return err
 	}
-	return size, nil
+	return seedfs.Grow(newRoot, size)
 }
 
-// copySeed copies the tree src over dst, keeping modes and owners. A directory that exists keeps its own, unless the
-// seed names it with others than the cpio's default (root, 0755). Files are replaced, never written through a link.
-func copySeed(src, dst string) error {
-	entries, err := os.ReadDir(src)
+// mountRun puts a file system in memory where a seed has files for /run: systemd keeps one that is there, and what is in
+// it is gone with the next boot.
+func mountRun() error {
+	if _, err := os.Lstat(seed + "/run"); err != nil {
+		return nil //nolint:nilerr // there is none, which is how most boots are
+	}
+	return syscall.Mount("tmpfs", newRoot+"/run", "tmpfs", syscall.MS_NOSUID|syscall.MS_NODEV|syscall.MS_STRICTATIME,
+		"mode=0755,size=20%,nr_inodes=800k")
+}
+
+// copySeed copies the tree below src over the disk, keeping modes and owners.
+func copySeed(src string) error {
+	entries, err := os.ReadDir(filepath.Join(seed, src))
 	if os.IsNotExist(err) {
 		return nil
 	}
@@ -147,74 +127,28 @@ func copySeed(src, dst string) error {
 		return err
 	}
 	for _, e := range entries {
-		from, to := filepath.Join(src, e.Name()), filepath.Join(dst, e.Name())
+		name := filepath.Join(src, e.Name())
 		info, err := e.Info()
 		if err != nil {
 			return err
 		}
 		owner := info.Sys().(*syscall.Stat_t)
-		if info.IsDir() {
-			err = seedDir(to, info.Mode(), owner)
-			if err == nil {
-				err = copySeed(from, to)
+		f := seedfs.File{Path: name, Mode: info.Mode(), UID: int(owner.Uid), GID: int(owner.Gid)}
+		if !e.IsDir() {
+			if f.Data, err = os.ReadFile(filepath.Join(seed, name)); err != nil {
+				return err
 			}
-		} else {
-			err = seedFile(from, to, info.Mode(), owner)
 		}
-		if err != nil {
+		if err := seedfs.Put(newRoot, f); err != nil {
 			return err
+		}
+		if e.IsDir() {
+			if err := copySeed(name); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-func seedDir(to string, mode os.FileMode, owner *syscall.Stat_t) error {
-	existing, err := os.Lstat(to)
-	switch {
-	case err == nil && existing.IsDir():
-		if mode.Perm() == 0o755 && owner.Uid == 0 {
-			return nil
-		}
-	case err == nil && existing.Mode()&os.ModeSymlink != 0:
-		// The guest made a link of it. Following it would write elsewhere; a link is nothing to keep in a seeded path.
-		if err := os.Remove(to); err != nil {
-			return err
-		}
-		fallthrough
-	default:
-		if err := os.Mkdir(to, 0o700); err != nil {
-			return err
-		}
-	}
-	if err := os.Chown(to, int(owner.Uid), int(owner.Gid)); err != nil {
-		return err
-	}
-	return syscall.Chmod(to, uint32(mode.Perm()))
-}
-
-func seedFile(from, to string, mode os.FileMode, owner *syscall.Stat_t) error {
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	if same, err := os.Lstat(to); err == nil {
-		st := same.Sys().(*syscall.Stat_t)
-		if same.Mode() == mode && st.Uid == owner.Uid && st.Gid == owner.Gid {
-			if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, data) {
-				return nil
-			}
-		}
-		if err := os.RemoveAll(to); err != nil {
-			return err
-		}
-	}
-	if err := os.WriteFile(to, data, 0o600); err != nil {
-		return err
-	}
-	if err := os.Chown(to, int(owner.Uid), int(owner.Gid)); err != nil {
-		return err
-	}
-	return syscall.Chmod(to, uint32(mode.Perm()))
 }
 
 // switchRoot makes the disk the root and becomes its init. Deleting the RAM disk's files gives their memory back.
@@ -222,7 +156,7 @@ func switchRoot() error {
 	if err := syscall.Mount("/dev", newRoot+"/dev", "", syscall.MS_MOVE, ""); err != nil {
 		return fmt.Errorf("moving /dev: %w", err)
 	}
-	for _, used := range []string{"/modules", "/seed", "/init"} {
+	for _, used := range []string{"/modules", seed, "/init"} {
 		_ = os.RemoveAll(used)
 	}
 	if err := os.Chdir(newRoot); err != nil {

@@ -1,0 +1,240 @@
+// Command calseed stands where a template's SSH server is about to start. It says so on the console, waits for the seed
+// that makes a machine of its own of the copy it is in, puts that in force and becomes the SSH server.
+//
+// What must hold: until the seed is in force nothing in the guest has made a key or a random number that another copy
+// of the template would make too, and the guest's SSH server does not run. Fresh entropy comes before everything else.
+// calseed uses the standard library alone, and leaves nothing on the disk: it lives in /run.
+//
+// It is given the command it becomes: calseed /usr/sbin/sshd -D -e.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/calmenu/calmenu/internal/vm/seedfs"
+)
+
+const (
+	disk = "/dev/vda"
+	// pollEvery is how often the disk is looked at. It costs a template, which is suspended at once, nothing.
+	pollEvery = 5 * time.Millisecond
+	// bootLimit bounds the wait for the rest of the boot.
+	bootLimit = time.Minute
+	// resizeLimit bounds the wait for the disk to have the size the seed names, which the host makes it have.
+	resizeLimit = 10 * time.Second
+	machineID   = "/etc/machine-id"
+	journals    = "/run/log/journal"
+)
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprintln(os.Stderr, "usage: calseed PROGRAM [ARGUMENT...]")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1:]); err != nil {
+		say(seedfs.Failed+"%v", err)
+		os.Exit(1)
+	}
+}
+
+// say writes a line on the console, which the host reads.
+func say(format string, args ...any) {
+	console, err := os.OpenFile("/dev/console", os.O_WRONLY|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return
+	}
+	defer console.Close()
+	fmt.Fprintf(console, "\n"+seedfs.Says+format+"\n", args...)
+}
+
+func run(server []string) error {
+	f, err := os.OpenFile(disk, os.O_RDWR|syscall.O_DIRECT, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := seedfs.DiskSize(f)
+	if err != nil {
+		return err
+	}
+	if size < 2*seedfs.Area {
+		return fmt.Errorf("%s has %d bytes: too small for a template's", disk, size)
+	}
+	area := int64(size - seedfs.Area)
+	warm(server[0])
+	syscall.Sync()
+	say(seedfs.Ready)
+	seed, err := await(f, area)
+	if err != nil {
+		return err
+	}
+	if err := apply(seed); err != nil {
+		return err
+	}
+	if err := takeDisk(f, area, seed.DiskSize); err != nil {
+		return err
+	}
+	if err := stepAside(); err != nil {
+		return err
+	}
+	say(seedfs.Seeded)
+	return syscall.Exec(server[0], server, os.Environ())
+}
+
+// warm waits until the boot is over, so that a copy has nothing left to do of it, and makes the kernel read what the
+// first login needs. That nothing of it works yet is no matter.
+func warm(server string) {
+	ctx, cancel := context.WithTimeout(context.Background(), bootLimit)
+	defer cancel()
+	for _, argv := range [][]string{
+		{"/usr/bin/systemctl", "is-system-running", "--wait"},
+		{server, "-t"},
+		{"/usr/bin/sudo", "-n", "-u", "admin", "/bin/bash", "-c", "/usr/bin/id"},
+	} {
+		_ = exec.CommandContext(ctx, argv[0], argv[1:]...).Run()
+	}
+}
+
+// await looks at the disk until there is a seed on it.
+func await(f *os.File, area int64) (seedfs.Seed, error) {
+	block, err := aligned(seedfs.Block)
+	if err != nil {
+		return seedfs.Seed{}, err
+	}
+	for ; ; time.Sleep(pollEvery) {
+		if _, err := f.ReadAt(block, area); err != nil {
+			return seedfs.Seed{}, err
+		}
+		h, err := seedfs.ParseHeader(block)
+		if errors.Is(err, seedfs.ErrEmpty) {
+			continue
+		}
+		if err != nil {
+			return seedfs.Seed{}, err
+		}
+		archive, err := aligned((h.Size + seedfs.Block - 1) &^ (seedfs.Block - 1))
+		if err != nil {
+			return seedfs.Seed{}, err
+		}
+		if _, err := f.ReadAt(archive, area+seedfs.Block); err != nil {
+			return seedfs.Seed{}, err
+		}
+		return seedfs.Decode(h, archive[:h.Size])
+	}
+}
+
+// aligned returns memory that a disk can be read into without a cache.
+func aligned(n int) ([]byte, error) {
+	return syscall.Mmap(-1, 0, max(n, seedfs.Block), syscall.PROT_READ|syscall.PROT_WRITE,
+		syscall.MAP_ANON|syscall.MAP_PRIVATE)
+}
+
+// apply puts a seed in force: entropy, time, files, names.
+func apply(s seedfs.Seed) error {
+	if err := stir(s.Entropy); err != nil {
+		return fmt.Errorf("mixing in entropy: %w", err)
+	}
+	now := syscall.NsecToTimespec(s.Time)
+	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_SETTIME, 0, uintptr(unsafe.Pointer(&now)), 0); errno != 0 {
+		return fmt.Errorf("setting the clock: %w", errno)
+	}
+	before := text(machineID)
+	for _, f := range s.Files {
+		if err := seedfs.Put("/", f); err != nil {
+			return fmt.Errorf("seeding %s: %w", f.Path, err)
+		}
+	}
+	if name := text("/etc/hostname"); name != "" {
+		if err := syscall.Sethostname([]byte(name)); err != nil {
+			return fmt.Errorf("setting the hostname: %w", err)
+		}
+	}
+	// The journal's readers look below the machine's identifier; its writer goes on in the files it has open.
+	if after := text(machineID); after != before && before != "" && after != "" {
+		_ = os.Rename(filepath.Join(journals, before), filepath.Join(journals, after))
+	}
+	return nil
+}
+
+func text(name string) string {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// stir mixes entropy into the kernel's random numbers and makes them depend on it at once (random(4)): every copy of a
+// template would make the same ones otherwise.
+func stir(entropy []byte) error {
+	random, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer random.Close()
+	const (
+		addEntropy = 0x40085203 // RNDADDENTROPY, _IOW('R', 0x03, int[2])
+		reseed     = 0x5207     // RNDRESEEDCRNG, _IO('R', 0x07)
+	)
+	var pool struct { // struct rand_pool_info
+		bits, size int32
+		buf        [seedfs.EntropyMax]byte
+	}
+	n := copy(pool.buf[:], entropy)
+	pool.bits, pool.size = int32(n*8), int32(n)
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, random.Fd(), addEntropy, uintptr(unsafe.Pointer(&pool))); errno != 0 {
+		return errno
+	}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, random.Fd(), reseed, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// takeDisk wipes the seed from the disk, once that has the size it is to have, and grows the file system to it.
+func takeDisk(f *os.File, area int64, want uint64) error {
+	for deadline := time.Now().Add(resizeLimit); ; time.Sleep(pollEvery) {
+		size, err := seedfs.DiskSize(f)
+		if err != nil {
+			return err
+		}
+		if size == want {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s has %d bytes, not %d", disk, size, want)
+		}
+	}
+	const zeroOut = 0x127f // BLKZEROOUT, _IO(0x12, 127)
+	span := [2]uint64{uint64(area), seedfs.Area}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), zeroOut, uintptr(unsafe.Pointer(&span))); errno != 0 {
+		return fmt.Errorf("wiping the seed: %w", errno)
+	}
+	if err := seedfs.Grow("/", want); err != nil {
+		return fmt.Errorf("growing the file system: %w", err)
+	}
+	return nil
+}
+
+// stepAside puts a script in this program's place, which the service manager would start again if the server failed.
+func stepAside() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	script := "#!/bin/sh\nexec \"$@\"\n"
+	beside := self + ".next"
+	if err := os.WriteFile(beside, []byte(script), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(beside, self)
+}
