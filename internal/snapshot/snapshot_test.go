@@ -7,9 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
@@ -69,7 +66,7 @@ func TestSnapshotsAreFoundByNameIdentifierOrAge(t *testing.T) {
 func TestARollbackLeavesAnUndoAndTheUndosDoNotPileUp(t *testing.T) {
 	c, _, _ := catalog(t)
 	s := create(t, c, "base", Manual)
-	for range keepUndo + 2 {
+	for range DefaultUndoKeep + 2 {
 		if _, err := c.Restore(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +81,7 @@ func TestARollbackLeavesAnUndoAndTheUndosDoNotPileUp(t *testing.T) {
 			undos++
 		}
 	}
-	if undos != keepUndo || len(list) != keepUndo+1 {
+	if undos != DefaultUndoKeep || len(list) != DefaultUndoKeep+1 {
 		t.Errorf("%d undos of %d snapshots are kept", undos, len(list))
 	}
 	if s, err := c.Find(t.Context(), ""); err != nil || s.Name != "base" {
@@ -132,38 +129,6 @@ func TestADriverThatFailsChangesNothing(t *testing.T) {
 	}
 }
 
-func TestRetention(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	rapid.Check(t, func(t *rapid.T) {
-		var list []Snapshot
-		at := now
-		for range rapid.IntRange(0, 12).Draw(t, "snapshots") {
-			at = at.Add(-time.Duration(rapid.IntRange(1, 100).Draw(t, "hours")) * time.Hour)
-			list = append(list, Snapshot{
-				Kind: rapid.SampledFrom([]Kind{Manual, Session, Undo}).Draw(t, "kind"), Created: at,
-			})
-		}
-		keep := rapid.IntRange(1, 5).Draw(t, "keep")
-		maxAge := time.Duration(rapid.IntRange(0, 10).Draw(t, "days")) * 24 * time.Hour
-		gone := Expired(list, now, keep, maxAge)
-		sessions := 0
-		for _, s := range list {
-			if s.Kind == Session {
-				sessions++
-			}
-		}
-		for _, s := range gone {
-			if s.Kind != Session {
-				t.Errorf("a %s snapshot expires", s.Kind)
-			}
-		}
-		left := sessions - len(gone)
-		if sessions > 0 && left < 1 || left > keep {
-			t.Errorf("%d of %d session snapshots are left, %d are to be kept", left, sessions, keep)
-		}
-	})
-}
-
 func TestNames(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"before the rewrite": true, "": false, " x": false, "x ": false, "a\nb": false, "a\x1b[2Jb": false,
@@ -182,4 +147,134 @@ func TestNamesOfTheClockDoNotClash(t *testing.T) {
 			t.Errorf("unused(%q) = %q, want %q", name, got, want)
 		}
 	}
+}
+
+func TestNotes(t *testing.T) {
+	c, _, _ := catalog(t)
+	s := create(t, c, "one", Session)
+	if got, err := c.SetNote(t.Context(), "one", "the last one that built"); err != nil || got.Note == "" || got.Kept {
+		t.Errorf("a note: %+v, %v", got, err)
+	}
+	for _, note := range []string{"a\nb", strings.Repeat("x", maxNote+1), "\x1b[2J"} {
+		if _, err := c.SetNote(t.Context(), s.ID, note); err == nil {
+			t.Errorf("%q is taken for a note", note)
+		}
+	}
+	if got, err := c.SetNote(t.Context(), s.ID, ""); err != nil || got.Note != "" {
+		t.Errorf("no note: %+v, %v", got, err)
+	}
+	if _, err := c.SetNote(t.Context(), "two", "x"); !errors.Is(err, vm.ErrNoSnapshot) {
+		t.Errorf("a note beside nothing: %v", err)
+	}
+}
+
+func TestANameGivenByAPersonKeepsAnAutomaticSnapshot(t *testing.T) {
+	c, _, _ := catalog(t)
+	create(t, c, "first", Session)
+	create(t, c, "second", Session)
+	manual := create(t, c, "third", Manual)
+	if s, err := c.Rename(t.Context(), "first", "it works"); err != nil || !s.Kept || s.Kind != Session {
+		t.Fatalf("renamed: %+v, %v", s, err)
+	}
+	if s, err := c.Rename(t.Context(), manual.ID, "mine"); err != nil || s.Kept {
+		t.Errorf("a manual snapshot needs no mark: %+v, %v", s, err)
+	}
+	create(t, c, "fourth", Session)
+	if _, err := c.PruneSessions(t.Context(), 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, c); !slices.Equal(got, []string{"fourth", "mine", "it works"}) {
+		t.Errorf("afterwards: %v", got)
+	}
+	for name, ref := range map[string]string{"mine": "it works", manual.ID: "it works", "": "mine", " x": "mine"} {
+		if _, err := c.Rename(t.Context(), ref, name); err == nil {
+			t.Errorf("%q became the name of another snapshot", name)
+		}
+	}
+	if _, err := c.Rename(t.Context(), "it works", "it works"); err != nil {
+		t.Errorf("its own name: %v", err)
+	}
+}
+
+func TestTheKindSurvivesALostCatalogue(t *testing.T) {
+	c, _, dir := catalog(t)
+	want := map[string]Kind{}
+	for _, k := range Kinds() {
+		want[create(t, c, string(k), k).ID] = k
+	}
+	if err := os.Remove(filepath.Join(dir, "snapshots.json")); err != nil {
+		t.Fatal(err)
+	}
+	list, err := c.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range list {
+		if s.Kind != want[s.ID] || s.Name != s.ID {
+			t.Errorf("%s was %s, and is a %s named %q", s.ID, want[s.ID], s.Kind, s.Name)
+		}
+	}
+	for _, id := range []string{"s20260101120000aabbcc", "undo1", ""} {
+		if k := kindOf(id); k != Manual {
+			t.Errorf("%q says that it is %s", id, k)
+		}
+	}
+}
+
+func TestACatalogueOfAnOlderVersionIsRead(t *testing.T) {
+	c, d, dir := catalog(t)
+	if err := d.CreateSnapshot(t.Context(), "demo", "s1", vm.SnapshotOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "snapshots.json")
+	old := `{"s1": {"id": "s1", "name": "old", "kind": "session", "created": "2026-01-01T00:00:00Z", "size_bytes": 1}}`
+	if err := os.WriteFile(file, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := c.Find(t.Context(), "old"); err != nil || s.Kind != Session {
+		t.Errorf("%+v, %v", s, err)
+	}
+	create(t, c, "new", Manual)
+	if got := names(t, c); !slices.Equal(got, []string{"new", "old"}) {
+		t.Errorf("after a change: %v", got)
+	}
+	if err := os.WriteFile(file, []byte(`{"version": 99}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Create(t.Context(), Snapshot{}, vm.SnapshotOptions{}); err == nil {
+		t.Error("a catalogue of a newer version is written over")
+	}
+}
+
+func TestWhatIsRecordedOfAGuestIsBounded(t *testing.T) {
+	c, _, _ := catalog(t)
+	repos := make([]Repository, 10_000)
+	for i := range repos {
+		repos[i] = Repository{Path: strings.Repeat("ä", 10_000), Branch: "main", Commit: strings.Repeat("f", 1000), Dirty: true}
+	}
+	s, err := c.Create(t.Context(), Snapshot{Name: "big", Kind: Manual, Repositories: repos}, vm.SnapshotOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Find(t.Context(), s.ID)
+	if err != nil || len(got.Repositories) != maxRepositories {
+		t.Fatalf("%d repositories, %v", len(got.Repositories), err)
+	}
+	r := got.Repositories[0]
+	if len(r.Path) > maxGuestText || strings.Trim(r.Path, "ä") != "" || len(r.Commit) > 64 || !r.Dirty || r.Branch != "main" {
+		t.Errorf("recorded: %+v", r)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"s1": {"name": "x"}}`))
+	f.Add([]byte(`{"version": 1, "snapshots": {"s1": {"name": "x"}}, "intent": {"op": "create", "ids": ["s1"]}}`))
+	f.Add([]byte(`{"version": 1, "snapshots": null}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := parse(data)
+		if err == nil && (b.Snapshots == nil || b.Version != bookVersion) {
+			t.Errorf("%q is read as %+v", data, b)
+		}
+	})
 }
