@@ -51,28 +51,32 @@ var operations = map[string]struct {
 			}
 			return err
 		},
-		[]string{"base manual", "one session", "two session"}, []string{"base manual", "two session"},
+		[]string{"base manual", "one session", "two session"},
+		[]string{"base manual", "two session"},
 	},
 	"prune": {
 		func(ctx context.Context, c *Catalog) error {
 			_, err := c.PruneSessions(ctx, 1, 0)
 			return err
 		},
-		[]string{"base manual", "one session", "two session"}, []string{"base manual", "two session"},
+		[]string{"base manual", "one session", "two session"},
+		[]string{"base manual", "two session"},
 	},
 	"rename": {
 		func(ctx context.Context, c *Catalog) error {
 			_, err := c.Rename(ctx, "base", "bottom")
 			return err
 		},
-		[]string{"base manual", "one session", "two session"}, []string{"bottom manual", "one session", "two session"},
+		[]string{"base manual", "one session", "two session"},
+		[]string{"bottom manual", "one session", "two session"},
 	},
 	"note": {
 		func(ctx context.Context, c *Catalog) error {
 			_, err := c.SetNote(ctx, "base", "the first")
 			return err
 		},
-		[]string{"base manual", "one session", "two session"}, []string{"base manual: the first", "one session", "two session"},
+		[]string{"base manual", "one session", "two session"},
+		[]string{"base manual: the first", "one session", "two session"},
 	},
 }
 
