@@ -1,8 +1,10 @@
 package qemu
 
 import (
+	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,6 +21,10 @@ type launch struct {
 	record
 	kvm  bool
 	port int // on 127.0.0.1, forwarded to the guest's SSH server
+	// incoming starts QEMU waiting for a machine's state instead of booting it.
+	incoming bool
+	// ready is run when QEMU answers; the start fails with its error. nil runs nothing.
+	ready func(ctx context.Context) error
 }
 
 // commandLine returns QEMU's arguments. All files are relative to the machine's directory.
@@ -26,22 +32,25 @@ type launch struct {
 // restrict=on: the guest reaches nothing through this network, not even the host; the forwarded port is for the host to
 // reach the guest. cache=writeback: a flush in the guest is a flush on the host's disk, so a crash of the host costs no
 // more than it would on a real machine; cache=unsafe is no faster to boot from and can lose a whole workspace.
+//
+// The memory is a file in memory (memfd), so that saving it is copying a file, which this program does while the guest
+// runs on; QEMU by itself would write it into a stream, stopped.
 func (s launch) commandLine() []string {
 	accel, cpu := "tcg,thread=multi", emulatedCPU
 	if s.kvm {
 		accel, cpu = "kvm", "host"
 	}
-	initrd := bootInitrd
-	return []string{
+	argv := []string{
 		qemuProgram,
 		"-name", "calmenu-" + s.Name,
-		"-accel", accel, "-cpu", cpu, "-M", "q35",
+		"-accel", accel, "-cpu", cpu, "-M", "q35,memory-backend=ram",
+		"-object", fmt.Sprintf("%s,id=ram,size=%dM,share=on", memfdName, s.MemoryMiB),
 		"-m", strconv.Itoa(s.MemoryMiB), "-smp", strconv.Itoa(s.CPU),
 		"-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-chardev", "file,id=console,append=on,path=" + runDir + "/" + serialFile, "-serial", "chardev:console",
 		"-qmp", "unix:" + runDir + "/" + socketFile + ",server=on,wait=off",
-		"-kernel", kernelFile, "-initrd", initrd,
+		"-kernel", kernelFile, "-initrd", bootInitrd,
 		"-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1",
 		"-drive", "if=none,id=disk,file=" + layerFile(s.Disk.Active) + ",format=qcow2,cache=writeback,discard=unmap," +
 			"detect-zeroes=unmap",
@@ -50,7 +59,14 @@ func (s launch) commandLine() []string {
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 	}
+	if s.incoming {
+		argv = append(argv, "-incoming", "defer", "-S")
+	}
+	return argv
 }
+
+// resumed tells from a running machine's command line that it went on from saved memory.
+func resumed(argv []string) bool { return slices.Contains(argv, "-incoming") }
 
 var forwardedPort = regexp.MustCompile(`(?:^|,)hostfwd=tcp:127\.0\.0\.1:(\d+)-:22(?:,|$)`)
 

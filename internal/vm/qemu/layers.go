@@ -19,6 +19,9 @@ type tree struct {
 type layer struct {
 	Parent  string    `json:"parent,omitempty"`
 	Created time.Time `json:"created"`
+	// Memory names what the machine had in memory when the layer was last written, if that was saved: the two make a
+	// machine that goes on. Of the active layer, it says that the machine is suspended.
+	Memory string `json:"memory,omitempty"`
 }
 
 type snapshot struct {
@@ -35,6 +38,9 @@ func (t tree) check() error {
 	for id, l := range t.Layers {
 		if !layerPattern.MatchString(id) {
 			return fmt.Errorf("%q is not a layer", id)
+		}
+		if l.Memory != "" && !layerPattern.MatchString(l.Memory) {
+			return fmt.Errorf("layer %q has no memory %q", id, l.Memory)
 		}
 		steps := 0
 		for p := l.Parent; p != ""; p = t.Layers[p].Parent {
@@ -76,19 +82,46 @@ func (t tree) clone() tree {
 }
 
 // stack returns the tree after a new, empty layer was put on parent and made active; what was active is kept as
-// snapshot keep. Taking a snapshot and restoring one are both this.
+// snapshot keep. Taking a snapshot and restoring one are both this. The new layer shows what its parent does, so the
+// parent's memory fits it too.
 func (t tree) stack(newLayer, parent, keep string, now time.Time) tree {
 	next := t.clone()
-	next.Layers[newLayer] = layer{Parent: parent, Created: now}
+	next.Layers[newLayer] = layer{Parent: parent, Created: now, Memory: t.Layers[parent].Memory}
 	next.Snapshots = append(next.Snapshots, snapshot{ID: keep, Layer: t.Active, Created: now})
 	next.Active = newLayer
 	return next
 }
 
-// forget returns the tree without snapshot id. Its layer stays until sweep or a merge takes it.
+// withMemory returns the tree with a layer's memory changed; the empty id takes it away.
+func (t tree) withMemory(of, id string) tree {
+	next := t.clone()
+	l := next.Layers[of]
+	l.Memory = id
+	next.Layers[of] = l
+	return next
+}
+
+// memories returns the memory that layers refer to, each once.
+func (t tree) memories() []string {
+	var all []string
+	for _, l := range t.Layers {
+		if l.Memory != "" && !slices.Contains(all, l.Memory) {
+			all = append(all, l.Memory)
+		}
+	}
+	return all
+}
+
+// forget returns the tree without snapshot id. Its layer stays until sweep or a merge takes it, without its memory:
+// nothing can go back to that instant.
 func (t tree) forget(id string) tree {
 	next := t.clone()
 	next.Snapshots = slices.DeleteFunc(next.Snapshots, func(s snapshot) bool { return s.ID == id })
+	for name := range next.Layers {
+		if !next.needed(name) {
+			next = next.withMemory(name, "")
+		}
+	}
 	return next
 }
 

@@ -223,7 +223,11 @@ func (d *Driver) Resize(ctx context.Context, name string, cpu, memoryMiB int) er
 		return err
 	}
 	defer unlock()
-	if err := m.mustBeStopped(ctx); err != nil {
+	err = m.mustBeStopped(ctx)
+	if err == nil && m.Disk.Layers[m.Disk.Active].Memory != "" {
+		err = hint.Errorf("Start it and shut it down first.", "it is suspended, and would not resume with other resources")
+	}
+	if err != nil {
 		return fmt.Errorf("resizing machine %q: %w", name, err)
 	}
 	if cpu != 0 {
@@ -253,8 +257,13 @@ func (d *Driver) Machine(ctx context.Context, name string) (vm.Machine, error) {
 	facts := vm.Machine{
 		Name: name, CPU: r.CPU, MemoryMiB: r.MemoryMiB,
 		Running: p.pid != 0, PID: p.pid, StartedAt: p.started,
+		Suspended: p.pid == 0 && r.Disk.Layers[r.Disk.Active].Memory != "",
+	}
+	if facts.Running {
+		facts.Resumed, facts.Warm = resumed(p.argv), warmth(p.argv)
 	}
 	facts.DiskBytes = diskUse(filepath.Join(dir, baseFile))
+	facts.DiskBytes += memoryUse(dir, r.memories()...)
 	if files, err := os.ReadDir(filepath.Join(dir, layersDir)); err == nil {
 		for _, f := range files {
 			facts.DiskBytes += diskUse(filepath.Join(dir, layersDir, f.Name()))

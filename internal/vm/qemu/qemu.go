@@ -72,11 +72,13 @@ func (d *Driver) Info() vm.Info {
 	return vm.Info{
 		Name: "qemu",
 		Capabilities: vm.Capabilities{
-			LiveSnapshot: true,
-			SeedFiles:    true,
-			Emulated:     !d.accel.kvm,
-			GuestOS:      "linux",
-			User:         "admin",
+			LiveSnapshot:     true,
+			WarmSnapshot:     true,
+			LiveWarmSnapshot: true,
+			SeedFiles:        true,
+			Emulated:         !d.accel.kvm,
+			GuestOS:          "linux",
+			User:             "admin",
 		},
 	}
 }

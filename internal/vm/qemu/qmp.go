@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,7 @@ import (
 )
 
 // QEMU's monitor protocol (docs/interop/qmp-spec.txt): JSON objects, one a line. QEMU serves one client at a time;
-// another waits for its greeting. So each command here is a connection of its own, short and with a deadline.
+// another waits for its greeting. So most commands are a connection of their own, short and with a deadline.
 const (
 	qmpTimeout = 20 * time.Second
 	// qmpLimit bounds one connection's input: QEMU holds a guest and may have been taken over by it.
@@ -43,38 +42,16 @@ func qmp(ctx context.Context, dir, command string, arguments map[string]any, res
 		return fmt.Errorf("asking QEMU to %s: %w", command, err)
 	}
 	defer conn.Close()
-	if err := talk(ctx, conn, command, arguments, result); err != nil {
-		return fmt.Errorf("asking QEMU to %s: %w", command, err)
-	}
-	return nil
+	return talk(ctx, conn, command, arguments, result)
 }
 
 // talk runs a command over a fresh connection.
 func talk(ctx context.Context, conn net.Conn, command string, arguments map[string]any, result any) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	in := bufio.NewReader(io.LimitReader(conn, qmpLimit))
-	err := func() error {
-		greeting, err := receive(in)
-		if err != nil {
-			return err
-		}
-		if greeting.Greeting == nil {
-			return errors.New("it does not speak QMP")
-		}
-		if _, err := exchange(conn, in, "qmp_capabilities", nil); err != nil {
-			return err
-		}
-		value, err := exchange(conn, in, command, arguments)
-		if err != nil || result == nil {
-			return err
-		}
-		return json.Unmarshal(value, result)
-	}()
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
+	s, err := newSession(ctx, conn)
+	if err != nil {
+		return err
 	}
-	return err
+	return s.do(ctx, command, arguments, result)
 }
 
 // exchange sends a command and returns its result, passing over events.

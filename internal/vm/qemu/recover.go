@@ -37,7 +37,11 @@ func (d *Driver) Recover(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return m.recover(ctx)
+	if err := m.recover(ctx); err != nil {
+		return err
+	}
+	m.sweepMemory()
+	return nil
 }
 
 // recover finishes or undoes the journaled change, if there is one. The lock is held.
@@ -56,6 +60,12 @@ func (m *machine) recover(ctx context.Context) error {
 		err = m.finishDrop()
 	case opMerge:
 		err = m.recoverMerge()
+	case opSuspend:
+		err = m.recoverSuspend(ctx)
+	case opResume:
+		err = m.recoverResume(ctx)
+	case opContinue:
+		err = m.recoverContinue(ctx)
 	default:
 		err = fmt.Errorf("change %q is not known", m.Pending.Op)
 	}
@@ -66,19 +76,25 @@ func (m *machine) recover(ctx context.Context) error {
 }
 
 // recoverStack decides by the layer in use. A running QEMU knows it. Otherwise the new layer may hold what the guest
-// wrote in it before the machine ended, so it is kept if it was finished at all: what is below it is kept as well.
+// wrote in it before the machine ended, so it is kept if it was finished at all: what is below it is kept as well. A
+// guest that was stopped for its memory to be saved goes on first.
 func (m *machine) recoverStack(ctx context.Context) error {
 	p, err := findProcess(ctx, m.dir)
 	if err != nil {
 		return err
 	}
 	if p.pid != 0 {
+		if m.Pending.Memory != "" {
+			if err := m.goOn(ctx); err != nil {
+				return err
+			}
+		}
 		active, err := m.activeInQEMU(ctx)
 		switch {
 		case err != nil:
 			return err
 		case active == m.Pending.New:
-			return m.finish()
+			return m.finishStack()
 		case active == m.Disk.Active:
 			return m.undoStack()
 		}
@@ -87,7 +103,7 @@ func (m *machine) recoverStack(ctx context.Context) error {
 	id := m.Pending.New
 	backing, err := backingFile(filepath.Join(m.dir, layerFile(id)))
 	if err == nil && backing == backingName(m.Pending.Next.Layers[id].Parent) {
-		return m.finish()
+		return m.finishStack()
 	}
 	return m.undoStack()
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // CreateSnapshot freezes the active layer as snapshot id and puts a new, empty one on it. On a running machine QEMU
-// switches to the new layer inside freeze.
+// switches to the new layer inside freeze, and its memory is saved if o asks for it.
 func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, o vm.SnapshotOptions) error {
 	m, unlock, err := d.openForSnapshot(ctx, name, "snapshot", id)
 	if err != nil {
@@ -26,7 +26,11 @@ func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, o vm.Snaps
 	}
 	p, err := findProcess(ctx, m.dir)
 	if err == nil && p.pid != 0 {
-		err = m.stackLive(ctx, id, o.Freeze)
+		if o.Memory {
+			err = m.stackWarm(ctx, p, id, o.Freeze)
+		} else {
+			err = m.stackLive(ctx, id, o.Freeze)
+		}
 	} else if err == nil {
 		err = m.stack(ctx, m.Disk.Active, id)
 	}
@@ -91,11 +95,18 @@ func (d *Driver) Snapshots(_ context.Context, name string) ([]vm.Snapshot, error
 	for _, s := range r.Disk.Snapshots {
 		// Deleting it frees the layers that then nobody needs. What a merge would free besides depends on how much of a
 		// layer was overwritten above it, and is not counted.
-		freed := int64(0)
-		for _, id := range r.Disk.forget(s.ID).sweep() {
+		freed, rest := int64(0), r.Disk.forget(s.ID)
+		for _, id := range rest.sweep() {
 			freed += diskUse(filepath.Join(d.machineDir(name), layerFile(id)))
 		}
-		all = append(all, vm.Snapshot{ID: s.ID, Created: s.Created, SizeBytes: freed})
+		kept := rest.memories()
+		for _, id := range r.Disk.memories() {
+			if !slices.Contains(kept, id) {
+				freed += memoryUse(d.machineDir(name), id)
+			}
+		}
+		warm := r.Disk.Layers[s.Layer].Memory != ""
+		all = append(all, vm.Snapshot{ID: s.ID, Created: s.Created, SizeBytes: freed, Memory: warm})
 	}
 	return all, nil
 }
@@ -140,9 +151,7 @@ func (m *machine) stackLive(ctx context.Context, keep string, freeze vm.Freezer)
 		if switched {
 			return errors.New("the snapshot is taken already")
 		}
-		err := qmp(ctx, m.dir, "blockdev-snapshot-sync", map[string]any{
-			"device": "disk", "snapshot-file": layerFile(id), "format": "qcow2", "mode": "existing",
-		}, nil)
+		err := qmp(ctx, m.dir, "blockdev-snapshot-sync", switchTo(id), nil)
 		// A refusal is certain. After any other error only QEMU knows.
 		var refused *qmpError
 		switched = err == nil || !errors.As(err, &refused)
@@ -168,14 +177,27 @@ func (m *machine) stackLive(ctx context.Context, keep string, freeze vm.Freezer)
 	return m.finish()
 }
 
+// switchTo is what blockdev-snapshot-sync is told to make QEMU go on in a layer that was made for it.
+func switchTo(id string) map[string]any {
+	return map[string]any{"device": "disk", "snapshot-file": layerFile(id), "format": "qcow2", "mode": "existing"}
+}
+
 // beginStack journals the change and makes the new layer's file.
 func (m *machine) beginStack(ctx context.Context, parent, keep string) (string, error) {
+	return m.beginStackWith(ctx, parent, keep, "")
+}
+
+// beginStackWith does it for a snapshot of a running machine whose memory is to be saved under an identifier.
+func (m *machine) beginStackWith(ctx context.Context, parent, keep, memory string) (string, error) {
 	if err := needSpace(m.dir, machineSpace, "making room for another layer"); err != nil {
 		return "", err
 	}
 	id := newLayerID()
 	next := m.Disk.stack(id, parent, keep, time.Now().UTC())
-	if err := m.begin(pending{Op: opStack, New: id, Next: next}); err != nil {
+	if memory != "" {
+		next = next.withMemory(m.Disk.Active, memory)
+	}
+	if err := m.begin(pending{Op: opStack, New: id, Next: next, Memory: memory}); err != nil {
 		return "", err
 	}
 	return id, m.newLayer(ctx, id, parent, "")
@@ -189,8 +211,7 @@ func (m *machine) undoStack() error {
 	if err := m.removeLayer(m.Pending.New); err != nil {
 		return err
 	}
-	m.Pending = nil
-	return m.save()
+	return m.abandon()
 }
 
 // begin journals a change. From here to finish a crash is undone or finished by recover.
@@ -205,18 +226,26 @@ func (m *machine) begin(p pending) error {
 
 // finish makes the tree a journaled change leads to the machine's.
 func (m *machine) finish() error {
-	m.Disk, m.Pending = m.Pending.Next, nil
-	if err := m.save(); err != nil {
+	if err := m.become(m.Pending.Next); err != nil {
 		return err
 	}
 	return m.d.fault("finished")
 }
 
+// become records a tree, and that no change is pending.
+func (m *machine) become(next tree) error {
+	m.Disk, m.Pending = next, nil
+	if err := m.save(); err != nil {
+		return err
+	}
+	m.sweepMemory()
+	return nil
+}
+
 // drop deletes layers and makes next the tree.
 func (m *machine) drop(layers []string, next tree) error {
 	if len(layers) == 0 {
-		m.Disk = next
-		return m.save()
+		return m.become(next)
 	}
 	if err := m.begin(pending{Op: opDrop, Drop: layers, Next: next.without(layers)}); err != nil {
 		return err

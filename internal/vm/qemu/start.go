@@ -36,7 +36,8 @@ var (
 	errDiskBusy = errors.New("another process has the disk open")
 )
 
-// Start boots a stopped machine. It returns once QEMU runs the guest; SSH answers some seconds later.
+// Start boots a stopped machine, or resumes a suspended one. It returns once QEMU runs the guest; SSH answers some
+// seconds later, or at once.
 func (d *Driver) Start(ctx context.Context, name string, o vm.StartOptions, p vm.Progress) error {
 	m, unlock, err := d.open(ctx, name, "start")
 	if err != nil {
@@ -50,25 +51,41 @@ func (d *Driver) Start(ctx context.Context, name string, o vm.StartOptions, p vm
 		return fmt.Errorf("starting machine %q: %w", name, err)
 	}
 	p.Report(vm.Phase{Name: "starting the machine"})
-	if err := m.start(ctx, o); err != nil {
+	if err := m.start(ctx, o, p); err != nil {
 		return fmt.Errorf("starting machine %q: %w", name, err)
 	}
 	return nil
 }
 
-func (m *machine) start(ctx context.Context, o vm.StartOptions) error {
+func (m *machine) start(ctx context.Context, o vm.StartOptions, p vm.Progress) error {
 	if err := needSpace(m.dir, machineSpace, "making room for its disk"); err != nil {
 		return err
+	}
+	if m.Disk.Layers[m.Disk.Active].Memory != "" {
+		if !o.Cold {
+			err := m.resume(ctx, p)
+			var useless *giveUp
+			if !errors.As(err, &useless) {
+				return err
+			}
+			p.Report(vm.Phase{Name: "booting: the saved memory is of no use", Detail: useless.reason})
+		}
+		if err := m.become(m.Disk.withMemory(m.Disk.Active, "")); err != nil {
+			return err
+		}
+		if err := m.d.fault("cold:forgotten"); err != nil {
+			return err
+		}
 	}
 	if err := m.writeInitrd(o.Files); err != nil {
 		return err
 	}
 	kvm := m.d.accel.kvm && !m.NoKVM
-	err := m.startOnPort(ctx, kvm)
+	err := m.startOnPort(ctx, launch{record: m.record, kvm: kvm})
 	if kvm && err != nil && ctx.Err() == nil {
 		// Whatever KVM's trouble is, emulation has none of it. Remember it, so that no later start waits for it again.
 		m.NoKVM = true
-		err = m.startOnPort(ctx, false)
+		err = m.startOnPort(ctx, launch{record: m.record})
 		if err == nil {
 			err = m.save()
 		}
@@ -76,14 +93,13 @@ func (m *machine) start(ctx context.Context, o vm.StartOptions) error {
 	return err
 }
 
-func (m *machine) startOnPort(ctx context.Context, kvm bool) error {
+func (m *machine) startOnPort(ctx context.Context, s launch) error {
 	var err error
 	for range portTries {
-		var port int
-		if port, err = freePort(ctx); err != nil {
+		if s.port, err = freePort(ctx); err != nil {
 			return err
 		}
-		err = m.spawn(ctx, launch{record: m.record, kvm: kvm, port: port})
+		err = m.spawn(ctx, s)
 		switch {
 		case errors.Is(err, errDiskBusy):
 			if err := pause(ctx, time.Second/2); err != nil {
@@ -143,7 +159,11 @@ func (m *machine) spawn(ctx context.Context, s launch) error {
 		_ = cmd.Wait()
 		close(ended)
 	}()
-	if err := m.awaitMonitor(ctx, s, ended); err != nil {
+	err = m.awaitMonitor(ctx, s, ended)
+	if err == nil && s.ready != nil {
+		err = s.ready(ctx)
+	}
+	if err != nil {
 		_ = cmd.Process.Kill()
 		<-ended
 		if errors.Is(err, errEnded) {
@@ -172,7 +192,7 @@ func (m *machine) awaitMonitor(ctx context.Context, s launch, ended <-chan struc
 			return context.Cause(ctx)
 		case err == nil && status.Status == "internal-error":
 			return errors.New("the processor cannot run the guest")
-		case err == nil && (!s.kvm || m.consoleSpoke()):
+		case err == nil && (!s.kvm || s.incoming || m.consoleSpoke()):
 			return nil
 		case err == nil && running.IsZero():
 			running = time.Now()

@@ -35,8 +35,13 @@ const (
 	bootInitrd     = "initrd"
 )
 
-// recordVersion is the version of machine.json this program writes and the newest it reads.
-const recordVersion = 1
+// recordVersion is the newest version of machine.json this program reads. It writes the older one where that says all
+// there is to say: a program that knows no memory would boot a suspended machine and leave the memory as it was, which
+// then is another disk's.
+const (
+	recordVersion = 2
+	coldVersion   = 1
+)
 
 var layerPattern = regexp.MustCompile(`^[0-9a-f]{12}$`)
 
@@ -56,19 +61,25 @@ type record struct {
 	Pending *pending `json:"pending,omitempty"`
 }
 
-// pending is a change of the tree of layers that was begun. Next is the tree it leads to.
+// pending is a change that was begun. Next is the tree of layers it leads to, Memory what it saves or loads.
 type pending struct {
-	Op    string   `json:"op"` // opStack, opDrop, opMerge
+	Op    string   `json:"op"`
 	New   string   `json:"new,omitempty"`
 	Drop  []string `json:"drop,omitempty"`
 	Merge *merge   `json:"merge,omitempty"`
 	Next  tree     `json:"next"`
+
+	Memory string `json:"memory,omitempty"`
 }
 
 const (
 	opStack = "stack" // put layer New on another and make it active
 	opDrop  = "drop"  // delete the files of layers Drop
 	opMerge = "merge" // move a hidden layer's content into its only child
+
+	opSuspend  = "suspend"  // save a running machine's memory and end it
+	opResume   = "resume"   // start a QEMU and fill it from memory
+	opContinue = "continue" // let it run: from here on the memory is not what it has
 )
 
 // machine is one machine's directory and record, held under its lock.
@@ -128,6 +139,10 @@ func (d *Driver) readRecord(name string) (record, error) {
 }
 
 func (r record) encode() ([]byte, error) {
+	r.Version = coldVersion
+	if len(r.memories()) > 0 {
+		r.Version = recordVersion
+	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	return append(text, '\n'), err
 }
@@ -215,6 +230,21 @@ func lockHolder(path string) string {
 	}
 	return "another process"
 }
+
+// fileUse returns the bytes an open file occupies.
+func fileUse(f *os.File) int64 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return info.Size()
+}
+
+// isFull tells whether a write failed for want of disk space.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // diskUse returns the bytes a file occupies on disk; a file with several links, like the shared base, counts nothing.
 func diskUse(name string) int64 {
