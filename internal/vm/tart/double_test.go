@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -280,6 +281,19 @@ func (w *world) disk(name string) string {
 		w.Fatal(err)
 	}
 	return content
+}
+
+// remember puts something into the memory of a machine's guest, remembered reads it; empty for nothing.
+func (w *world) remember(name, value string) error {
+	return os.WriteFile(w.path("vms", name, "double-memory", "mark"), []byte(value), 0o600)
+}
+
+func (w *world) remembered(name string) (string, error) {
+	data, err := os.ReadFile(w.path("vms", name, "double-memory", "mark"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return string(data), err
 }
 
 const markSize = 64

@@ -3,6 +3,7 @@ package tart
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 
 	"github.com/calmenu/calmenu/internal/vm"
@@ -56,12 +57,7 @@ func readArguments(argv []string) (vm.Exposure, error) {
 	}
 	e := vm.Exposure{Clipboard: true, Audio: true}
 	blocked, opened := false, false
-	for i := 2; i < len(argv); i++ {
-		option, value, joined := strings.Cut(argv[i], "=")
-		if !joined && takesValue[option] && i+1 < len(argv) {
-			i++
-			value = argv[i]
-		}
+	for option, value := range runOptions(argv) {
 		switch option {
 		case "--no-clipboard":
 			e.Clipboard = false
@@ -87,6 +83,22 @@ func readArguments(argv []string) (vm.Exposure, error) {
 	}
 	e.Restricted = blocked && !opened
 	return e, nil
+}
+
+// runOptions yields the options of a `tart run` with their values.
+func runOptions(argv []string) iter.Seq2[string, string] {
+	return func(yield func(option, value string) bool) {
+		for i := 2; i < len(argv); i++ {
+			option, value, joined := strings.Cut(argv[i], "=")
+			if !joined && takesValue[option] && i+1 < len(argv) {
+				i++
+				value = argv[i]
+			}
+			if !yield(option, value) {
+				return
+			}
+		}
+	}
 }
 
 // takesValue are the options of `tart run` that are followed by a value.

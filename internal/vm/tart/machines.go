@@ -85,7 +85,7 @@ func (d *Driver) find(ctx context.Context, ws string) (inventory, entry, error) 
 	if !ok {
 		return nil, entry{}, fmt.Errorf("%w: %q", vm.ErrNotFound, ws)
 	}
-	return inv, e, nil
+	return inv, e, d.dropKept(e.Name)
 }
 
 // stopped is find for calls that need the machine not to run.
@@ -191,10 +191,19 @@ func (d *Driver) finish(ctx context.Context, ws string) error {
 	return d.finishLocked(ctx, ws)
 }
 
-// runRecord says when a machine was started; it counts only while that process runs it.
+// runRecord says how a machine was started; it counts only while that process runs it.
 type runRecord struct {
 	PID     int       `json:"pid"`
 	Started time.Time `json:"started"`
+	// Address is the MAC address of a machine that was suspended when it was started; empty for one that was not.
+	Address string `json:"address,omitempty"`
+}
+
+// record is what is known of how the process that runs a workspace's machine was started.
+func (d *Driver) record(ws string, pid int) (runRecord, bool) {
+	var r runRecord
+	known, err := readJSON(d.state(ws, ".run.json"), &r)
+	return r, err == nil && known && pid != 0 && r.PID == pid
 }
 
 func (d *Driver) facts(inv inventory, ws string, e entry) (vm.Machine, error) {
@@ -207,16 +216,18 @@ func (d *Driver) facts(inv inventory, ws string, e entry) (vm.Machine, error) {
 		return vm.Machine{}, err
 	}
 	m := vm.Machine{
-		Name: ws, Running: pid != 0, Suspended: pid == 0 && e.State == "suspended", PID: pid,
+		Name: ws, Running: pid != 0, Suspended: pid == 0 && d.has(e.Name, savedState), PID: pid,
 		CPU: c.CPUCount, MemoryMiB: int(c.MemorySize >> 20), DiskBytes: allocated(d.dir(e.Name)),
 	}
 	snapshots, _ := inv.of(ws)
 	for _, s := range snapshots {
 		m.DiskBytes += allocated(d.dir(s))
 	}
-	var r runRecord
-	if known, err := readJSON(d.state(ws, ".run.json"), &r); err == nil && known && pid != 0 && r.PID == pid {
-		m.StartedAt = r.Started
+	if pid != 0 {
+		m.Warm = d.warmth(e.Name, c, pid)
+	}
+	if r, known := d.record(ws, pid); known {
+		m.StartedAt, m.Resumed = r.Started, d.resumed(e.Name, c, r.Address)
 	}
 	return m, nil
 }
@@ -242,7 +253,9 @@ func (d *Driver) Snapshots(ctx context.Context, name string) ([]vm.Snapshot, err
 	names, _ := inv.of(name)
 	for _, n := range names {
 		_, id, _ := parseName(n)
-		all = append(all, vm.Snapshot{ID: id, Created: d.created(n), SizeBytes: allocated(d.dir(n))})
+		all = append(all, vm.Snapshot{
+			ID: id, Created: d.created(n), SizeBytes: allocated(d.dir(n)), Memory: d.has(n, savedState),
+		})
 	}
 	slices.SortFunc(all, func(a, b vm.Snapshot) int {
 		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))

@@ -46,6 +46,9 @@ func (d *Driver) Recover(ctx context.Context, name string) error {
 	if err := d.finishLocked(ctx, name); err != nil {
 		return fmt.Errorf("recovering %q: %w", name, err)
 	}
+	if err := d.dropKept(machineName(name)); err != nil {
+		return fmt.Errorf("recovering %q: %w", name, err)
+	}
 	inv, err := d.list(ctx)
 	if err != nil {
 		return fmt.Errorf("recovering %q: %w", name, err)

@@ -35,13 +35,18 @@ func (d *Driver) hostRequirement() vm.Requirement {
 		Hint: "Tart needs macOS 13 or newer on a Mac with Apple silicon.",
 	}
 	r.OK = d.options.HostOS == "darwin" && d.options.HostArch == "arm64"
-	if version := hostVersion(); version != "" {
-		r.Detail += " " + version
-		major, _, _ := strings.Cut(version, ".")
-		n, err := strconv.Atoi(major)
-		r.OK = r.OK && err == nil && n >= 13
+	if d.options.HostVersion != "" {
+		r.Detail += " " + d.options.HostVersion
+		r.OK = r.OK && d.hostSince(13)
 	}
 	return r
+}
+
+// hostSince tells whether this Mac's macOS is of a major version or newer; not if its version is unknown.
+func (d *Driver) hostSince(major int) bool {
+	first, _, _ := strings.Cut(d.options.HostVersion, ".")
+	n, err := strconv.Atoi(first)
+	return err == nil && n >= major
 }
 
 func (d *Driver) programRequirement(ctx context.Context) vm.Requirement {
@@ -66,21 +71,28 @@ func (d *Driver) programRequirement(ctx context.Context) vm.Requirement {
 
 func (d *Driver) spaceRequirement() vm.Requirement {
 	r := vm.Requirement{Name: "disk space", Hint: "Free disk space, or set TART_HOME to a larger disk."}
-	// The directory may not be there yet; what is above it is on the same disk as a rule.
-	var st unix.Statfs_t
-	dir := d.home
-	for unix.Statfs(dir, &st) != nil {
-		up := dir[:max(strings.LastIndexByte(dir, '/'), 1)]
-		if up == dir {
-			r.Detail = "free space is unknown"
-			return r
-		}
-		dir = up
+	free, known := d.options.FreeSpace(d.home)
+	if !known {
+		r.Detail = "free space is unknown"
+		return r
 	}
-	free := st.Bavail * uint64(st.Bsize)
 	r.OK = free >= minFree
 	r.Detail = fmt.Sprintf("%d GB free at %s, %d GB needed for a base image", free/1e9, d.home, uint64(minFree)/1e9)
 	return r
+}
+
+// freeSpace is how many bytes are free below a directory. It may not be there yet; what is above it is on the same disk
+// as a rule.
+func freeSpace(dir string) (free uint64, known bool) {
+	var st unix.Statfs_t
+	for unix.Statfs(dir, &st) != nil {
+		up := dir[:max(strings.LastIndexByte(dir, '/'), 1)]
+		if up == dir {
+			return 0, false
+		}
+		dir = up
+	}
+	return st.Bavail * uint64(st.Bsize), true
 }
 
 func (d *Driver) softnetRequirement() vm.Requirement {

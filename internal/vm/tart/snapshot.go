@@ -18,6 +18,8 @@ type details struct {
 	MemoryMiB int
 	DiskBytes int64 // of the image file
 	NVRAM     int64
+	Memory    int64  // of the saved state; 0 if the machine is not suspended
+	Address   string // of a suspended machine: its memory resumes with no other
 }
 
 // details reads a machine's files, which is what `tart get` does and many times faster than to start it.
@@ -34,10 +36,14 @@ func (d *Driver) details(name string) (details, error) {
 		}
 		*size = info.Size()
 	}
+	if info, err := os.Stat(filepath.Join(d.dir(name), savedState)); err == nil {
+		got.Memory, got.Address = info.Size(), c.MACAddress
+	}
 	return got, nil
 }
 
-// copyMachine clones a machine to a temporary name and checks that the copy is whole.
+// copyMachine clones a machine to a temporary name and checks that the copy is whole: with its memory if it is suspended,
+// which tart copies on a best-effort basis (section 4).
 func (d *Driver) copyMachine(ctx context.Context, from, temp string) error {
 	if _, err := d.tart(ctx, "clone", from, temp); err != nil {
 		return err
@@ -64,7 +70,8 @@ func (d *Driver) stampNow(name string) error {
 	return nil
 }
 
-// CreateSnapshot implements vm.Snapshotter: a clone of the stopped machine, which on APFS copies nothing.
+// CreateSnapshot implements vm.Snapshotter: a clone of the stopped or suspended machine, which on APFS copies nothing. Of
+// a suspended one the memory is cloned too (row 13).
 func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, _ vm.SnapshotOptions) error {
 	if err := vm.ValidSnapshotID(id); err != nil {
 		return err

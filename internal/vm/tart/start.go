@@ -32,20 +32,47 @@ func (d *Driver) Start(ctx context.Context, name string, o vm.StartOptions, p vm
 }
 
 func (d *Driver) start(ctx context.Context, name string, o vm.StartOptions, p vm.Progress) error {
+	c, err := d.config(machineName(name))
+	if err != nil {
+		return err
+	}
+	args, err := d.runArguments(name, c, o)
+	if err != nil {
+		return err
+	}
+	if d.has(machineName(name), savedState) {
+		return d.startSuspended(ctx, name, args, c, o.Cold, p)
+	}
+	p.Report(vm.Phase{Name: "starting"})
+	return d.launchPatiently(ctx, name, args, "")
+}
+
+func (d *Driver) runArguments(name string, c config, o vm.StartOptions) ([]string, error) {
 	args := []string{"run", machineName(name), "--no-graphics", "--no-audio", "--no-clipboard"}
 	if o.Outbox != "" {
 		if err := checkOutbox(o.Outbox); err != nil {
-			return err
+			return nil, err
 		}
 		args = append(args, "--dir", o.Outbox+":tag="+vm.OutboxTag)
+	} else if c.OS == "darwin" && d.hostSince(14) {
+		// What was not started so is killed by an attempt to suspend it (row 57); of a Linux guest it is refused (row 59).
+		args = append(args, "--suspendable")
 	}
 	if d.options.CutNetwork {
 		args = append(args, "--net-softnet", "--net-softnet-block=0.0.0.0/0")
 	}
-	p.Report(vm.Phase{Name: "starting"})
+	return args, nil
+}
+
+// launchPatiently launches a machine that is not held by an earlier run of it for long. Address is that of a suspended
+// machine that shall resume, and empty for one that shall boot.
+func (d *Driver) launchPatiently(ctx context.Context, name string, args []string, address string) error {
 	wait := d.options.Settle / 20
 	for tries := 5; ; tries-- {
-		err := d.launch(ctx, name, args)
+		err := d.launch(ctx, name, args, address)
+		if err != nil && address != "" {
+			err = errors.Join(err, d.memoryBack(machineName(name), address, err))
+		}
 		// The lock of a machine that was killed a moment ago is not always free at once (section 8).
 		if err == nil || tries == 1 || !strings.Contains(err.Error(), "Failed to lock auxiliary storage") {
 			return d.nameRunning(ctx, err)
@@ -92,7 +119,7 @@ func (d *Driver) nameRunning(ctx context.Context, err error) error {
 
 // launch starts `tart run` in a session of its own and returns once the machine has started. Its process outlives this
 // one; its output goes to a file, so that it never meets a broken pipe.
-func (d *Driver) launch(ctx context.Context, name string, args []string) error {
+func (d *Driver) launch(ctx context.Context, name string, args []string, address string) error {
 	logPath := d.state(name, ".log")
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_WRONLY|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
@@ -112,6 +139,13 @@ func (d *Driver) launch(ctx context.Context, name string, args []string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	pid := cmd.Process.Pid
+	// Before anything can come of it, so that whoever finds the machine knows how it was started.
+	if err := writeJSON(d.state(name, ".run.json"), runRecord{PID: pid, Started: started, Address: address}); err != nil {
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		return errors.Join(fmt.Errorf("recording its process: %w", err), <-ended)
+	}
+	// A memory is there until it is restored, which takes as long as it is large.
+	restoring := func() bool { return address != "" && d.has(machineName(name), savedState) }
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	var held time.Time
@@ -120,11 +154,14 @@ func (d *Driver) launch(ctx context.Context, name string, args []string) error {
 		case err := <-ended:
 			return endedEarly(err, readTail(logPath, 4<<10))
 		case <-ctx.Done():
+			if now, err := d.holder(machineName(name)); address != "" && err == nil && now == pid && !restoring() {
+				return nil // it has resumed: to kill it now would lose its memory
+			}
 			_ = syscall.Kill(-pid, syscall.SIGKILL)
 			return errors.Join(ctx.Err(), <-ended)
 		case <-tick.C:
 		}
-		if now, err := d.holder(machineName(name)); err != nil || now != pid {
+		if now, err := d.holder(machineName(name)); err != nil || now != pid || restoring() {
 			continue // the lock of TART_HOME may keep it waiting
 		}
 		if held.IsZero() {
@@ -132,7 +169,7 @@ func (d *Driver) launch(ctx context.Context, name string, args []string) error {
 		}
 		// A refusal comes while the machine is seen running already (row 30); the control socket comes after it.
 		if after, err := os.Lstat(socket); (err == nil && replaced(before, after)) || time.Since(held) > d.options.Settle {
-			return writeJSON(d.state(name, ".run.json"), runRecord{PID: pid, Started: started})
+			return nil
 		}
 	}
 }

@@ -50,6 +50,10 @@ type Options struct {
 
 	// HostOS and HostArch replace what this host is (runtime.GOOS, runtime.GOARCH), for tests.
 	HostOS, HostArch string
+	// HostVersion replaces the release of macOS, and FreeSpace the question how many bytes are free below a directory,
+	// for tests.
+	HostVersion string
+	FreeSpace   func(dir string) (free uint64, known bool)
 	// DialTCP replaces the dialling of a guest's address, for tests.
 	DialTCP func(ctx context.Context, network, address string) (net.Conn, error)
 	// Settle is how long a machine must hold its lock to count as started where its control socket does not show it; 0
@@ -105,6 +109,12 @@ func New(o Options) (*Driver, error) {
 	if o.HostOS == "" {
 		o.HostOS, o.HostArch = runtime.GOOS, runtime.GOARCH
 	}
+	if o.HostVersion == "" {
+		o.HostVersion = hostVersion()
+	}
+	if o.FreeSpace == nil {
+		o.FreeSpace = freeSpace
+	}
 	if o.DialTCP == nil {
 		o.DialTCP = new(net.Dialer).DialContext
 	}
@@ -140,7 +150,7 @@ func checkHome(home string) error {
 // Info implements vm.Driver.
 func (d *Driver) Info() vm.Info {
 	return vm.Info{Name: "tart", Capabilities: vm.Capabilities{
-		Share: true, MaxRunning: 2, GuestOS: "darwin", User: "admin", Password: "admin",
+		WarmSnapshot: true, Share: true, MaxRunning: 2, GuestOS: "darwin", User: "admin", Password: "admin",
 	}}
 }
 
@@ -210,6 +220,7 @@ type config struct {
 	OS         string `json:"os"`
 	CPUCount   int    `json:"cpuCount"`
 	MemorySize int64  `json:"memorySize"`
+	MACAddress string `json:"macAddress"`
 }
 
 func (d *Driver) config(name string) (config, error) {

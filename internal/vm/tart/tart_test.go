@@ -32,6 +32,7 @@ func newDriver(t *testing.T, script string) *driver {
 	w := newWorld(t, script)
 	return openDriver(t, w, tart.Options{
 		Binary: double, Home: w.home, StateDir: t.TempDir(), HostOS: "darwin", HostArch: "arm64",
+		HostVersion: "15.3", FreeSpace: func(string) (uint64, bool) { return 1 << 40, true },
 		AgentPatience: 200 * time.Millisecond, StopTimeout: 100 * time.Second, // two of the double's seconds
 		DialTCP: func(context.Context, string, string) (net.Conn, error) {
 			return nil, errors.New("this test has no network")
@@ -90,6 +91,12 @@ func TestTartConforms(t *testing.T) {
 		},
 		ReadMark: func(_ context.Context, d vm.Driver, name string) (string, error) {
 			return readDisk(dir(d, name))
+		},
+		WriteMemory: func(_ context.Context, d vm.Driver, name, value string) error {
+			return d.(*driver).w.remember("cal-"+name, value)
+		},
+		ReadMemory: func(_ context.Context, d vm.Driver, name string) (string, error) {
+			return d.(*driver).w.remembered("cal-" + name)
 		},
 		PowerOff: func(ctx context.Context, d vm.Driver, name string) error {
 			return d.(*driver).shutdown(name).Guest(ctx)

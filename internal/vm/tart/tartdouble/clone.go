@@ -13,7 +13,7 @@ import (
 )
 
 // contents is what a clone copies: the machine's files, and beside them the double's own idea of what is on the disk.
-var contents = append([]string{overlay, "state.vzvmsave", guestHome, guestHostKey}, bundleFiles...)
+var contents = append([]string{overlay, savedState, guestHome, guestHostKey}, bundleFiles...)
 
 // clone copies a local or remote machine (rows 7, 9-19).
 func clone(ctx context.Context, h *home, a *arguments) error {
@@ -50,7 +50,7 @@ func clone(ctx context.Context, h *home, a *arguments) error {
 	fresh := machine{to, dir}
 	if taken && !source.suspended() {
 		c.MACAddress = randomMAC()
-		if err := errors.Join(fresh.save(c), removeIfThere(fresh.file("state.vzvmsave"))); err != nil {
+		if err := errors.Join(fresh.save(c), removeIfThere(fresh.file(savedState))); err != nil {
 			return err
 		}
 	}

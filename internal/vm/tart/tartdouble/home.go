@@ -49,6 +49,9 @@ type guest struct {
 	ExitError    string  `json:"exit_error"`    // ... or dies with this error
 	IgnoreSIGINT bool    `json:"ignore_sigint"` // `run` hangs on its hard stop
 	StartError   string  `json:"start_error"`   // the virtualization framework's refusal
+	RestoreError string  `json:"restore_error"` // ... to restore a memory, which stays saved
+	ResumeError  string  `json:"resume_error"`  // ... to go on from one, which is gone by then
+	SuspendError string  `json:"suspend_error"` // ... to save one, of which a part is written by then
 	AgentDrops   float64 `json:"agent_drops"`   // how long the guest agent serves each call before it dies
 	NCTarget     string  `json:"nc_target"`     // where `exec NAME nc 127.0.0.1 22` leads; empty: the guest's own SSH
 }
@@ -254,7 +257,7 @@ func (m machine) tryLock() (*os.File, error) {
 	return f, nil
 }
 
-func (m machine) suspended() bool { return exists(m.file("state.vzvmsave")) }
+func (m machine) suspended() bool { return exists(m.file(savedState)) }
 
 func (m machine) state() string {
 	switch {

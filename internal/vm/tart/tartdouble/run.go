@@ -27,6 +27,7 @@ const (
 	guestHostKey = "double-hostkey" // of its SSH server
 	guestSSH     = "double-ssh"     // where that listens now
 	guestEnv     = "double-env"     // for commands run in the guest
+	guestMemory  = "double-memory"  // what a boot empties and state.vzvmsave holds of a suspended machine
 )
 
 // runVM is `tart run`: it lives as long as the machine does (rows 4, 26-34, 56-63).
@@ -155,7 +156,7 @@ func (h *home) resetCollidingMAC(m machine, c *config) error {
 		if err := m.save(*c); err != nil {
 			return err
 		}
-		return removeIfThere(m.file("state.vzvmsave"))
+		return removeIfThere(m.file(savedState))
 	}
 	return nil
 }
@@ -182,12 +183,8 @@ func (r *running) live() error {
 	signal.Notify(suspend, syscall.SIGUSR1)
 	ask := make(chan os.Signal, 8)
 	signal.Notify(ask, syscall.SIGUSR2)
-	if r.machine.suspended() {
-		fmt.Println("restoring VM state from a snapshot...")
-		if err := removeIfThere(r.machine.file("state.vzvmsave")); err != nil {
-			return err
-		}
-		fmt.Println("resuming VM...")
+	if err := r.restore(); err != nil {
+		return err
 	}
 	if err := r.boot(); err != nil {
 		return failA(1, "%v", err)
@@ -269,8 +266,8 @@ func (r *running) boot() error {
 	}
 	r.off = make(chan struct{})
 	r.guest, err = vmtest.NewSSHGuest(vmtest.SSHGuestOptions{
-		Home: r.machine.file(guestHome), HostKey: key, User: "admin", Password: "admin",
-		OnPowerOff: func() { close(r.off) },
+		Home: r.machine.file(guestHome), Memory: r.machine.file(guestMemory), HostKey: key,
+		User: "admin", Password: "admin", OnPowerOff: func() { close(r.off) },
 	})
 	if err != nil {
 		return err
@@ -363,20 +360,4 @@ func (r *running) serveExec(conn net.Conn) {
 			return
 		}
 	}
-}
-
-// suspend saves the machine's memory and ends it, or kills it in the attempt (rows 56 and 57).
-func (r *running) suspend() error {
-	fmt.Println("pausing VM to take a snapshot...")
-	fmt.Println("creating a snapshot...")
-	if !r.suspendable || r.shared {
-		fmt.Println("Failed to suspend the VM: Invalid virtual machine configuration. " +
-			"Unsupported directory sharing device in configuration.")
-		return &failure{code: 1}
-	}
-	if err := os.WriteFile(r.machine.file("state.vzvmsave"), []byte("memory"), 0o600); err != nil {
-		return err
-	}
-	fmt.Println("snapshot created successfully! shutting down the VM...")
-	return nil
 }

@@ -20,7 +20,7 @@ func stop(_ context.Context, h *home, a *arguments) error {
 	case "stopped":
 		return failA(2, `VM "%s" is not running`, m.name)
 	case "suspended":
-		return removeIfThere(m.file("state.vzvmsave"))
+		return removeIfThere(m.file(savedState))
 	}
 	pid := m.holder()
 	if pid == 0 {
