@@ -33,6 +33,7 @@ var (
 	ReadArguments = readArguments
 	NewEnough     = newEnough
 	ParseLeases   = parseLeases
+	Unsuspendable = unsuspendable
 )
 
 // PullState follows the lines of a download.

@@ -167,6 +167,15 @@ func dieAt(d *driver, step string, f func()) {
 	f()
 }
 
+// crash is dieAt that tells whether the step was met.
+func (d *driver) crash(step string, met *bool, f func()) {
+	dieAt(d, step, func() {
+		*met = true
+		f()
+		*met = false
+	})
+}
+
 // wantLeftovers fails if temporary machines or journals are left.
 func wantLeftovers(t *testing.T, d *driver) {
 	t.Helper()
