@@ -19,7 +19,9 @@ const minFree = 60_000_000_000
 // Requirements implements vm.Driver.
 func (d *Driver) Requirements(ctx context.Context) []vm.Requirement {
 	program := d.programRequirement(ctx)
-	all := []vm.Requirement{d.hostRequirement(), program, d.spaceRequirement(), d.softnetRequirement(), d.leasesRequirement()}
+	all := []vm.Requirement{
+		d.hostRequirement(), program, d.spaceRequirement(), d.softnetRequirement(), d.leasesRequirement(),
+	}
 	if keychain, asked := d.keychainRequirement(ctx); asked {
 		all = append(all, keychain)
 	}

@@ -42,8 +42,8 @@ func (d *Driver) details(name string) (details, error) {
 	return got, nil
 }
 
-// copyMachine clones a machine to a temporary name and checks that the copy is whole: with its memory if it is suspended,
-// which tart copies on a best-effort basis (section 4).
+// copyMachine clones a machine to a temporary name and checks that the copy is whole: with its memory if it is
+// suspended, which tart copies on a best-effort basis (section 4).
 func (d *Driver) copyMachine(ctx context.Context, from, temp string) error {
 	if _, err := d.tart(ctx, "clone", from, temp); err != nil {
 		return err
@@ -70,8 +70,8 @@ func (d *Driver) stampNow(name string) error {
 	return nil
 }
 
-// CreateSnapshot implements vm.Snapshotter: a clone of the stopped or suspended machine, which on APFS copies nothing. Of
-// a suspended one the memory is cloned too (row 13).
+// CreateSnapshot implements vm.Snapshotter: a clone of the stopped or suspended machine, which on APFS copies nothing.
+// Of a suspended one the memory is cloned too (row 13).
 func (d *Driver) CreateSnapshot(ctx context.Context, name, id string, _ vm.SnapshotOptions) error {
 	if err := vm.ValidSnapshotID(id); err != nil {
 		return err

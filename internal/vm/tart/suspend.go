@@ -13,8 +13,8 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// Suspend implements vm.Lifecycle. A machine that cannot be suspended is killed by the attempt (row 57), so that all that
-// speaks against it is asked for first.
+// Suspend implements vm.Lifecycle. A machine that cannot be suspended is killed by the attempt (row 57), so that all
+// that speaks against it is asked for first.
 func (d *Driver) Suspend(ctx context.Context, name string, p vm.Progress) error {
 	unlock, err := d.lock(ctx, name)
 	if err != nil {
@@ -110,7 +110,8 @@ func (d *Driver) warmth(name string, c config, pid int) vm.Warmth {
 	// A machine whose memory does not get on the disk is killed as well.
 	free, known := d.options.FreeSpace(d.home)
 	if need := uint64(max(c.MemorySize, 0)); known && free < need {
-		return no("its memory takes up to %.1f GB of disk space, and %.1f GB are free", float64(need)/1e9, float64(free)/1e9)
+		return no("its memory takes up to %.1f GB of disk space, and %.1f GB are free",
+			float64(need)/1e9, float64(free)/1e9)
 	}
 	return vm.Warmth{OK: true}
 }
@@ -141,8 +142,8 @@ func (d *Driver) resumed(name string, c config, address string) bool {
 	return address != "" && c.MACAddress == address && !d.has(name, savedState)
 }
 
-// keptState is a second name for the saved memory of a machine that is being started: tart deletes the first when it has
-// restored it, and then the machine may be refused all the same.
+// keptState is a second name for the saved memory of a machine that is being started: tart deletes the first when it
+// has restored it, and then the machine may be refused all the same.
 const keptState = "cal-state.kept"
 
 func (d *Driver) keepMemory(name string) error {
@@ -152,14 +153,14 @@ func (d *Driver) keepMemory(name string) error {
 	return nil
 }
 
-// dropKept removes what keepMemory kept. What a crash left goes unused: the machine may have run on from it, and then its
-// disk fits it no more.
+// dropKept removes what keepMemory kept. What a crash left goes unused: the machine may have run on from it, and then
+// its disk fits it no more.
 func (d *Driver) dropKept(name string) error {
 	return removeIfThere(filepath.Join(d.dir(name), keptState))
 }
 
-// memoryBack gives a machine that could not be started the memory it had. One that ran, be it for an instant, does not get
-// it: only a refusal ends `tart run` with an exit code of its own.
+// memoryBack gives a machine that could not be started the memory it had. One that ran, be it for an instant, does not
+// get it: only a refusal ends `tart run` with an exit code of its own.
 func (d *Driver) memoryBack(name, address string, cause error) error {
 	var refused *cliError
 	if !errors.As(cause, &refused) || refused.code <= 0 || d.has(name, savedState) {
@@ -228,7 +229,8 @@ func unrestorable(err error) bool {
 	return !strings.Contains(refused.text, "Failed to lock auxiliary storage")
 }
 
-// reportReset tells p of a machine that was suspended and did not resume: its address is that of one that runs (row 60).
+// reportReset tells p of a machine that was suspended and did not resume: its address is that of one which runs
+// (row 60).
 func (d *Driver) reportReset(name, address string, p vm.Progress) {
 	if c, err := d.config(name); err == nil && c.MACAddress != address {
 		p.Report(vm.Phase{
