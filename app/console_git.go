@@ -15,16 +15,13 @@ import (
 
 // RollbackRisk tells what would be lost with the guest's disk.
 func (s *sessionActions) RollbackRisk(ctx context.Context) (session.Risk, error) {
-	survey, err := s.lookThrough(ctx)
+	c, _ := s.current()
+	survey, err := s.lookThrough(ctx, c, s.w, s.quickLook())
 	if err != nil {
 		return session.Risk{}, err
 	}
-	return session.Risk{Lines: survey.Lines(), Unknown: strings.Join(survey.Reasons, "; ")}, nil
-}
-
-func (s *sessionActions) lookThrough(ctx context.Context) (github.Survey, error) {
-	c, _ := s.current()
-	return github.LookThrough(ctx, c, s.surveyOptions())
+	r := s.report(s.w, survey)
+	return session.Risk{Lines: github.Capped(survey.Losses(), RiskLines), Unknown: r.Doubt}, nil
 }
 
 func (s *sessionActions) Repositories(ctx context.Context) ([]session.Repository, error) {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -10,10 +9,8 @@ import (
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/github"
 	"github.com/calmenu/calmenu/internal/guest"
-	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/session"
-	"github.com/calmenu/calmenu/internal/vm"
 )
 
 // inGuest runs f over a connection into a workspace's running guest.
@@ -35,88 +32,6 @@ func (a *App) note(w *config.Workspace, format string, args ...any) error {
 	return a.Journal.Append(journal.Event{
 		Kind: journal.Notice, Workspace: w.Name, Detail: session.Printable(fmt.Sprintf(format, args...)),
 	})
-}
-
-// surveyOptions bound the look for work at risk: an emulated guest starts ten processes a second.
-func (a *App) surveyOptions() github.SurveyOptions {
-	if a.Driver.Info().Capabilities.Emulated {
-		return github.SurveyOptions{Timeout: 10 * time.Minute}
-	}
-	return github.SurveyOptions{}
-}
-
-// Risk finds out what would be lost with a workspace's guest. Of a machine that does not run it returns what was found
-// last, as Unknown if anything may have changed since.
-func (a *App) Risk(ctx context.Context, name string) (github.Survey, error) {
-	unknown := github.Survey{Unknown: true}
-	w, err := a.Workspace(name)
-	if err != nil {
-		return unknown, err
-	}
-	c, err := a.Connect(ctx, w)
-	if errors.Is(err, vm.ErrNotRunning) {
-		kept, err := github.Load(a.Home.WorkspaceDir(w.Name))
-		return kept.Stale("", time.Now(), 0), err
-	}
-	if err != nil {
-		return unknown, err
-	}
-	defer func() { _ = c.Close() }()
-	return github.LookThrough(ctx, c, a.surveyOptions())
-}
-
-// Saved is what became of one repository that was to be saved.
-type Saved struct {
-	github.Rescued
-	Error string `json:"error,omitempty"`
-	Hint  string `json:"hint,omitempty"`
-}
-
-// Save saves every repository with work at risk, or the one of that path: pushed to a rescue branch, or (bundle) as a file
-// in the outbox. One that fails does not keep the others from being saved; the error then says so.
-func (a *App) Save(ctx context.Context, name, path string, bundle bool, p vm.Progress) ([]Saved, error) {
-	var all []Saved
-	failed := 0
-	err := a.inGuest(ctx, name, func(c *guest.Client, w *config.Workspace) error {
-		p.Report(vm.Phase{Name: "looking for work at risk"})
-		survey, err := github.LookThrough(ctx, c, a.surveyOptions())
-		if err != nil {
-			return err
-		}
-		save := github.Rescue
-		if bundle {
-			save = github.Bundle
-		}
-		for _, r := range survey.Repos {
-			if path == "" && !r.AtRisk() || path != "" && r.Path != path && r.Path != "workspace/"+path {
-				continue
-			}
-			p.Report(vm.Phase{Name: "saving " + session.Printable(r.Path)})
-			// No two of them at the same time: the branch and the file are named by it, to the second.
-			x, err := save(ctx, c, survey.Home, r, w.GitHub.BranchPrefix, time.Now().Add(time.Duration(len(all))*time.Second))
-			s := Saved{Rescued: x}
-			s.Repo = r.Path
-			if err != nil {
-				if ctx.Err() != nil {
-					return err
-				}
-				failed++
-				s.Error, s.Hint = err.Error(), hint.Of(err)
-			} else if err := a.note(w, "rescued %s to %s", r.Path, x.Branch); err != nil {
-				return err
-			}
-			all = append(all, s)
-		}
-		if path != "" && len(all) == 0 {
-			return hint.Wrap(fmt.Errorf("%w: %q", github.ErrNoRepository, path), "See: CALMenu risk "+w.Name)
-		}
-		return nil
-	})
-	if err == nil && failed > 0 {
-		err = hint.Wrap(fmt.Errorf("%d of %d repositories could not be saved", failed, len(all)),
-			"CALMenu shell opens a shell in the guest to look.")
-	}
-	return all, err
 }
 
 // Repositories lists the repositories in a workspace's ~/workspace.

@@ -11,8 +11,6 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
-	"github.com/calmenu/calmenu/app"
-	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -97,54 +95,6 @@ func (c *cmd) snapshotDelete() *cobra.Command {
 			return c.say("Snapshot %q is gone.", args[1])
 		},
 	}
-}
-
-func (c *cmd) rollback() *cobra.Command {
-	var to string
-	var undo, yes bool
-	cc := &cobra.Command{
-		Use: "rollback [WORKSPACE]", Short: "Make a workspace what it was at a snapshot", Args: cobra.MaximumNArgs(1),
-		Long: `Make a workspace what it was at a snapshot: the newest one, or the one named by --to. What is replaced is kept, and
---undo brings it back. A workspace that runs is started again afterwards. It asks first on a terminal; --yes does not.`,
-		ValidArgsFunction: c.workspaceNames,
-	}
-	cc.Flags().StringVar(&to, "to", "", "the snapshot, by name or identifier")
-	cc.Flags().BoolVar(&undo, "undo", false, "bring back what the last rollback replaced")
-	cc.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cc.RunE = func(cc *cobra.Command, args []string) error {
-		if undo && to != "" {
-			return hint.Wrap(fmt.Errorf("%w: --to and --undo exclude each other", errUsage), "See: CALMenu rollback --help")
-		}
-		name := arg(args, 0)
-		if c.interactive() && !yes {
-			answer, err := c.ask("What changed since then leaves the workspace, but is kept for --undo. Roll back? [y/N] ")
-			if err != nil {
-				return err
-			}
-			if a := strings.ToLower(answer); a != "y" && a != "yes" {
-				return hint.Wrap(fmt.Errorf("rolling back: %w", app.ErrDeclined), "Nothing was changed.")
-			}
-		}
-		began := time.Now()
-		var rolled app.Rolled
-		err := c.quietly(func(p vm.Progress) (err error) {
-			if undo {
-				rolled, err = c.app.UndoRollback(cc.Context(), name, p)
-			} else {
-				rolled, err = c.app.Rollback(cc.Context(), name, to, p)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		return c.print(rolled, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "Rolled back to %q in %.1f s. What it replaced is kept: CALMenu rollback --undo\n",
-				rolled.To.Name, time.Since(began).Seconds())
-			return err
-		})
-	}
-	return cc
 }
 
 func (c *cmd) sync() *cobra.Command {

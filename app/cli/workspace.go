@@ -13,7 +13,6 @@ import (
 
 	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/app/state"
-	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/session"
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -245,41 +244,6 @@ func (c *cmd) switchTo() *cobra.Command {
 			return c.app.Switch(args[0])
 		},
 	}
-}
-
-func (c *cmd) delete() *cobra.Command {
-	var yes bool
-	cc := &cobra.Command{
-		Use: "delete WORKSPACE", Short: "Delete a workspace with all its snapshots", Args: cobra.ExactArgs(1),
-		Long: `Delete a workspace: its machine, all its snapshots and everything in them. What has landed in the output folder
-stays. It asks first; --yes does not.`,
-		ValidArgsFunction: c.workspaceNames,
-	}
-	cc.Flags().BoolVar(&yes, "yes", false, "do not ask")
-	cc.RunE = func(cc *cobra.Command, args []string) error {
-		name := args[0]
-		if _, err := c.app.Workspace(name); err != nil {
-			return err
-		}
-		if !yes {
-			q := fmt.Sprintf("Delete workspace %q with all its snapshots? Type its name to confirm: ", name)
-			answer, err := c.ask(q)
-			if err != nil {
-				return err
-			}
-			if answer != name {
-				return hint.Wrap(fmt.Errorf("deleting workspace %q: %w", name, app.ErrDeclined), "Nothing was changed.")
-			}
-		}
-		p := c.newProgress()
-		err := c.app.Delete(cc.Context(), name, p.Report)
-		p.Done()
-		if err != nil {
-			return err
-		}
-		return c.say("Workspace %q is gone.", name)
-	}
-	return cc
 }
 
 // ask reads one line. The end of input is an empty answer: nobody there is nobody agreeing.

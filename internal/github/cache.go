@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/calmenu/calmenu/internal/atomicfile"
 )
@@ -23,19 +22,15 @@ const (
 type Cached struct {
 	Version int    `json:"version"`
 	Survey  Survey `json:"survey"`
-	// Boot identifies the run of the machine it is of, Final says that nothing ran in the guest after it: it was made at
-	// the end of a clean shutdown.
-	Boot  string `json:"boot"`
-	Final bool   `json:"final"`
 }
 
-// Save keeps a survey in a workspace's directory. boot identifies the run of the machine, such as by process and start.
-func Save(dir string, s Survey, boot string, final bool) error {
-	b, err := json.Marshal(Cached{Version: cacheVersion, Survey: s, Boot: boot, Final: final})
-	if err != nil {
-		return fmt.Errorf("keeping the survey of work at risk: %w", err)
+// Save keeps a survey in a workspace's directory, for when the guest cannot be asked.
+func Save(dir string, s Survey) error {
+	b, err := json.Marshal(Cached{Version: cacheVersion, Survey: s})
+	if err == nil {
+		err = atomicfile.Write(filepath.Join(dir, cacheName), b, cacheFileMode)
 	}
-	if err := atomicfile.Write(filepath.Join(dir, cacheName), b, cacheFileMode); err != nil {
+	if err != nil {
 		return fmt.Errorf("keeping the survey of work at risk: %w", err)
 	}
 	return nil
@@ -80,23 +75,12 @@ func Load(dir string) (Cached, error) {
 	return c, nil
 }
 
-// Stale returns the survey as what it is worth now: Unknown unless it is of the given run of the machine (empty: the
-// machine is stopped, and only a final survey of its last run counts) and no older than maxAge (0: any age).
-func (c Cached) Stale(boot string, now time.Time, maxAge time.Duration) Survey {
+// Stale returns the survey as what it is worth if more may have happened in the guest since, for the given reason: Unknown.
+func (c Cached) Stale(reason string) Survey {
 	s := c.Survey
-	reason := ""
-	switch {
-	case s.Unknown:
-	case boot == "" && !c.Final:
-		reason = "the machine ran on after its repositories were looked through"
-	case boot != "" && c.Boot != boot:
-		reason = "the machine was started again after its repositories were looked through"
-	case maxAge > 0 && now.Sub(s.Time) > maxAge:
-		reason = "the repositories were looked through too long ago"
-	}
-	if reason != "" {
-		s.Unknown = true
+	if !s.Unknown {
 		s.Reasons = append([]string{reason}, s.Reasons...)
 	}
+	s.Unknown = true
 	return s
 }

@@ -23,6 +23,9 @@ type Guest interface {
 
 var _ Guest = (*guest.Client)(nil)
 
+// Clean makes a text of the guest fit for a person: one line, no control or direction characters, at most limit runes.
+func Clean(s string, limit int) string { return clean(s, limit) }
+
 // clean makes a text of the guest fit for a person: one line, no control or direction characters, at most limit runes.
 func clean(s string, limit int) string {
 	var b strings.Builder

@@ -197,47 +197,31 @@ func TestForeign(t *testing.T) {
 func TestCache(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	now := time.Date(2026, 1, 17, 14, 30, 0, 0, time.UTC)
 	none, err := github.Load(dir)
-	if err != nil || !none.Stale("", now, 0).AtRisk() {
+	if err != nil || !none.Survey.AtRisk() {
 		t.Errorf("nothing kept: %+v, %v", none, err)
 	}
 	s := github.Parse([]byte("@H/home/u\x00@f0\x00@z0\x00"), nil, false)
-	s.Time = now
+	s.Time = time.Date(2026, 1, 17, 14, 30, 0, 0, time.UTC)
 	if s.AtRisk() {
 		t.Fatalf("%+v", s)
 	}
-	for _, c := range []struct {
-		name, kept, boot string
-		final            bool
-		later, maxAge    time.Duration
-		want             bool
-	}{
-		{name: "of this run", kept: "1", boot: "1"},
-		{name: "of another run", kept: "1", boot: "2", want: true},
-		{name: "of another run, final", kept: "1", boot: "2", final: true, want: true},
-		{name: "stopped after it", kept: "1", final: true},
-		{name: "went on after it", kept: "1", want: true},
-		{name: "too old", kept: "1", boot: "1", later: time.Hour, maxAge: time.Minute, want: true},
-		{name: "old, of a machine that is stopped", kept: "1", final: true, later: 1000 * time.Hour},
-	} {
-		if err := github.Save(dir, s, c.kept, c.final); err != nil {
-			t.Fatal(err)
-		}
-		got, err := github.Load(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		stale := got.Stale(c.boot, now.Add(c.later), c.maxAge)
-		if stale.AtRisk() != c.want || (len(stale.Lines()) > 0) != c.want {
-			t.Errorf("%s: at risk %v: %q", c.name, stale.AtRisk(), stale.Lines())
-		}
+	if err := github.Save(dir, s); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := github.Load(dir)
+	if err != nil || !cmp.Equal(s, kept.Survey) {
+		t.Errorf("kept %+v: %+v, %v", s, kept.Survey, err)
+	}
+	stale := kept.Stale("it ran on")
+	if !stale.AtRisk() || !cmp.Equal(stale.Lines(), []string{"unknown: it ran on"}) || kept.Survey.AtRisk() {
+		t.Errorf("gone stale: %q", stale.Lines())
 	}
 	for _, bad := range []string{"", "{", `{"version":99}`, "null"} {
 		if err := os.WriteFile(filepath.Join(dir, "work-at-risk.json"), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := github.Load(dir); err == nil || !got.Stale("", now, 0).AtRisk() {
+		if got, err := github.Load(dir); err == nil || !got.Survey.AtRisk() {
 			t.Errorf("%q: %+v, %v", bad, got, err)
 		}
 	}

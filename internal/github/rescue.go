@@ -27,7 +27,7 @@ const (
 // Rescue pushes everything at risk of a repository to the branch PREFIXrescue-<time> on its remote: uncommitted files
 // of all its work trees, stashes, and every commit that remote lacks, all as parents of one commit. Work trees, branches
 // and the index stay as they are. Files that look like secrets and are not tracked are not pushed (Rescued.LeftOut). The
-// repository's own hooks are not run.
+// repository's own hooks are not run. It is done when the remote says that it has the commit.
 func Rescue(ctx context.Context, g Guest, home string, r Repo, prefix string, now time.Time) (Rescued, error) {
 	var remotes []string
 	for _, x := range r.Remotes {
@@ -48,7 +48,7 @@ func Rescue(ctx context.Context, g Guest, home string, r Repo, prefix string, no
 
 // Bundle writes everything of a repository (all branches and tags, and a branch that holds what Rescue would push) to one
 // file in the guest's outbox, from where it comes to the host. Ignored files that look precious are in it: it goes to
-// nobody else. `git clone FILE` makes a repository of it.
+// nobody else. `git clone FILE` makes a repository of it. It was verified by git; once it has landed, see CheckBundle.
 func Bundle(ctx context.Context, g Guest, home string, r Repo, prefix string, now time.Time) (Rescued, error) {
 	name := unfit.ReplaceAllString(base(strings.TrimSuffix(r.Path, ".git")), "-")
 	name = strings.Trim(name, "-.")
@@ -119,6 +119,8 @@ func (r *Rescued) read(b []byte) error {
 			r.Parents, _ = strconv.Atoi(f[1:])
 		case f[0] == 'r':
 			r.Remote = f[1:]
+		case f[0] == 's':
+			r.SHA256 = clean(f[1:], 64)
 		case f[0] == 'w':
 			r.LeftOut.add(firstLine(f[1:]))
 		case f[0] == 'e':

@@ -1,7 +1,11 @@
 package github_test
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -119,6 +123,7 @@ func TestBundle(t *testing.T) {
 	if d := cmp.Diff(before, s.sh(fingerprint)); d != "" {
 		t.Errorf("the repository was changed (-before +after):\n%s", d)
 	}
+	checkBundle(t, s, r)
 	got := s.sh(`git clone -q -b agent/rescue-20260117-143000 output/` + r.Bundle + ` saved && cd saved
 cat file .env secret/a.pem id_rsa && git log --all --format=%s | sort | uniq; git branch -r`)
 	for _, want := range []string{"one\nx\nkey\nk\np\n", "\non-other\n", "\non-side\n", "\nWIP on main", "origin/agent/other"} {
@@ -179,5 +184,65 @@ git init -q --bare "$TMPDIR/srv/odd.git"`)
 	}
 	if left, _ := filepath.Glob(filepath.Join(s.home, "workspace/*/.git/calmenu*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// checkBundle holds CheckBundle to a bundle that is whole, and to ones that are not.
+func checkBundle(t *testing.T, s *sandbox, r github.Rescued) {
+	t.Helper()
+	file := filepath.Join(s.home, "output", r.Bundle)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(whole)); sum != r.SHA256 {
+		t.Errorf("the guest says %q of what has %q", r.SHA256, sum)
+	}
+	if err := github.CheckBundle(file, r); err != nil {
+		t.Error(err)
+	}
+	other := r
+	other.Commit = strings.Repeat("0", 40)
+	flipped := slices.Clone(whole)
+	flipped[len(flipped)/2] ^= 1
+	for name, c := range map[string]struct {
+		content []byte
+		r       github.Rescued
+		want    string
+	}{
+		"another commit": {whole, other, "is not in it"},
+		"cut":            {whole[:len(whole)-1], r, "not whole"},
+		"no pack":        {whole[:bytes.Index(whole, []byte("\n\n"))+2], r, "no pack"},
+		"no header":      {[]byte("# v2 git bundle\n"), r, "does not begin"},
+		"damaged":        {flipped, r, "not whole"},
+		"something else": {[]byte("MZ\n\n"), r, "no bundle"},
+		"not all of it": {
+			bytes.Replace(whole, []byte("bundle\n"), []byte("bundle\n-"+r.Commit+" first\n"), 1), r, "not complete",
+		},
+	} {
+		if err := os.WriteFile(file+".bad", c.content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := github.CheckBundle(file+".bad", c.r); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	if err := os.Remove(file + ".bad"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A server that says it took what it did not have is not believed.
+func TestRescueIsAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newSandbox(t)
+	servers(s)
+	s.sh(`cd workspace/app && echo x >>file
+printf '#!/bin/sh\nwhile read -r old new ref; do git update-ref -d "$ref"; done\n' >"$TMPDIR/srv/app.git/hooks/post-receive"
+chmod +x "$TMPDIR/srv/app.git/hooks/post-receive"`)
+	survey := surveyOf(t, s)
+	_, err := github.Rescue(t.Context(), s, survey.Home, survey.Repos[0], "agent/", rescueNow)
+	if err == nil || !strings.Contains(err.Error(), "origin does not have what was pushed") {
+		t.Errorf("a remote that forgets: %v", err)
 	}
 }

@@ -114,6 +114,18 @@ func (s Survey) AtRiskRepos() []Repo {
 // Lines tells a person what would be lost: one line per repository, then what is in none, then what is unknown. They are
 // safe to print.
 func (s Survey) Lines() []string {
+	lines := s.Losses()
+	for _, r := range s.Reasons {
+		lines = append(lines, "unknown: "+clean(r, 300))
+	}
+	if s.Unknown && len(s.Reasons) == 0 {
+		lines = append(lines, "unknown: it was not looked")
+	}
+	return lines
+}
+
+// Losses are the Lines of what is known.
+func (s Survey) Losses() []string {
 	var lines []string
 	for _, r := range s.Repos {
 		if losses := r.losses(); len(losses) > 0 {
@@ -123,14 +135,30 @@ func (s Survey) Lines() []string {
 	if n := len(s.Loose) + s.LooseMore; n > 0 {
 		lines = append(lines, fmt.Sprintf("in no repository: %s", names(s.Loose, n)))
 	}
-	for _, r := range s.Reasons {
-		lines = append(lines, "unknown: "+clean(r, 300))
-	}
-	if s.Unknown && len(s.Reasons) == 0 {
-		lines = append(lines, "unknown: it was not looked")
-	}
 	return lines
 }
+
+// Capped are the first lines, so many at most, and how many more there are.
+func Capped(lines []string, most int) []string {
+	if len(lines) <= most {
+		return lines
+	}
+	return append(slices.Clone(lines[:most]), fmt.Sprintf("and %d more", len(lines)-most))
+}
+
+// Unsaved tells, as Lines does, what a rescue of this repository could not save: what git itself cannot read.
+func (r Repo) Unsaved() []string {
+	var all []string
+	for _, l := range r.losses() {
+		if strings.HasPrefix(l, unreadable) {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// unreadable begins what is said of what git could not read.
+const unreadable = "unreadable: "
 
 // title is what a repository is called: by its name alone where that is where one expects it.
 func (s Survey) title(path string) string {
@@ -174,7 +202,7 @@ func (r Repo) losses() []string {
 		say("%s %s%s", n, on, where)
 	}
 	for _, p := range r.Problems {
-		if p = "unreadable: " + clean(p, 200); !slices.Contains(all, p) {
+		if p = unreadable + clean(p, 200); !slices.Contains(all, p) {
 			all = append(all, p)
 		}
 	}
@@ -202,7 +230,7 @@ func (t Tree) losses() []string {
 	say(t.Hidden, "file git does not look at", "files git does not look at", true)
 	say(t.Submodules, "changed submodule", "changed submodules", true)
 	for _, p := range t.Problems {
-		all = append(all, "unreadable: "+clean(p, 200))
+		all = append(all, unreadable+clean(p, 200))
 	}
 	return all
 }

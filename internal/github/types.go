@@ -116,6 +116,7 @@ type Rescued struct {
 	Commit  string    `json:"commit"`
 	Remote  string    `json:"remote,omitempty"`
 	Bundle  string    `json:"bundle,omitempty"` // its name in the guest's ~/output
+	SHA256  string    `json:"sha256,omitempty"` // of the bundle, as the guest says
 	Parents int       `json:"parents"`          // how many branches, stashes and uncommitted states are in it
 	// LeftOut are untracked and ignored files that look like secrets, which are never pushed, and files that could not be
 	// read; the first ones.

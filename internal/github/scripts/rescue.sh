@@ -1,7 +1,7 @@
 # Saves what is at risk in one repository as one commit that leads to all of it, without touching branches, work trees or
 # the index. $1 is "push" or "bundle", $2 the repository (a work tree or a git directory), $3 the branch, $4 the bundle's
 # name in ~/output, the others are the remotes that may be pushed to, best first.
-# Output: fields ended by NUL bytes: "c" commit, "p" number of parents, "r" remote; "L", names left out, an empty field;
+# Output: fields ended by NUL bytes: "c" commit, "p" number of parents, "r" remote, "s" SHA-256 of the bundle; "L", names left out, an empty field;
 # "e" an error, which ends it; "." the end.
 LC_ALL=C GIT_TERMINAL_PROMPT=0
 GIT_AUTHOR_NAME='CALMenu rescue' GIT_AUTHOR_EMAIL=rescue@calmenu.invalid
@@ -213,6 +213,19 @@ Its parents are the uncommitted states, branches and stashes that were on no rem
 if [ "$mode" = push ]; then
   said=$(g --git-dir="$common" push -q --no-verify --recurse-submodules=no "$remote" "$commit:refs/heads/$branch" 2>&1) ||
     fail "pushing to $remote failed: $said"
+  # Done is what every place it was pushed to says it has.
+  urls=$(g --git-dir="$common" remote get-url --push --all "$remote") || fail "where $remote is cannot be read"
+  set -f
+  IFS=$nl
+  for url in $urls; do
+    said=$(g --git-dir="$common" ls-remote "$url" "refs/heads/$branch" 2>&1) || fail "asking $remote for it failed: $said"
+    case $nl$said in
+      *"$nl$commit	refs/heads/$branch"*) ;;
+      *) fail "$remote does not have what was pushed" ;;
+    esac
+  done
+  set +f
+  unset IFS
   printf 'r%s\0' "$remote"
 else
   mkdir -p "$HOME/output" || fail 'there is no ~/output'
@@ -221,6 +234,9 @@ else
   code=$?
   g --git-dir="$common" update-ref -d "refs/heads/$branch" "$commit"
   [ "$code" -eq 0 ] || fail "bundling failed: $said"
+  said=$(g --git-dir="$common" bundle verify "$tmp/bundle" 2>&1) || fail "the bundle is not whole: $said"
+  sum=$(sha256sum <"$tmp/bundle" 2>/dev/null || shasum -a 256 <"$tmp/bundle") || fail 'the bundle cannot be read'
+  printf 's%s\0' "${sum%%[!0-9a-f]*}"
   mv "$tmp/bundle" "$HOME/output/$name" || fail 'the bundle cannot be put into ~/output'
 fi
 printf 'c%s\0p%s\0.\0' "$commit" "$n"

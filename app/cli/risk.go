@@ -7,18 +7,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/calmenu/calmenu/app"
-	"github.com/calmenu/calmenu/internal/github"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
 )
-
-// riskReport is what `risk --json` prints.
-type riskReport struct {
-	Workspace string        `json:"workspace"`
-	AtRisk    bool          `json:"at_risk"`
-	Lines     []string      `json:"lines"`
-	Survey    github.Survey `json:"survey"`
-}
 
 func (c *cmd) risk() *cobra.Command {
 	var repo string
@@ -28,11 +19,12 @@ func (c *cmd) risk() *cobra.Command {
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: c.workspaceNames,
 		Long: `Show the work in the guest that is nowhere else: uncommitted files, stashes, commits on no remote, ignored files that
 look precious, files in ~/workspace in no repository. What could not be found out counts as work at risk. Of a workspace
-that does not run, what was found at its last shutdown is shown.
+that does not run, what was found at its last shutdown is shown; if it has run since, more may be at risk.
 
---rescue pushes it to a branch agent/rescue-TIME of each repository's remote, but for files that look like secrets;
---bundle puts a git bundle of each repository into the outbox, from where it lands on this machine. Neither touches
-branches or files in the guest. Files in no repository are not saved by either.`,
+--rescue pushes it to a branch agent/rescue-TIME of each repository's remote, but for files that look like secrets, and
+asks the remote whether it has it; --bundle puts a git bundle of each repository into the outbox, from where it lands on
+this machine, and is checked there. Neither touches branches or files in the guest. Files in no repository are not saved
+by either.`,
 	}
 	cc.Flags().BoolVar(&rescue, "rescue", false, "push what is at risk to a rescue branch")
 	cc.Flags().BoolVar(&bundle, "bundle", false, "write what is at risk to git bundles in the outbox")
@@ -46,23 +38,18 @@ branches or files in the guest. Files in no repository are not saved by either.`
 		case rescue || bundle:
 			return c.saveWork(cc, arg(args, 0), repo, bundle)
 		}
-		w, err := c.app.Workspace(arg(args, 0))
-		if err != nil {
-			return err
-		}
-		var s github.Survey
-		err = c.quietly(func(p vm.Progress) (err error) {
+		var r app.RiskReport
+		err := c.quietly(func(p vm.Progress) (err error) {
 			p.Report(vm.Phase{Name: "looking for work at risk"})
-			s, err = c.app.Risk(cc.Context(), w.Name)
+			r, err = c.app.Risk(cc.Context(), arg(args, 0))
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		r := riskReport{Workspace: w.Name, AtRisk: s.AtRisk(), Lines: s.Lines(), Survey: s}
 		return c.print(r, func(out io.Writer) error {
 			if !r.AtRisk {
-				_, err := fmt.Fprintf(out, "Nothing in %s would be lost.\n", w.Name)
+				_, err := fmt.Fprintf(out, "Nothing in %s would be lost.\n", r.Workspace)
 				return err
 			}
 			for _, line := range r.Lines {
@@ -88,9 +75,6 @@ func (c *cmd) saveWork(cc *cobra.Command, name, repo string, bundle bool) error 
 	if perr := c.print(all, func(w io.Writer) error { return savedText(w, all) }); err == nil {
 		err = perr
 	}
-	if err == nil && bundle && len(all) > 0 {
-		_, err = c.syncNow(cc, name)
-	}
 	return err
 }
 
@@ -105,7 +89,7 @@ func savedText(w io.Writer, all []app.Saved) error {
 		case s.Error != "":
 			text = "not saved: " + s.Error
 		case s.Bundle != "":
-			text = "bundled as " + s.Bundle
+			text = "bundled to " + s.Path
 		default:
 			text = "pushed to " + s.Branch + " on " + s.Remote
 		}

@@ -1,0 +1,65 @@
+package github
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+)
+
+// hostShell runs commands here, with another home.
+type hostShell struct{ home string }
+
+func (h hostShell) run(t *testing.T, script string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec", script)
+	cmd.Dir = h.home
+	cmd.Env = append(os.Environ(), "HOME="+h.home, "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+	return string(out)
+}
+
+func TestHeads(t *testing.T) {
+	home := t.TempDir()
+	h := hostShell{home}
+	commits := h.run(t, `mkdir -p workspace/"not one" && cd workspace
+git config --file ../id user.name A; git config --file ../id user.email a@b
+export GIT_CONFIG_GLOBAL=$HOME/id
+git init -q -b main empty
+git init -q -b agent/fix "a b"; git -C "a b" commit -q --allow-empty -m 1; git -C "a b" rev-parse HEAD
+git init -q -b main packed; git -C packed commit -q --allow-empty -m 1; git -C packed pack-refs --all; git -C packed rev-parse HEAD
+git init -q -b main detached; git -C detached commit -q --allow-empty -m 1; git -C detached checkout -q --detach
+mkdir -p hostile/.git; printf 'ref: ../../../../../../etc/passwd\n' >hostile/.git/HEAD
+mkdir -p fifo/.git; mkfifo fifo/.git/HEAD`)
+	first, rest := commits[:40], commits[41:81]
+	r := h.run(t, headsScript)
+	got := parseHeads(r)
+	detached := got[slices.IndexFunc(got, func(h Head) bool { return h.Path == "workspace/detached" })]
+	if detached.Branch != "" || len(detached.Commit) != 40 {
+		t.Errorf("detached: %+v", detached)
+	}
+	want := []Head{
+		{"workspace/a b", "agent/fix", first}, detached, {"workspace/empty", "main", ""}, {"workspace/packed", "main", rest},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestHeadsOfAHostileGuest(t *testing.T) {
+	for name, c := range map[string]struct {
+		out  string
+		want []Head
+	}{
+		"nothing":     {"", nil},
+		"half a word": {"workspace/x\x00ref: refs/heads/main\x00", nil},
+		"escapes":     {"w\x1b[2J\x00ref: refs/heads/\x1b]0;x\x07\x00$(rm)\x00", []Head{{Path: clean("w\x1b[2J", 200), Branch: clean("\x1b]0;x\x07", 200)}}},
+	} {
+		if got := parseHeads(c.out); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
