@@ -1,0 +1,81 @@
+package changes
+
+import "strings"
+
+// Folders of the home that hold what can be had again, and files that CALMenu writes there at every start.
+var homeCaches = []string{
+	".cache", ".npm", ".cargo/registry", ".cargo/git", "go/pkg/mod", ".gradle", ".m2/repository", ".pub-cache", ".nuget",
+	".local/share/pnpm/store", ".local/share/Trash", ".Trash", ".bun/install/cache", ".yarn/berry", ".conda/pkgs",
+	"Library/Caches", "Library/Logs", ".ssh/authorized_keys", ".cal-vm-info",
+}
+
+// Folders outside of the home that programs write to whatever the agent does, and files that CALMenu writes there at
+// every start. macOS's /var and /etc lie in /private.
+var systemCaches = []string{
+	"/var/log", "/var/cache", "/var/tmp", "/tmp", "/var/lib/apt", "/var/lib/systemd", "/var/lib/dhcp", "/var/spool",
+	"/var/backups", "/var/lib/logrotate", "/var/lib/sudo", "/var/lib/private", "/var/db", "/var/folders", "/var/vm",
+	"/Library/Caches", "/Library/Logs", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/ssh/ssh_host_ed25519_key",
+	"/etc/ssh/ssh_host_ed25519_key.pub", "/etc/ld.so.cache", "/etc/.pwd.lock",
+}
+
+func cached(file string) bool { return below(file, homeCaches) }
+
+func cachedInSystem(file string) bool {
+	return below(strings.TrimPrefix(file, "/private"), systemCaches)
+}
+
+// below tells whether a file is one of a list, or in one of its folders.
+func below(file string, list []string) bool {
+	for _, dir := range list {
+		if rest, ok := strings.CutPrefix(file, dir); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+// inRepository tells whether a file lies in a git directory, going by its name: .git, or as bare ones are called.
+func inRepository(file string) bool {
+	return strings.HasSuffix(file, ".git") || strings.Contains(file, ".git/")
+}
+
+// gitDirOf names the git directory (from the home, beginning with "./") in which a commit was made if this file in it
+// changed: each commit writes one of the files looked for. It may be no git directory after all.
+func gitDirOf(file string) (string, bool) {
+	file = "/" + file
+	dir, rest := "", file
+	if i := strings.Index(file+"/", "/.git/"); i >= 0 {
+		// Of a submodule it is .git/modules/NAME.
+		dir, rest = file[:i+len("/.git")], file[i+len("/.git"):]
+		if i := strings.Index(rest, "/logs/"); i >= 0 {
+			rest = rest[:i] + "/HEAD"
+		}
+	}
+	ok := false
+	for _, mark := range []string{"/refs/heads/", "/reftable/"} {
+		if i := strings.Index(rest, mark); i >= 0 && !ok {
+			rest, ok = rest[:i], true
+		}
+	}
+	for _, name := range []string{"/HEAD", "/packed-refs"} {
+		if r, found := strings.CutSuffix(rest, name); found && !ok {
+			rest, ok = r, true
+		}
+	}
+	// A linked work tree's lies in that of its repository.
+	if i := strings.LastIndex(rest, "/worktrees/"); i > 0 || i == 0 && dir != "" {
+		rest = rest[:i]
+	}
+	if dir += rest; !ok || dir == "" {
+		return "", false
+	}
+	return "." + dir, true
+}
+
+// workTree is what a git directory is known by: the folder its .git is in, if it is one.
+func workTree(gitDir string) string {
+	if gitDir == ".git" {
+		return "."
+	}
+	return strings.TrimSuffix(gitDir, "/.git")
+}
