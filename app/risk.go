@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +51,16 @@ func (r RiskReport) Text(most int) []string {
 	}
 	return lines
 }
+
+// CanPush tells whether a repository with work at risk has a remote outside the guest that can save it.
+func (r RiskReport) CanPush() bool {
+	return r.Live && slices.ContainsFunc(r.Survey.AtRiskRepos(), func(x github.Repo) bool {
+		return slices.ContainsFunc(x.Remotes, func(m github.Remote) bool { return !m.Local })
+	})
+}
+
+// CanBundle tells whether there is a repository with work at risk, in a guest that can save it.
+func (r RiskReport) CanBundle() bool { return r.Live && len(r.Survey.AtRiskRepos()) > 0 }
 
 // How long a guest may be looked through: when somebody wants to know, when somebody waits to have it discarded, and when
 // it is about to end. An emulated one starts ten processes a second.

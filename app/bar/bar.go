@@ -41,6 +41,7 @@ type Agent struct {
 	quit    context.CancelFunc
 	ended   chan struct{} // closed when Run has returned
 	github  gitHub
+	risks   risks
 	tasks   tasks
 	asks    asks
 	awake   awake
@@ -69,7 +70,7 @@ func New(a *app.App, desk desktop.Desktop) (*Agent, error) {
 		return nil, err
 	}
 	b := &Agent{
-		app: a, github: a, desk: desk, self: self,
+		app: a, github: a, risks: a, desk: desk, self: self,
 		refresh: make(chan struct{}, 1), ended: make(chan struct{}), keeping: map[string]bool{},
 	}
 	b.over, b.quit = context.WithCancel(context.Background())

@@ -147,8 +147,8 @@ func (b *Agent) snapshot(ctx context.Context, name string) error {
 }
 
 func (b *Agent) rollback(ctx context.Context, a menu.Action) error {
-	_, err := b.ask(ctx, desktop.Question{
-		Kind: desktop.Confirm, Title: "Roll back " + a.Workspace + "?", Text: b.rollbackText(a), Buttons: []string{"Roll Back"},
+	err := b.askDiscard(ctx, a.Workspace, discard{
+		title: "Roll back " + a.Workspace + "?", text: b.rollbackText(a), button: "Roll Back", keeps: true,
 	})
 	if err != nil {
 		return err
@@ -198,17 +198,6 @@ func (b *Agent) newWorkspace(ctx context.Context) error {
 		return err
 	}
 	return b.app.Switch(name)
-}
-
-func (b *Agent) delete(ctx context.Context, name string) error {
-	_, err := b.ask(ctx, desktop.Question{
-		Kind: desktop.Confirm, Title: "Delete " + name + "?", Buttons: []string{"Delete"},
-		Text: "Its disk and all its snapshots are removed. What has landed in the output folder stays.",
-	})
-	if err != nil {
-		return err
-	}
-	return b.app.Delete(ctx, name, nil)
 }
 
 func (b *Agent) openOutput(ctx context.Context, name string) error {

@@ -139,11 +139,7 @@ func (c *cmd) tellRisk(out *discarded, d discard) {
 
 // offer asks what is to become of the work at risk until it is saved, or given up, or the verb is.
 func (c *cmd) offer(cc *cobra.Command, w *config.Workspace, d discard, out *discarded) error {
-	push := slices.ContainsFunc(out.Risk.Survey.AtRiskRepos(), func(r github.Repo) bool {
-		return slices.ContainsFunc(r.Remotes, func(x github.Remote) bool { return !x.Local })
-	})
-	bundle := len(out.Risk.Survey.AtRiskRepos()) > 0
-	push, bundle = push && out.Risk.Live, bundle && out.Risk.Live
+	push, bundle := out.Risk.CanPush(), out.Risk.CanBundle()
 	for {
 		var offers []string
 		if push {
