@@ -227,7 +227,8 @@ func (c *Catalog) Delete(ctx context.Context, id string) error {
 	return t.finish()
 }
 
-// Prune deletes what a plan lets go, and returns what it deleted. What is gone already is passed over.
+// Prune deletes what a plan lets go, and returns what it deleted. What is gone already is passed over, and so is what
+// somebody has named since.
 func (c *Catalog) Prune(ctx context.Context, plan []Removal) ([]Removal, error) {
 	if len(plan) == 0 {
 		return nil, nil
@@ -245,7 +246,8 @@ func (c *Catalog) Prune(ctx context.Context, plan []Removal) ([]Removal, error) 
 	}
 	var gone []Removal
 	for _, r := range plan {
-		if !slices.ContainsFunc(t.list, func(s Snapshot) bool { return s.ID == r.Snapshot.ID }) {
+		i := slices.IndexFunc(t.list, func(s Snapshot) bool { return s.ID == r.Snapshot.ID })
+		if i < 0 || t.list[i].Kept {
 			continue
 		}
 		if err := t.remove(ctx, r.Snapshot.ID); err != nil {

@@ -50,7 +50,7 @@ type world struct {
 
 func (w *world) open() {
 	w.c = Open(w.d.Reopen(), "demo", w.dir)
-	w.c.save = os.WriteFile // thousands of changes, each of which would wait for the disk
+	w.c.save = os.WriteFile
 	w.c.now = func() time.Time {
 		w.clock = w.clock.Add(17 * time.Minute)
 		return w.clock

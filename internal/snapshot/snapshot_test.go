@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
@@ -22,7 +23,9 @@ func catalog(t *testing.T) (*Catalog, *vmtest.Memory, string) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	return Open(d, "demo", dir), d, dir
+	c := Open(d, "demo", dir)
+	c.save = os.WriteFile // hundreds of changes, each of which would wait for the disk
+	return c, d, dir
 }
 
 func create(t *testing.T, c *Catalog, name string, k Kind) Snapshot {
@@ -185,6 +188,13 @@ func TestANameGivenByAPersonKeepsAnAutomaticSnapshot(t *testing.T) {
 	}
 	if got := names(t, c); !slices.Equal(got, []string{"fourth", "mine", "it works"}) {
 		t.Errorf("afterwards: %v", got)
+	}
+	plan := Select([]Snapshot{create(t, c, "fifth", Periodic)}, Selection{}, time.Now())
+	if _, err := c.Rename(t.Context(), "fifth", "sixth"); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := c.Prune(t.Context(), plan); err != nil || len(plan) != 1 || len(gone) != 0 {
+		t.Errorf("a plan from before it had its name deleted %v, %v", gone, err)
 	}
 	for name, ref := range map[string]string{"mine": "it works", manual.ID: "it works", "": "mine", " x": "mine"} {
 		if _, err := c.Rename(t.Context(), ref, name); err == nil {
