@@ -94,8 +94,8 @@ func (c *cal) remove(workspaces ...string) error {
 
 // event is what is read of a line of the journal.
 type event struct {
-	Time        time.Time
-	Kind, Phase string
+	Time              time.Time
+	Kind, Verb, Phase string
 }
 
 // journal returns what happened to a workspace, oldest first.
@@ -120,6 +120,9 @@ func parseJournal(lines []byte) ([]event, error) {
 	}
 }
 
+// clockPhase is what CALMenu calls its first commands in a guest.
+const clockPhase = "setting the clock"
+
 // bootToSSH returns how long the last start took from powering the machine on to the first command done over SSH (it
 // reads the guest's clock): what lies before (keys, files) and after (isolation) is not the boot.
 func bootToSSH(events []event) (time.Duration, error) {
@@ -131,7 +134,7 @@ func bootToSSH(events []event) (time.Duration, error) {
 		case e.Kind != "op.phase":
 		case e.Phase == "booting":
 			began, booting, connected = e.Time, true, false
-		case e.Phase == "setting the clock":
+		case e.Phase == clockPhase:
 			connected = true
 		case booting && connected:
 			took, booting = e.Time.Sub(began), false
@@ -139,6 +142,29 @@ func bootToSSH(events []event) (time.Duration, error) {
 	}
 	if took < 0 {
 		return 0, errors.New("reading the journal: no start from booting to SSH is in it")
+	}
+	return took, nil
+}
+
+// untilSSH returns how long the last operation of a verb took from its beginning to the first command done over SSH.
+func untilSSH(events []event, verb string) (time.Duration, error) {
+	var began time.Time
+	connected := false
+	took := time.Duration(-1)
+	for _, e := range events {
+		switch {
+		case e.Verb != verb:
+		case e.Kind == "op.begin":
+			began, connected, took = e.Time, false, -1
+		case e.Kind != "op.phase" || began.IsZero():
+		case e.Phase == clockPhase:
+			connected = true
+		case connected:
+			took, connected = e.Time.Sub(began), false
+		}
+	}
+	if took < 0 {
+		return 0, fmt.Errorf("reading the journal: no %s that came as far as SSH is in it", verb)
 	}
 	return took, nil
 }

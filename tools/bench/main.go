@@ -39,6 +39,7 @@ type group struct {
 var groups = []group{
 	{"loop", loop},
 	{"session", sessions},
+	{"snapshot", snapshots},
 }
 
 // bench is what a group measures with.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,9 @@ import (
 
 // sshPeer is OpenSSH's way into a guest: what a person would use instead of CALMenu.
 type sshPeer struct {
-	args   []string // options of ssh; the destination is user@127.0.0.1
-	target string
+	args    []string // options of ssh; the destination is user@127.0.0.1
+	target  string
+	address string // host and port; empty where nothing but ssh needs it
 	// evidence is the command line of the machine's process.
 	evidence string
 }
@@ -36,7 +38,17 @@ func (c *cal) openSSH(ctx context.Context, name string) (sshPeer, error) {
 	if len(exposed.Listeners) == 0 {
 		return fail(errors.New("its machine's process listens nowhere"))
 	}
-	host, port, err := net.SplitHostPort(exposed.Listeners[0])
+	peer, err := c.sshTo(name, exposed.Listeners[0])
+	peer.evidence = exposed.Evidence
+	return peer, err
+}
+
+// sshTo is OpenSSH's way to a guest with a workspace's keys that is reached at an address.
+func (c *cal) sshTo(name, address string) (sshPeer, error) {
+	fail := func(err error) (sshPeer, error) {
+		return sshPeer{}, fmt.Errorf("reaching %q by OpenSSH: %w", name, err)
+	}
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fail(err)
 	}
@@ -49,7 +61,7 @@ func (c *cal) openSSH(ctx context.Context, name string) (sshPeer, error) {
 	if err != nil {
 		return fail(err)
 	}
-	known := filepath.Join(c.dir, "known_hosts")
+	known := filepath.Join(c.dir, "known_hosts-"+port)
 	line := fmt.Appendf(nil, "[%s]:%s %s", host, port, ssh.MarshalAuthorizedKey(key.PublicKey()))
 	if err := os.WriteFile(known, line, 0o600); err != nil {
 		return fail(err)
@@ -60,8 +72,21 @@ func (c *cal) openSSH(ctx context.Context, name string) (sshPeer, error) {
 			"-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=15",
 			"-o", "UserKnownHostsFile=" + known, "-o", "GlobalKnownHostsFile=/dev/null",
 		},
-		target: d.Info().Capabilities.User + "@" + host, evidence: exposed.Evidence,
+		target:  qemu.New(qemu.Options{Dir: c.machines()}).Info().Capabilities.User + "@" + host,
+		address: address,
 	}, nil
+}
+
+// output runs a command in the guest and returns what it prints.
+func (p sshPeer) output(ctx context.Context, remote string) (string, error) {
+	cmd := p.command(ctx, nil, remote)
+	var problems bytes.Buffer
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("running %q in the guest: %w: %s", remote, err, lastLines(problems.String(), 3))
+	}
+	return string(out), nil
 }
 
 // command is ssh with further options and a remote command, which the guest's shell reads.
