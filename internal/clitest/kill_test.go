@@ -196,7 +196,7 @@ func TestKilled(t *testing.T) {
 		{verb: []string{"stop", "demo"}, worst: "shutting down", running: true, after: stoppedAfterAll},
 		{verb: []string{"snapshot", "create", "demo"}, worst: "shutting down", running: true, after: snapshotAfterAll},
 		{
-			verb: []string{"rollback", "demo", "--to", "one"}, worst: "swapping the disk", running: true,
+			verb: []string{"rollback", "demo", "--to", "one", "--yes"}, worst: "swapping the disk", running: true,
 			after: rolledBackAfterAll,
 		},
 	} {
@@ -297,7 +297,7 @@ func rolledBackAfterAll(w *world, _ state.Workspace) {
 	if !slices.ContainsFunc(found.Snapshots, func(x snapshot.Snapshot) bool { return x.Name == "one" }) {
 		w.Error("the snapshot that was rolled back to is gone")
 	}
-	w.must("rollback", "demo", "--to", "one")
+	w.must("rollback", "demo", "--to", "one", "--yes")
 	if now := w.read(); now != "before" {
 		w.Errorf("rolled back again: %q", now)
 	}
@@ -310,7 +310,7 @@ func rolledBackAfterAll(w *world, _ state.Workspace) {
 		if x.Kind != snapshot.Undo {
 			continue
 		}
-		w.must("rollback", "demo", "--to", x.ID)
+		w.must("rollback", "demo", "--to", x.ID, "--yes")
 		if w.read() == "after" {
 			return
 		}
