@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -78,14 +79,15 @@ func TestName(t *testing.T) {
 
 func TestTerminalCommands(t *testing.T) {
 	r := TerminalRequest{Title: "CALMenu: demo", Dir: "/home/p", Argv: []string{"/bin/CALMenu", "session", "de mo;$x"}}
+	const named = " sh -c " + titleScript + " sh CALMenu: demo"
 	for name, want := range map[string]string{
-		"xfce4-terminal":      "--disable-server --dynamic-title-mode=replace --initial-title=CALMenu: demo --working-directory=/home/p -x",
+		"xfce4-terminal":      "--disable-server --dynamic-title-mode=replace --working-directory=/home/p -x" + named,
 		"gnome-terminal":      "--title=CALMenu: demo --working-directory=/home/p --",
-		"konsole":             "-p tabtitle=CALMenu: demo --workdir /home/p -e",
-		"kitty":               "--directory=/home/p --",
-		"wezterm":             "start --always-new-process --cwd /home/p --",
-		"ghostty":             "--working-directory=/home/p -e",
-		"alacritty":           "--working-directory /home/p -e",
+		"konsole":             "-p tabtitle=%w --workdir /home/p -e" + named,
+		"kitty":               "--directory=/home/p --" + named,
+		"wezterm":             "start --always-new-process --cwd /home/p --" + named,
+		"ghostty":             "--working-directory=/home/p -e" + named,
+		"alacritty":           "--working-directory /home/p -e" + named,
 		"foot":                "--title=CALMenu: demo --working-directory=/home/p --",
 		"xterm":               "-T CALMenu: demo -e",
 		"x-terminal-emulator": "-T CALMenu: demo -e",
@@ -101,6 +103,15 @@ func TestTerminalCommands(t *testing.T) {
 	_, argv := terminalCommand("xterm", TerminalRequest{Argv: []string{"a b"}})
 	if want := []string{"-T", "", "-e", "env", "--", "a b"}; !slices.Equal(argv, want) {
 		t.Errorf("a lone argument: %q, want %q: xterm hands one to a shell", argv, want)
+	}
+}
+
+// What sets the first title hands everything on as it is, and lets nothing but a title reach the terminal.
+func TestTitled(t *testing.T) {
+	argv := titled(TerminalRequest{Title: "a %s\x1b\\$x", Argv: []string{"printf", "<%s>", "de mo;$x", ""}})
+	out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput()
+	if want := "\x1b]2;a %s\\$x\x1b\\<de mo;$x><>"; string(out) != want || err != nil {
+		t.Errorf("%q, %v, want %q", out, err, want)
 	}
 }
 

@@ -8,13 +8,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
 // terminals says how each terminal program takes a title, a folder and an argv that no shell reads. In order of
-// preference where nothing is configured and the desktop names none. A session tells its state in the window's title, so a
-// title is given only where the program may change it: that of kitty, ghostty and alacritty would stay for good.
+// preference where nothing is configured and the desktop names none. A session tells its state in the window's title: where
+// one that is given as an option would stay for good, or is not shown (xfce4-terminal 1.0), it is set as programs set it.
 var terminals = []struct {
 	name string
 	argv func(r TerminalRequest) []string
@@ -23,26 +24,26 @@ var terminals = []struct {
 	{"xfce4-terminal", func(r TerminalRequest) []string {
 		// The person's own settings may say that a title stays, or where a new one is put.
 		return append([]string{
-			"--disable-server", "--dynamic-title-mode=replace", "--initial-title=" + r.Title, "--working-directory=" + r.Dir, "-x",
-		}, r.Argv...)
+			"--disable-server", "--dynamic-title-mode=replace", "--working-directory=" + r.Dir, "-x",
+		}, titled(r)...)
 	}},
 	{"gnome-terminal", func(r TerminalRequest) []string {
 		return append([]string{"--title=" + r.Title, "--working-directory=" + r.Dir, "--"}, r.Argv...)
 	}},
 	{"konsole", func(r TerminalRequest) []string {
-		return append([]string{"-p", "tabtitle=" + r.Title, "--workdir", r.Dir, "-e"}, r.Argv...)
+		return append([]string{"-p", "tabtitle=%w", "--workdir", r.Dir, "-e"}, titled(r)...)
 	}},
 	{"kitty", func(r TerminalRequest) []string {
-		return append([]string{"--directory=" + r.Dir, "--"}, r.Argv...)
+		return append([]string{"--directory=" + r.Dir, "--"}, titled(r)...)
 	}},
 	{"wezterm", func(r TerminalRequest) []string {
-		return append([]string{"start", "--always-new-process", "--cwd", r.Dir, "--"}, r.Argv...)
+		return append([]string{"start", "--always-new-process", "--cwd", r.Dir, "--"}, titled(r)...)
 	}},
 	{"ghostty", func(r TerminalRequest) []string {
-		return append([]string{"--working-directory=" + r.Dir, "-e"}, r.Argv...)
+		return append([]string{"--working-directory=" + r.Dir, "-e"}, titled(r)...)
 	}},
 	{"alacritty", func(r TerminalRequest) []string {
-		return append([]string{"--working-directory", r.Dir, "-e"}, r.Argv...)
+		return append([]string{"--working-directory", r.Dir, "-e"}, titled(r)...)
 	}},
 	{"foot", func(r TerminalRequest) []string {
 		return append([]string{"--title=" + r.Title, "--working-directory=" + r.Dir, "--"}, r.Argv...)
@@ -50,6 +51,20 @@ var terminals = []struct {
 	{"xterm", func(r TerminalRequest) []string {
 		return append([]string{"-T", r.Title, "-e"}, plain(r.Argv)...)
 	}},
+}
+
+// titleScript names the window $1 by OSC 2, and becomes the rest of its arguments.
+const titleScript = `printf '\033]2;%s\033\\' "$1"; shift; exec "$@"`
+
+// titled is the argv with a first title for the window, which the program may change.
+func titled(r TerminalRequest) []string {
+	title := strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return -1
+		}
+		return c
+	}, r.Title)
+	return append([]string{"sh", "-c", titleScript, "sh", title}, r.Argv...)
 }
 
 // generic is the interface that Debian Policy 11.8.3 asks of an x-terminal-emulator: -T and -e, with the rest as argv.

@@ -116,10 +116,13 @@ MiscDefaultGeometry=110x32
 `
 
 // terminalScript is the desktop's x-terminal-emulator (-T title -e argv...): xfce4-terminal, with everything that the
-// program prints kept for TerminalText by script(1), which takes a shell command only.
+// program prints kept for TerminalText by script(1), which takes a shell command only. The title is the program's to
+// change, as in those that package desktop opens by itself; --initial-title is not shown.
 const terminalScript = `#!/bin/bash
-title=$2; shift 3
-exec xfce4-terminal --disable-server --title="$title" -x script -qfe -c "$(printf '%%q ' "$@")" '%s/terminal-'$$
+printf -v command '%%q ' "${@:4}"
+printf -v title '%%q' "$2"
+exec xfce4-terminal --disable-server --dynamic-title-mode=replace -x script -qfe -c \
+  "printf '\033]2;%%s\033\\\\' $title; exec $command" '%s/terminal-'$$
 `
 
 // escapes are the control sequences of a terminal (ECMA-48): CSI, OSC, single characters.

@@ -138,7 +138,7 @@ func TestKilledAgent(t *testing.T) {
 	d.step("while a session runs", func() {
 		d.ClickMenuPath("Launch Shell")
 		d.prints(`\[Enter\] Launch`, "")
-		d.Focus(d.WaitForWindow("CALMenu: demo", stepLimit))
+		d.Focus(d.sessionWindow())
 		d.Key("Return")
 		d.prints(prompt, "")
 		d.enter("x=alive")
@@ -171,7 +171,7 @@ func TestKilledAgent(t *testing.T) {
 		}
 		d.ClickMenuPath("Launch Shell")
 		d.prints(`\[Enter\] Launch`, before)
-		d.Focus(d.WaitForWindow("CALMenu: demo", stepLimit))
+		d.Focus(d.sessionWindow())
 		before = d.TerminalText()
 		d.Key("Return")
 		d.prints(prompt, before)

@@ -84,13 +84,18 @@ func (d *desk) notified(title string, after int) string {
 // counts.
 func (d *desk) prints(pattern, mark string) string {
 	d.t.Helper()
+	return d.printsWithin(pattern, mark, bootLimit)
+}
+
+func (d *desk) printsWithin(pattern, mark string, limit time.Duration) string {
+	d.t.Helper()
 	re := regexp.MustCompile(pattern)
 	var found string
 	d.WaitFor(func() bool {
 		text := d.TerminalText()
 		found = re.FindString(text[min(len(mark), len(text)):])
 		return found != ""
-	}, bootLimit, fmt.Sprintf("%q in the terminal", pattern))
+	}, limit, fmt.Sprintf("%q in the terminal", pattern))
 	return found
 }
 
@@ -107,6 +112,12 @@ func (d *desk) enter(line string) string {
 func (d *desk) dialog(title string) {
 	d.t.Helper()
 	d.Focus(d.WaitForWindow("^"+regexp.QuoteMeta(title)+"$", time.Minute))
+}
+
+// sessionWindow waits for a session's window: as it was opened, or as its console has called it since.
+func (d *desk) sessionWindow() desktoptest.Window {
+	d.t.Helper()
+	return d.WaitForWindow("^(CALMenu:|CAL) "+name+"( |$)", stepLimit)
 }
 
 const prompt = `admin@demo:\S*\$ `
@@ -196,11 +207,12 @@ func (d *desk) launch() {
 	d.Click(at.X, at.Y, 1)
 	d.prints(`CAL Isolation Check`, "")
 	d.prints(`\[Enter\] Launch`, "")
-	d.Focus(d.WaitForWindow("CALMenu: demo", time.Minute))
+	d.Focus(d.sessionWindow())
 	d.Screenshot("04-confirmation")
 	before := d.TerminalText()
 	d.Key("Return")
 	d.prints(prompt, before)
+	d.WaitForWindow("^CAL demo .* Shell · Safe Mode", stepLimit)
 	d.Screenshot("05-prompt")
 }
 
@@ -238,7 +250,7 @@ func (d *desk) takeSnapshot() {
 }
 
 func (d *desk) wreck() {
-	d.Focus(d.WaitForWindow("CALMenu: demo", time.Minute))
+	d.Focus(d.sessionWindow())
 	before := d.enter("rm -rf ~")
 	d.prints(`cannot remove '/home/admin'`, before)
 	before = d.enter("cd /; find ~ -type f | wc -l; echo gone")
