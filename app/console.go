@@ -55,7 +55,7 @@ func (s *sessionActions) Snapshots(ctx context.Context) ([]session.SnapshotRow, 
 	rows := make([]session.SnapshotRow, 0, len(list))
 	for _, sn := range list {
 		rows = append(rows, session.SnapshotRow{
-			ID: sn.ID, Name: sn.Name, Kind: string(sn.Kind), Created: sn.Created, Bytes: sn.SizeBytes,
+			ID: sn.ID, Name: sn.Name, Kind: string(sn.Kind), Created: sn.Created, Bytes: sn.SizeBytes, Warm: sn.Warm,
 		})
 	}
 	return rows, err

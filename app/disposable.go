@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/calmenu/calmenu/internal/config"
-	"github.com/calmenu/calmenu/internal/github"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -51,7 +50,7 @@ func (a *App) EndDisposable(ctx context.Context, name string, p vm.Progress) (go
 	if err != nil || !w.Session.Disposable {
 		return false, err
 	}
-	if s, err := a.Risk(ctx, w.Name); err != nil || s.AtRisk() {
+	if r, err := a.Risk(ctx, w.Name); err != nil || r.AtRisk {
 		return false, err
 	}
 	return true, a.discard(ctx, w.Name, p)
@@ -104,6 +103,6 @@ func (a *App) isForsaken(ctx context.Context, w *config.Workspace) bool {
 	if err != nil || m.Running || m.Suspended {
 		return false
 	}
-	last, err := github.Load(a.Home.WorkspaceDir(w.Name))
-	return err == nil && !last.Stale("", time.Now(), 0).AtRisk()
+	last, err := a.LastRisk(ctx, w.Name)
+	return err == nil && !last.AtRisk
 }

@@ -184,6 +184,8 @@ func (a *App) stop(ctx context.Context, w *config.Workspace, report vm.Progress)
 	switch {
 	case err == nil:
 		defer func() { _ = client.Close() }()
+		report.Report(vm.Phase{Name: "looking for work at risk"})
+		a.SurveyBeforeEnd(ctx, client, w)
 		how.Guest = client.PowerOff
 	case errors.Is(err, vm.ErrNotFound), errors.Is(err, vm.ErrNotRunning), ctx.Err() != nil:
 		return fmt.Errorf("stopping workspace %q: %w", w.Name, err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -16,32 +15,7 @@ import (
 // TestWakeInARealGuest tells a keeper of a sleep and of wakes: the guest's clock is stepped, a connection that does not
 // answer is made again, and isolation is proven anew.
 func TestWakeInARealGuest(t *testing.T) {
-	if os.Getenv("CAL_TEST_VM") != "1" {
-		t.Skip("set CAL_TEST_VM=1: it boots a machine")
-	}
-	cache := os.Getenv("CAL_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cache = filepath.Join(user, "calmenu")
-	}
-	home, err := os.MkdirTemp("", "cal") // not t.TempDir: the path of a socket may have 107 bytes at most
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	t.Setenv("CAL_CACHE", cache)
-	t.Setenv("HOME", home)
-	t.Setenv("CAL_HOME", filepath.Join(home, ".cal"))
-	t.Setenv("CAL_DRIVER", "qemu")
-	a, err := Open(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = a.Close() })
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 8*time.Minute)
 	defer cancel()
 	must := func(err error) {
 		t.Helper()
@@ -49,13 +23,7 @@ func TestWakeInARealGuest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(a.New(ctx, "demo", map[string]string{"agent": "shell"}, nil))
-	t.Cleanup(func() {
-		if err := a.Delete(context.Background(), "demo", nil); err != nil {
-			t.Error(err)
-		}
-	})
-	must(a.Start(ctx, "demo", nil))
+	a := realGuest(t, ctx, "demo")
 	w, err := a.Workspace("demo")
 	must(err)
 	c, err := a.Connect(ctx, w)

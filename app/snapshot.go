@@ -66,7 +66,7 @@ func (a *App) takeSnapshot(
 	}
 	if memory {
 		taken, err := a.takeWarm(ctx, c, w, s, report)
-		if err == nil || snapshotMode(w, s) == modeWarm || !canBeCold(err) {
+		if err == nil || snapshotMode(w, s) == snapshot.ModeWarm || !canBeCold(err) {
 			return taken, err
 		}
 		a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("a snapshot is taken without memory")

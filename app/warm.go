@@ -7,17 +7,12 @@ import (
 	"time"
 
 	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/github"
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
-)
-
-// The values of snapshots.mode.
-const (
-	modeWarm = "warm"
-	modeCold = "cold"
 )
 
 // snapshotMode is whether a snapshot shall hold memory: as was asked for, or as is configured.
@@ -31,9 +26,9 @@ func snapshotMode(w *config.Workspace, s snapshot.Snapshot) string {
 // wantsMemory tells whether a running machine's memory is saved in this mode, or why it cannot be although it must.
 func wantsMemory(mode string, m vm.Machine) (bool, error) {
 	switch {
-	case mode == modeCold:
+	case mode == snapshot.ModeCold:
 		return false, nil
-	case mode == modeWarm && !m.Warm.OK:
+	case mode == snapshot.ModeWarm && !m.Warm.OK:
 		return false, hint.Wrap(fmt.Errorf("%w: %s", vm.ErrNoMemory, m.Warm.Reason),
 			"Take one of the disk alone: CALMenu snapshot create --cold")
 	}
@@ -63,6 +58,7 @@ func (a *App) takeWarm(
 		return snapshot.Snapshot{}, err
 	}
 	defer done()
+	a.describe(ctx, c, w, &s)
 	report.Report(vm.Phase{Name: "saving the memory"})
 	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Memory: true, Freeze: c.WriteOut})
 }
@@ -84,8 +80,48 @@ func (a *App) takeCold(
 		return snapshot.Snapshot{}, err
 	}
 	defer done()
+	a.describe(ctx, c, w, &s)
 	report.Report(vm.Phase{Name: "freezing the file system"})
 	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Freeze: c.Freeze})
+}
+
+// describeTime bounds the look at where repositories stand, which a snapshot can do without.
+const describeTime = 5 * time.Second
+
+// describe records where the guest's repositories stand.
+func (a *App) describe(ctx context.Context, c *guest.Client, w *config.Workspace, s *snapshot.Snapshot) {
+	ctx, cancel := context.WithTimeout(ctx, describeTime)
+	defer cancel()
+	heads, err := github.Heads(ctx, c)
+	if err != nil {
+		a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("describing a snapshot")
+	}
+	for _, h := range heads {
+		s.Repositories = append(s.Repositories, snapshot.Repository{Path: h.Path, Branch: h.Branch, Commit: h.Commit})
+	}
+}
+
+// SnapshotHolds says, for people, what a snapshot taken now would hold.
+func (a *App) SnapshotHolds(ctx context.Context, name string) (string, error) {
+	w, err := a.Workspace(name)
+	if err != nil {
+		return "", err
+	}
+	m, err := a.Driver.Machine(ctx, w.Name)
+	if err != nil {
+		return "", fmt.Errorf("looking at workspace %q: %w", w.Name, err)
+	}
+	switch {
+	case m.Suspended:
+		return "It holds the disk and the memory.", nil
+	case !m.Running:
+		return "It holds the disk: the VM does not run.", nil
+	case w.Snapshots.Mode == snapshot.ModeCold:
+		return "It holds the disk alone (snapshots.mode is cold): a rollback to it boots.", nil
+	case !m.Warm.OK:
+		return fmt.Sprintf("It holds the disk alone, because %s: a rollback to it boots.", m.Warm.Reason), nil
+	}
+	return "It holds the disk and the memory: a rollback to it goes on with what runs now.", nil
 }
 
 // borrow returns a connection there is already, or makes one; done ends what it made.
@@ -104,7 +140,7 @@ func (a *App) borrow(
 // setAside ends a running machine whose disk is about to be replaced, with its memory where that can be saved: undoing
 // the rollback then brings back what runs now.
 func (a *App) setAside(ctx context.Context, w *config.Workspace, m vm.Machine, report vm.Progress) error {
-	if w.Snapshots.Mode != modeCold && m.Warm.OK {
+	if w.Snapshots.Mode != snapshot.ModeCold && m.Warm.OK {
 		report.Report(vm.Phase{Name: "saving the memory"})
 		err := a.Driver.Suspend(ctx, w.Name, report)
 		if err == nil || errors.Is(err, vm.ErrNotRunning) {

@@ -132,8 +132,12 @@ func (b *Agent) terminal(ctx context.Context, title string, args ...string) erro
 }
 
 func (b *Agent) snapshot(ctx context.Context, name string) error {
+	holds, err := b.app.SnapshotHolds(ctx, name)
+	if err != nil {
+		return err
+	}
 	ans, err := b.ask(ctx, desktop.Question{
-		Kind: desktop.Entry, Title: "Snapshot of " + name, Text: "A name for the snapshot (empty: the time):",
+		Kind: desktop.Entry, Title: "Snapshot of " + name, Text: "A name for the snapshot (empty: the time). " + holds,
 	})
 	if err != nil {
 		return err

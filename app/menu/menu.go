@@ -169,6 +169,9 @@ func snapshotItems(s state.State, w state.Workspace) []statusicon.Item {
 		if sn.SizeBytes > 0 {
 			title += ", " + size(sn.SizeBytes)
 		}
+		if sn.Warm {
+			title += ", resumes"
+		}
 		title += ")"
 		back.Children = append(back.Children, busyAware(w, entry(title, Action{Rollback, w.Name, sn.ID})))
 	}

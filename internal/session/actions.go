@@ -37,9 +37,10 @@ type Actions interface {
 // SnapshotRow is a snapshot in a list.
 type SnapshotRow struct {
 	ID, Name string
-	Kind     string // "manual", "session", "undo"
+	Kind     string // as in "manual"
 	Created  time.Time
 	Bytes    int64 // what deleting it would free; 0: unknown
+	Warm     bool  // it holds memory: what ran then goes on
 }
 
 // Risk is work in the guest that exists nowhere else.

@@ -155,6 +155,9 @@ func snapshotText(s SnapshotRow, now time.Time) string {
 	if s.Bytes > 0 {
 		text += ", " + humanize.Bytes(uint64(s.Bytes))
 	}
+	if s.Warm {
+		text += ", resumes"
+	}
 	return text
 }
 
