@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -75,7 +76,9 @@ func unused(list []Snapshot, name string) string {
 	return numbered
 }
 
+// ErrTaken is returned for a name that another snapshot of the workspace has. Nothing was changed then.
+var ErrTaken = errors.New("another snapshot has that name already")
+
 func errTaken(name string) error {
-	return hint.Errorf("Choose another name, or delete the other snapshot first.",
-		"a snapshot named %q exists already", name)
+	return hint.Wrap(fmt.Errorf("%w: %q", ErrTaken, name), "Choose another name, or delete the other snapshot first.")
 }

@@ -61,8 +61,8 @@ func TestSnapshotsAreFoundByNameIdentifierOrAge(t *testing.T) {
 	if _, err := c.Find(t.Context(), "three"); !errors.Is(err, vm.ErrNoSnapshot) {
 		t.Errorf("a name nobody has: %v", err)
 	}
-	if _, err := c.Create(t.Context(), Snapshot{Name: "one", Kind: Manual}, vm.SnapshotOptions{}); err == nil {
-		t.Error("two snapshots have one name")
+	if _, err := c.Create(t.Context(), Snapshot{Name: "one", Kind: Manual}, vm.SnapshotOptions{}); !errors.Is(err, ErrTaken) {
+		t.Errorf("two snapshots have one name: %v", err)
 	}
 }
 
