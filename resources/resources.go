@@ -21,10 +21,19 @@ func Guest(name string) ([]byte, error) { return guest.ReadFile("guest/" + name)
 // CalInit returns the guest's first program (cmd/calinit), a static executable for linux/amd64. It is compiled by the
 // Makefile and missing from a binary that was built without it.
 func CalInit() ([]byte, error) {
-	b, err := Guest("bin/calinit")
+	return program("bin/calinit", "the guest's init program in this binary")
+}
+
+// CalSeed returns the program that gives a guest started from a template its identity (cmd/calseed), as CalInit does.
+func CalSeed() ([]byte, error) {
+	return program("bin/calseed", "the guest's seeding program in this binary")
+}
+
+func program(name, what string) ([]byte, error) {
+	b, err := Guest(name)
 	if err == nil {
 		return b, nil
 	}
-	missing := &fs.PathError{Op: "finding", Path: "the guest's init program in this binary", Err: fs.ErrNotExist}
+	missing := &fs.PathError{Op: "finding", Path: what, Err: fs.ErrNotExist}
 	return nil, hint.Wrap(missing, "This binary was built without it. Build with `make`.")
 }

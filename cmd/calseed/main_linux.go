@@ -27,12 +27,12 @@ const (
 	disk = "/dev/vda"
 	// pollEvery is how often the disk is looked at. It costs a template, which is suspended at once, nothing.
 	pollEvery = 5 * time.Millisecond
+	// waitLimit is how long, of the guest's own time, calseed waits for a seed: a template is saved within a second.
+	waitLimit = 10 * time.Minute
 	// bootLimit bounds the wait for the rest of the boot.
 	bootLimit = time.Minute
-	// resizeLimit bounds the wait for the disk to have the size the seed names, which the host makes it have.
-	resizeLimit = 10 * time.Second
-	machineID   = "/etc/machine-id"
-	journals    = "/run/log/journal"
+	machineID = "/etc/machine-id"
+	journals  = "/run/log/journal"
 )
 
 func main() {
@@ -80,7 +80,7 @@ func run(server []string) error {
 	if err := apply(seed); err != nil {
 		return err
 	}
-	if err := takeDisk(f, area, seed.DiskSize); err != nil {
+	if err := wipe(f, area); err != nil {
 		return err
 	}
 	if err := stepAside(); err != nil {
@@ -110,7 +110,12 @@ func await(f *os.File, area int64) (seedfs.Seed, error) {
 	if err != nil {
 		return seedfs.Seed{}, err
 	}
-	for ; ; time.Sleep(pollEvery) {
+	for began := time.Now(); ; time.Sleep(pollEvery) {
+		if time.Since(began) > waitLimit {
+			// Whoever was making this template has died, and nobody else knows of this machine.
+			syscall.Sync()
+			return seedfs.Seed{}, syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
+		}
 		if _, err := f.ReadAt(block, area); err != nil {
 			return seedfs.Seed{}, err
 		}
@@ -158,9 +163,11 @@ func apply(s seedfs.Seed) error {
 			return fmt.Errorf("setting the hostname: %w", err)
 		}
 	}
-	// The journal's readers look below the machine's identifier; its writer goes on in the files it has open.
+	// The journal's readers look below the machine's identifier, its writer below the one there was when it started.
 	if after := text(machineID); after != before && before != "" && after != "" {
-		_ = os.Rename(filepath.Join(journals, before), filepath.Join(journals, after))
+		if err := os.Rename(filepath.Join(journals, before), filepath.Join(journals, after)); err == nil {
+			_ = os.Symlink(after, filepath.Join(journals, before))
+		}
 	}
 	return nil
 }
@@ -200,27 +207,12 @@ func stir(entropy []byte) error {
 	return nil
 }
 
-// takeDisk wipes the seed from the disk, once that has the size it is to have, and grows the file system to it.
-func takeDisk(f *os.File, area int64, want uint64) error {
-	for deadline := time.Now().Add(resizeLimit); ; time.Sleep(pollEvery) {
-		size, err := seedfs.DiskSize(f)
-		if err != nil {
-			return err
-		}
-		if size == want {
-			break
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s has %d bytes, not %d", disk, size, want)
-		}
-	}
+// wipe takes the seed from the disk.
+func wipe(f *os.File, area int64) error {
 	const zeroOut = 0x127f // BLKZEROOUT, _IO(0x12, 127)
 	span := [2]uint64{uint64(area), seedfs.Area}
 	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), zeroOut, uintptr(unsafe.Pointer(&span))); errno != 0 {
 		return fmt.Errorf("wiping the seed: %w", errno)
-	}
-	if err := seedfs.Grow("/", want); err != nil {
-		return fmt.Errorf("growing the file system: %w", err)
 	}
 	return nil
 }

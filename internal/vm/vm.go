@@ -166,6 +166,19 @@ type Supplied interface {
 	Registries(ctx context.Context, name string) ([]string, error)
 }
 
+// Templater is implemented by drivers that can start a new machine as a copy of one that has booted already, in a
+// fraction of the time of a boot. Create uses a template by itself where one is ready; the machine is like any other,
+// and shares no key, identifier or random number with others made from it.
+type Templater interface {
+	// TemplateReady tells whether Create of s would use a template. The name in s is of no meaning. It is false where
+	// there can be none.
+	TemplateReady(ctx context.Context, s Spec) (bool, error)
+	// EnsureTemplate makes the template for machines like s (image, processors, memory, disk) unless it is there, which
+	// takes as long as a boot and some hundred MiB of disk, once. Concurrent calls from several processes do the work
+	// once. ErrUnsupported if there can be none of the image, ErrNoImage if EnsureImage was not called.
+	EnsureTemplate(ctx context.Context, s Spec, p Progress) error
+}
+
 // Inspector reports what the running machine is really exposed to, read from its process rather than its configuration.
 type Inspector interface {
 	Exposure(ctx context.Context, name string) (Exposure, error)

@@ -23,6 +23,8 @@ type launch struct {
 	port int // on 127.0.0.1, forwarded to the guest's SSH server
 	// incoming starts QEMU waiting for a machine's state instead of booting it.
 	incoming bool
+	// template says that it is a template's state: the machine begins with it.
+	template bool
 	// ready is run when QEMU answers; the start fails with its error. nil runs nothing.
 	ready func(ctx context.Context) error
 }
@@ -40,6 +42,10 @@ func (s launch) commandLine() []string {
 	if s.kvm {
 		accel, cpu = "kvm", "host"
 	}
+	kernel := "root=/dev/vda rw console=ttyS0 quiet panic=-1"
+	if s.template {
+		kernel += " " + fromTemplate // no kernel reads it: what QEMU is given to boot, it does not
+	}
 	argv := []string{
 		qemuProgram,
 		"-name", "calmenu-" + s.Name,
@@ -51,7 +57,7 @@ func (s launch) commandLine() []string {
 		"-chardev", "file,id=console,append=on,path=" + runDir + "/" + serialFile, "-serial", "chardev:console",
 		"-qmp", "unix:" + runDir + "/" + socketFile + ",server=on,wait=off",
 		"-kernel", kernelFile, "-initrd", bootInitrd,
-		"-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1",
+		"-append", kernel,
 		"-drive", "if=none,id=disk,file=" + layerFile(s.Disk.Active) + ",format=qcow2,cache=writeback,discard=unmap," +
 			"detect-zeroes=unmap",
 		"-device", "virtio-blk-pci,drive=disk",
@@ -65,8 +71,14 @@ func (s launch) commandLine() []string {
 	return argv
 }
 
-// resumed tells from a running machine's command line that it went on from saved memory.
-func resumed(argv []string) bool { return slices.Contains(argv, "-incoming") }
+// fromTemplate marks the command line of a machine that was started from a template.
+const fromTemplate = "calmenu.template"
+
+// resumed tells from a running machine's command line that it went on from memory of its own.
+func resumed(argv []string) bool {
+	return slices.Contains(argv, "-incoming") &&
+		!slices.ContainsFunc(argv, func(arg string) bool { return strings.HasSuffix(arg, " "+fromTemplate) })
+}
 
 var forwardedPort = regexp.MustCompile(`(?:^|,)hostfwd=tcp:127\.0\.0\.1:(\d+)-:22(?:,|$)`)
 

@@ -103,8 +103,12 @@ func (d *Driver) create(ctx context.Context, s vm.Spec, r recipe) error {
 	if err := m.furnish(d.imageDir(r)); err != nil {
 		return err
 	}
-	if err := m.newLayer(ctx, id, "", strconv.Itoa(m.DiskGiB)+"G"); err != nil {
-		return err
+	// A template that is of no use costs seconds at the first start, not the machine.
+	t, ready := d.findTemplate(r, s)
+	if !ready || m.adopt(ctx, t, id) != nil {
+		if err := m.newLayer(ctx, id, "", strconv.Itoa(m.DiskGiB)+"G"); err != nil {
+			return err
+		}
 	}
 	if err := m.save(); err != nil {
 		return err

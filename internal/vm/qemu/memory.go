@@ -212,6 +212,9 @@ func (m *machine) sweepMemory() {
 // memories returns the memory a machine and the change it is in refer to.
 func (r record) memories() []string {
 	all := r.Disk.memories()
+	if r.Template != "" {
+		all = append(all, r.Template)
+	}
 	if r.Pending != nil {
 		all = append(all, r.Pending.Next.memories()...)
 		if r.Pending.Memory != "" {

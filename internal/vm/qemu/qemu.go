@@ -33,6 +33,8 @@ type Options struct {
 	// Stock makes the driver use a Debian image as its packages leave it (own initrd, full systemd): the peer of
 	// benchmarks.
 	Stock bool
+	// NoTemplates makes Create use no template: its machines boot when they start first.
+	NoTemplates bool
 }
 
 // Driver is the QEMU driver. Its methods may be called from several goroutines and processes at once.

@@ -19,40 +19,52 @@ func (g *giveUp) Error() string { return "resuming from saved memory: " + g.reas
 // resume makes a suspended machine go on. A *giveUp says that its memory never will; after any other error it is still
 // there.
 func (m *machine) resume(ctx context.Context, p vm.Progress) error {
-	id := m.Disk.Layers[m.Disk.Active].Memory
+	kvm := m.d.accel.kvm && !m.NoKVM
+	r, err := m.openMemory(m.Disk.Layers[m.Disk.Active].Memory, launch{record: m.record, kvm: kvm, incoming: true})
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	p.Report(vm.Phase{Name: "resuming the machine"})
+	return r.run(ctx)
+}
+
+// openMemory opens saved memory for a machine that is started as s. A *giveUp says that it does not fit or is damaged.
+func (m *machine) openMemory(id string, s launch) (*resumption, error) {
 	saved, err := m.readMemory(id)
 	if err != nil {
-		return &giveUp{"what was saved is damaged: " + err.Error()}
+		return nil, &giveUp{"what was saved is damaged: " + err.Error()}
 	}
-	kvm := m.d.accel.kvm && !m.NoKVM
-	s := launch{record: m.record, kvm: kvm, incoming: true}
 	if reason := m.unusable(saved, s); reason != "" {
-		return &giveUp{reason}
+		return nil, &giveUp{reason}
 	}
-	ram, err := os.Open(m.memoryPath(id, ramFile))
-	if err != nil {
-		return &giveUp{"what was saved is damaged: " + err.Error()}
+	r := &resumption{m: m, launch: s, id: id, saved: saved}
+	if r.ram, err = os.Open(m.memoryPath(id, ramFile)); err != nil {
+		return nil, &giveUp{"what was saved is damaged: " + err.Error()}
 	}
-	defer ram.Close()
-	if info, err := ram.Stat(); err != nil || info.Size() != saved.RAM {
-		return &giveUp{"what was saved is damaged"}
+	if info, err := r.ram.Stat(); err != nil || info.Size() != saved.RAM {
+		r.close()
+		return nil, &giveUp{"what was saved is damaged"}
 	}
-	state, err := os.Open(m.memoryPath(id, stateFile))
-	if err != nil {
-		return &giveUp{"what was saved is damaged: " + err.Error()}
+	if r.state, err = os.Open(m.memoryPath(id, stateFile)); err != nil {
+		r.close()
+		return nil, &giveUp{"what was saved is damaged: " + err.Error()}
 	}
-	defer state.Close()
+	return r, nil
+}
+
+// run starts QEMU and makes the guest go on in it.
+func (r *resumption) run(ctx context.Context) error {
+	m := r.m
 	if _, err := os.Lstat(filepath.Join(m.dir, bootInitrd)); err != nil {
 		if err := m.writeInitrd(nil); err != nil { // nothing reads it, but QEMU wants it to be there
 			return err
 		}
 	}
-	p.Report(vm.Phase{Name: "resuming the machine"})
-	r := &resumption{m: m, id: id, saved: saved, ram: ram, state: state}
-	err = m.begin(pending{Op: opResume, Memory: id, Next: m.Disk})
+	err := m.begin(pending{Op: opResume, Memory: r.id, Next: m.Disk})
 	if err == nil {
-		s.ready = r.load
-		err = m.startOnPort(ctx, s)
+		r.launch.ready = r.load
+		err = m.startOnPort(ctx, r.launch)
 	}
 	if err == nil {
 		err = m.d.fault("resume:continued")
@@ -69,10 +81,19 @@ func (m *machine) resume(ctx context.Context, p vm.Progress) error {
 // resumption is the loading of saved memory into a QEMU that waits for it.
 type resumption struct {
 	m          *machine
+	launch     launch
 	id         string
 	saved      savedMemory
 	ram, state *os.File
 	ran        bool // the guest may have gone on: the memory is not what it is any more
+}
+
+func (r *resumption) close() {
+	for _, f := range []*os.File{r.ram, r.state} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
 }
 
 func (r *resumption) load(ctx context.Context) error {

@@ -61,6 +61,11 @@ func (m *machine) start(ctx context.Context, o vm.StartOptions, p vm.Progress) e
 	if err := needSpace(m.dir, machineSpace, "making room for its disk"); err != nil {
 		return err
 	}
+	if m.Template != "" {
+		if done, err := m.startFirst(ctx, o, p); done || err != nil {
+			return err
+		}
+	}
 	if m.Disk.Layers[m.Disk.Active].Memory != "" {
 		if !o.Cold {
 			err := m.resume(ctx, p)

@@ -55,6 +55,8 @@ type record struct {
 	DiskGiB   int       `json:"disk_gib"`
 	Created   time.Time `json:"created"`
 	Stock     bool      `json:"stock,omitempty"`
+	// Template names the memory of a template that the machine, which never ran, is to start from.
+	Template string `json:"template,omitempty"`
 	// NoKVM says that this machine hung under KVM, which is then not tried again.
 	NoKVM   bool     `json:"no_kvm,omitempty"`
 	Disk    tree     `json:"disk"`

@@ -14,13 +14,14 @@ const (
 )
 
 // Grow makes the ext4 mounted at root as large as its disk. The image is small and each machine's disk its own size;
-// growing an empty tail online is one ioctl of a few milliseconds, done once.
+// growing an empty tail online is one ioctl, done once. What a disk has above whole GiB is no file system's: a template's
+// has its seed there.
 func Grow(root string, diskSize uint64) error {
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(root, &st); err != nil {
 		return err
 	}
-	block := uint64(st.Bsize)
+	block, diskSize := uint64(st.Bsize), diskSize&^(1<<30-1)
 	// Statfs counts without the file system's own tables: only a clear difference is a larger disk.
 	if diskSize/block <= st.Blocks+st.Blocks/8 {
 		return nil

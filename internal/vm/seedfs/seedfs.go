@@ -45,10 +45,9 @@ var ErrEmpty = errors.New("there is no seed")
 
 // Seed is what makes a machine of its own of a template's copy.
 type Seed struct {
-	Time     int64 // nanoseconds since 1970, UTC
-	Entropy  []byte
-	DiskSize uint64 // bytes the disk has, or is about to be grown to
-	Files    []File // sorted by path: parents come before what is in them
+	Time    int64 // nanoseconds since 1970, UTC
+	Entropy []byte
+	Files   []File // sorted by path: parents come before what is in them
 }
 
 // File is a regular file, or with fs.ModeDir in Mode a directory.
@@ -72,7 +71,6 @@ func Encode(s Seed) ([]byte, error) {
 	}
 	var b []byte
 	b = binary.BigEndian.AppendUint64(b, uint64(s.Time))
-	b = binary.BigEndian.AppendUint64(b, s.DiskSize)
 	b = appendBytes(b, s.Entropy)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s.Files)))
 	for _, f := range s.Files {
@@ -129,7 +127,7 @@ func Decode(h Header, archive []byte) (Seed, error) {
 		return Seed{}, errors.New("reading a seed: it is not what its header describes")
 	}
 	r := reader{b: archive}
-	s := Seed{Time: int64(r.u64()), DiskSize: r.u64(), Entropy: r.bytes(EntropyMax)}
+	s := Seed{Time: int64(r.u64()), Entropy: r.bytes(EntropyMax)}
 	n := r.u32()
 	if n > filesMax {
 		return Seed{}, fmt.Errorf("reading a seed: %d files are too many", n)
@@ -159,8 +157,8 @@ func (s Seed) check() error {
 	if n := len(s.Entropy); n < EntropyMin || n > EntropyMax {
 		return fmt.Errorf("a seed has %d bytes of entropy, not %d to %d", n, EntropyMin, EntropyMax)
 	}
-	if s.Time <= 0 || s.DiskSize == 0 || s.DiskSize > 1<<62 {
-		return errors.New("a seed has no time or no size of the disk")
+	if s.Time <= 0 {
+		return errors.New("a seed has no time")
 	}
 	if len(s.Files) > filesMax {
 		return fmt.Errorf("a seed has %d files, more than %d", len(s.Files), filesMax)
