@@ -45,6 +45,7 @@ func (a *App) State(ctx context.Context) (state.State, error) {
 	if u, ok := a.UpdateAvailable(); ok {
 		s.Update = u.Version
 	}
+	s.DiskWarning = a.DiskWarning()
 	return s, nil
 }
 

@@ -165,6 +165,11 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 	run("outbox", true, k.outbox)
 	run("isolation", true, k.isolation)
 	run("agents", true, k.agents)
+	if k.w.Snapshots.PeriodicMinutes > 0 {
+		run("periodic snapshots", true, func(ctx context.Context, c *guest.Client) error {
+			return k.KeepPeriodic(ctx, k.w, c)
+		})
+	}
 	wg.Wait()
 }
 

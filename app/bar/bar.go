@@ -251,6 +251,11 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	b.awake.look(s, b.app.Log.Warn)
 	b.announceOthers(before, s)
 	b.announceWaiting(ctx, s)
+	if text, news := b.app.DiskWarningToTell(); news {
+		b.notify(desktop.Notification{
+			Title: "The disk is nearly full", Body: text + ". CALMenu snapshot prune frees what snapshots hold.",
+		})
+	}
 	for _, w := range s.Workspaces {
 		if w.PID != 0 && w.Life == state.Running {
 			b.keep(ctx, w.Name)

@@ -109,6 +109,9 @@ func entry(title string, a Action) statusicon.Item { return statusicon.Item{ID: 
 
 func header(s state.State, w state.Workspace, choices []Choice) []statusicon.Item {
 	items := []statusicon.Item{label(fmt.Sprintf("%s: %s", w.Name, w.Life))}
+	if s.DiskWarning != "" {
+		items = append(items, label(upperFirst(clip(s.DiskWarning, 110))))
+	}
 	for _, agent := range waiting(w) {
 		items = append(items, label(AgentName(w, agent, choices)+" is waiting"))
 	}

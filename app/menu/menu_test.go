@@ -56,7 +56,7 @@ func running(change func(*state.Workspace)) state.State {
 		Isolation: state.Isolation{Level: isolation.Verified, Passed: 9, Total: 9},
 		Snapshots: []snapshot.Snapshot{
 			{ID: "s3", Name: "before rollback", Kind: snapshot.Undo, Created: now.Add(-2 * time.Minute)},
-			{ID: "s2", Name: "before the rewrite", Kind: snapshot.Manual, Created: now.Add(-time.Hour), SizeBytes: 12e6},
+			{ID: "s2", Name: "before the rewrite", Kind: snapshot.Manual, Created: now.Add(-time.Hour), SizeBytes: 12e6, Warm: true},
 			{ID: "s1", Name: "session-2026-03-01", Kind: snapshot.Session, Created: now.Add(-26 * time.Hour), SizeBytes: 3e9},
 		},
 		Artifacts: []state.Artifact{{Path: "/out/demo/app.ipa", Size: 4_200_000, Time: now.Add(-30 * time.Second)}},
@@ -75,6 +75,11 @@ func TestMenuForEachKindOfState(t *testing.T) {
 		"none":    {Time: now},
 		"update":  {Time: now, Update: "1.2.0"},
 		"running": running(nil),
+		"disk": func() state.State {
+			s := running(nil)
+			s.DiskWarning = "the host's disk has 2 GiB left, less than the 5 GiB to warn at"
+			return s
+		}(),
 		"starting": running(func(w *state.Workspace) {
 			w.Life = state.Starting
 			w.Operation = &state.Operation{Verb: "start", Phase: "waiting for SSH", Since: now}

@@ -31,6 +31,8 @@ type State struct {
 	AgentPID int       `json:"agent_pid,omitempty"` // the menu-bar or headless agent; 0 if none runs
 	Current  string    `json:"current,omitempty"`   // the workspace the menu is about
 	Update   string    `json:"update,omitempty"`    // version of a newer release, if one is known
+	// DiskWarning says that the host's disk is about to run full, if it is.
+	DiskWarning string `json:"disk_warning,omitempty"`
 	// StartAtLogin is the login item as the system has it; empty where the menu does not show it.
 	StartAtLogin LoginItem   `json:"start_at_login,omitempty"`
 	Workspaces   []Workspace `json:"workspaces"`
