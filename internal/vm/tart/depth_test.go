@@ -16,6 +16,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/tart"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
 
 // requirement is what the driver says it needs by that name; its zero value if it says nothing of it.
@@ -57,13 +58,13 @@ func TestAMachineOfASuspendedImageStartsAfresh(t *testing.T) {
 	d.start(t, "ws")
 }
 
-const slowPull = `{"registry": {"ghcr.io/cirruslabs/macos-sequoia-base:latest": {"step_time": 5, "fails": %q}}}`
+const slowPull = `{"registry": {"ghcr.io/cirruslabs/macos-sequoia-base:latest": {"step_time": %d, "fails": %q}}}`
 
 // What is there of a download survives all that is asked of the driver until it is gone on with: any tart command but
 // pull and clone would remove it.
 func TestACancelledDownloadIsGoneOnWith(t *testing.T) {
 	t.Parallel()
-	d, commands := newDriver(t, fmt.Sprintf(slowPull, "")).logged(t, "")
+	d, commands := newDriver(t, fmt.Sprintf(slowPull, 50, "")).logged(t, "")
 	d.w.darwin("cal-other")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -87,6 +88,7 @@ func TestACancelledDownloadIsGoneOnWith(t *testing.T) {
 		t.Errorf("Machine: %v", err)
 	}
 	d.requirement(t, "free slot for a macOS guest")
+	d.w.script(fmt.Sprintf(slowPull, 0, ""))
 	var first vm.Phase
 	err = d.EnsureImage(t.Context(), d.DefaultImage(), func(p vm.Phase) {
 		if first.Done == 0 {
@@ -111,10 +113,10 @@ func TestACancelledDownloadIsGoneOnWith(t *testing.T) {
 
 func TestADownloadThatFailsSaysWhyAndIsGoneOnWith(t *testing.T) {
 	t.Parallel()
-	d := newDriver(t, fmt.Sprintf(slowPull, "The network connection was lost: The request timed out."))
+	d := newDriver(t, fmt.Sprintf(slowPull, 1, "The network connection was lost: The request timed out."))
 	err := d.EnsureImage(t.Context(), d.DefaultImage(), nil)
 	wantError(t, err, nil, "The network connection was lost", "network connection")
-	d.w.script(fmt.Sprintf(slowPull, ""))
+	d.w.script(fmt.Sprintf(slowPull, 1, ""))
 	var first vm.Phase
 	err = d.EnsureImage(t.Context(), d.DefaultImage(), func(p vm.Phase) {
 		if first.Done == 0 {
@@ -217,7 +219,7 @@ func TestAnImageWithoutAgentIsNamedWhereThereIsNoOtherWay(t *testing.T) {
 	d.machine(t, "open")
 	d.start(t, "open")
 	bin := t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, "softnet"), []byte("#!/bin/sh\n"), 0o700); err != nil {
+	if err := vmtest.WriteProgram(filepath.Join(bin, "softnet"), "#!/bin/sh\n"); err != nil {
 		t.Fatal(err)
 	}
 	d.options.CutNetwork = true
@@ -237,7 +239,7 @@ func TestAnImageWithoutAgentIsNamedWhereThereIsNoOtherWay(t *testing.T) {
 // A guest agent that dies under a connection ends it; the next one is a connection as any.
 func TestAnAgentThatDiesIsReachedAgain(t *testing.T) {
 	t.Parallel()
-	d := newDriver(t, `{"guests": {"*": {"agent_drops": 20}}, "registry": {
+	d := newDriver(t, `{"guests": {"*": {"agent_drops": 100}}, "registry": {
 "ghcr.io/cirruslabs/macos-sequoia-base:latest": {}}}`)
 	d.machine(t, "ws")
 	d.start(t, "ws")
@@ -265,7 +267,7 @@ func TestALockedLoginKeychainIsSeenOverSSH(t *testing.T) {
 	for code, want := range map[string]string{"0": "open", "36": "locked: macOS guests do not start"} {
 		d.options.Security = filepath.Join(dir, "security"+code)
 		text := "#!/bin/sh\n[ \"$*\" = show-keychain-info ] || exit 99\nexit " + code + "\n"
-		if err := os.WriteFile(d.options.Security, []byte(text), 0o700); err != nil {
+		if err := vmtest.WriteProgram(d.options.Security, text); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")

@@ -100,10 +100,13 @@ func (w *world) killAll() {
 	}
 }
 
-// await polls until done is true, for at most some seconds.
+// patience is how long a test waits for what has to come, on a host as busy as may be.
+const patience = time.Minute
+
+// await polls until done is true, for as long as patience lasts.
 func (w *world) await(what string, done func() bool) {
 	w.Helper()
-	deadline := time.NewTimer(15 * time.Second)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -203,7 +206,7 @@ func (p *process) end() result {
 	select {
 	case r := <-p.done:
 		return r
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		p.w.Fatalf("%v does not end", p.cmd.Args)
 		return result{}
 	}

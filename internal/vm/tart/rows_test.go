@@ -18,6 +18,7 @@ import (
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/tart"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
 
 // The tests named TestDriverRowNN say what the driver makes of the rows of the Tart contract it can meet.
@@ -29,7 +30,7 @@ func (d *driver) logged(t *testing.T, shell string) (after *driver, commands fun
 	log := filepath.Join(t.TempDir(), "commands")
 	script := filepath.Join(t.TempDir(), "tart")
 	text := fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%q\n%s\nexec %q \"$@\"\n", log, shell, double)
-	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
+	if err := vmtest.WriteProgram(script, text); err != nil {
 		t.Fatal(err)
 	}
 	o := d.options
@@ -366,7 +367,7 @@ func TestDriverRow62_no_softnet(t *testing.T) {
 
 func TestDriverRow65_interrupted_download_resumes(t *testing.T) {
 	t.Parallel()
-	d := newDriver(t, `{"registry": {"ghcr.io/cirruslabs/macos-sequoia-base:latest": {"step_time": 5}}}`)
+	d := newDriver(t, fmt.Sprintf(slowPull, 50, ""))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var phases []vm.Phase
@@ -385,6 +386,7 @@ func TestDriverRow65_interrupted_download_resumes(t *testing.T) {
 	if part, err := os.ReadDir(d.w.path("tmp")); err != nil || len(part) != 1 {
 		t.Errorf("what was downloaded is gone: %v, %v", part, err)
 	}
+	d.w.script(fmt.Sprintf(slowPull, 0, ""))
 	if err := d.EnsureImage(t.Context(), d.DefaultImage(), nil); err != nil {
 		t.Fatal(err)
 	}

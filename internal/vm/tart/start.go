@@ -67,7 +67,7 @@ func (d *Driver) runArguments(name string, c config, o vm.StartOptions) ([]strin
 // launchPatiently launches a machine that is not held by an earlier run of it for long. Address is that of a suspended
 // machine that shall resume, and empty for one that shall boot.
 func (d *Driver) launchPatiently(ctx context.Context, name string, args []string, address string) error {
-	wait := d.options.Settle / 20
+	wait := d.options.Retry
 	for tries := 5; ; tries-- {
 		err := d.launch(ctx, name, args, address)
 		if err != nil && address != "" {

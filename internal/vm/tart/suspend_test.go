@@ -226,7 +226,6 @@ echo 'Error Domain=VZErrorDomain Code=1 "The virtual machine failed to start."' 
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			plain := newDriver(t, stock)
-			plain.options.Settle = 200e6 // waits between tries for the lock are a part of it
 			plain.asleep(t, "ws", "counter 7")
 			plain.w.script(`{"guests": {"*": {` + tt.script + `}}}`)
 			d, _ := plain.logged(t, tt.shell)

@@ -57,9 +57,10 @@ type Options struct {
 	// DialTCP replaces the dialling of a guest's address, for tests.
 	DialTCP func(ctx context.Context, network, address string) (net.Conn, error)
 	// Settle is how long a machine must hold its lock to count as started where its control socket does not show it; 0
-	// is 5 s. AgentPatience is how long to wait for the guest agent alone before the guest's address is tried too; 0 is
+	// is 5 s. Retry is how long to wait, the first of several times, for what an earlier run of it still holds; 0 is
+	// 250 ms. AgentPatience is how long to wait for the guest agent alone before the guest's address is tried too; 0 is
 	// 5 s. StopTimeout is how long `tart stop` waits before it kills; 0 is 10 s.
-	Settle, AgentPatience, StopTimeout time.Duration
+	Settle, Retry, AgentPatience, StopTimeout time.Duration
 }
 
 // Driver implements vm.Driver by the tart program.
@@ -119,6 +120,7 @@ func New(o Options) (*Driver, error) {
 		o.DialTCP = new(net.Dialer).DialContext
 	}
 	o.Settle = orDefault(o.Settle, 5*time.Second)
+	o.Retry = orDefault(o.Retry, 250*time.Millisecond)
 	o.AgentPatience = orDefault(o.AgentPatience, 5*time.Second)
 	o.StopTimeout = orDefault(o.StopTimeout, 10*time.Second)
 	return &Driver{options: o, home: home, at: func(string) {}}, nil

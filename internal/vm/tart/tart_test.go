@@ -34,6 +34,8 @@ func newDriver(t *testing.T, script string) *driver {
 		Binary: double, Home: w.home, StateDir: t.TempDir(), HostOS: "darwin", HostArch: "arm64",
 		HostVersion: "15.3", FreeSpace: func(string) (uint64, bool) { return 1 << 40, true },
 		AgentPatience: 200 * time.Millisecond, StopTimeout: 100 * time.Second, // two of the double's seconds
+		// However busy this host is: the double's control socket tells that a machine has started, its end that it has not.
+		Settle: time.Minute, Retry: time.Millisecond,
 		DialTCP: func(context.Context, string, string) (net.Conn, error) {
 			return nil, errors.New("this test has no network")
 		},
@@ -75,7 +77,7 @@ func (d *driver) start(t *testing.T, name string) {
 
 // shutdown asks the guest as a caller would.
 func (d *driver) shutdown(name string) vm.Shutdown {
-	return vm.Shutdown{Grace: 15 * time.Second, Guest: func(ctx context.Context) error {
+	return vm.Shutdown{Grace: time.Minute, Guest: func(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, double, "exec", "cal-"+name, "sudo", "shutdown", "-h", "now")
 		cmd.Env = d.w.env
 		return cmd.Run()
@@ -103,6 +105,7 @@ func TestTartConforms(t *testing.T) {
 		},
 		Reopen:       func(t *testing.T, d vm.Driver) vm.Driver { return d.(*driver).reopen(t) },
 		Spec:         spec(""),
+		BootLimit:    time.Minute,
 		MissingImage: "ghcr.io/cirruslabs/macos-none:latest",
 	})
 }
@@ -319,7 +322,6 @@ func TestStartSaysWhatAppleRefuses(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t, stock)
 	d.machine(t, "ws")
-	d.options.Settle = time.Second
 	quick, commands := d.logged(t, "")
 	const domain = `{"guests": {"*": {"start_error": "Error Domain=VZErrorDomain Code=`
 	d.w.script(domain + `1 \"The virtual machine failed to start.\""}}}`)

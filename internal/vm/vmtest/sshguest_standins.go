@@ -111,7 +111,7 @@ func writeStandIns(dir string) error {
 		return fmt.Errorf("making guest programs: %w", err)
 	}
 	for name, body := range standIns {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+body+"\n"), 0o700); err != nil {
+		if err := WriteProgram(filepath.Join(dir, name), "#!/bin/sh\n"+body+"\n"); err != nil {
 			return fmt.Errorf("making guest program: %w", err)
 		}
 	}

@@ -30,7 +30,7 @@ func execute(ctx context.Context, h *home, a *arguments) error {
 	if a.flags["--tty"] && !term.IsTerminal(int(os.Stdout.Fd())) {
 		return trap()
 	}
-	control, err := dialAgent(m)
+	control, err := dialAgent(m, h.guest(name))
 	if err != nil {
 		return failA(1, "Failed to connect to the VM using its control socket: %v, is the Tart Guest Agent running?", err)
 	}
@@ -61,14 +61,18 @@ func trap() error {
 }
 
 // dialAgent waits for the guest agent as the gRPC client does: some 30 s (row 53).
-func dialAgent(m machine) (net.Conn, error) {
+func dialAgent(m machine, script guest) (net.Conn, error) {
 	socketDir(m)
 	deadline := time.Now().Add(seconds(30))
 	for {
 		conn, err := net.Dial("unix", "control.sock")
 		if err == nil {
 			buf := make([]byte, 3)
-			if err = conn.SetReadDeadline(deadline); err == nil {
+			greeting := deadline
+			if !script.NoAgent && script.BootDelay == 0 {
+				greeting = time.Now().Add(time.Minute) // it will come, however busy the host is
+			}
+			if err = conn.SetReadDeadline(greeting); err == nil {
 				_, err = io.ReadFull(conn, buf)
 			}
 			if err == nil {
