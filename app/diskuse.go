@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -90,7 +91,7 @@ func (a *App) HostFree() (int64, error) {
 func hostDisk(dir string) (free, size int64, err error) {
 	var st unix.Statfs_t
 	for {
-		if err = unix.Statfs(dir, &st); err != unix.EINTR { //nolint:errorlint // a system call's own number
+		if err = unix.Statfs(dir, &st); !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
