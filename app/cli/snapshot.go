@@ -31,7 +31,7 @@ func (c *cmd) snapshot() *cobra.Command {
 	cc := &cobra.Command{Use: "snapshot", Short: "Take, list, name and delete snapshots"}
 	cc.AddCommand(
 		c.snapshotCreate(), c.snapshotList(), c.snapshotDelete(), c.snapshotRename(), c.snapshotNote(), c.snapshotPrune(),
-		c.snapshotUsage(), c.snapshotDiff(),
+		c.snapshotUsage(),
 	)
 	return cc
 }
@@ -135,10 +135,8 @@ func (c *cmd) listFoot(w io.Writer, list []snapshot.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(w, "%s, %s; %s are free on the host's disk.\n", counted(len(list)), size(total), size(free)); err != nil {
-		return err
-	}
-	if warning := c.app.DiskWarning(); warning != "" {
+	_, err = fmt.Fprintf(w, "%s, %s; %s are free on the host's disk.\n", counted(len(list)), size(total), size(free))
+	if warning := c.app.DiskWarning(); err == nil && warning != "" {
 		_, err = fmt.Fprintf(w, "Warning: %s.\n", warning)
 	}
 	return err
