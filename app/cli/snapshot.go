@@ -31,7 +31,7 @@ func (c *cmd) snapshot() *cobra.Command {
 	cc := &cobra.Command{Use: "snapshot", Short: "Take, list, name and delete snapshots"}
 	cc.AddCommand(
 		c.snapshotCreate(), c.snapshotList(), c.snapshotDelete(), c.snapshotRename(), c.snapshotNote(), c.snapshotPrune(),
-		c.snapshotUsage(),
+		c.snapshotUsage(), c.snapshotDiff(),
 	)
 	return cc
 }
