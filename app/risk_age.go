@@ -61,7 +61,7 @@ func ranOn(events []journal.Event, workspace string, looked time.Time) (why stri
 	case after != "":
 		return "there was a " + after + " since", false
 	case !covered:
-		return "it ran on after that", false
+		return "it ran on after that, as far as is known", false
 	}
 	return "", false
 }
