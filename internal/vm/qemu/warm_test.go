@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -41,9 +40,7 @@ func counterKernel() []byte {
 // counting returns a driver with a running machine "m" that counts.
 func counting(t *testing.T) *Driver {
 	t.Helper()
-	if _, err := exec.LookPath(qemuProgram); err != nil {
-		t.Skip("install qemu-system-x86: this test runs a machine")
-	}
+	needVM(t)
 	d := tinyDriver(t)
 	r, err := recipeFor(ImageName)
 	must(t, err)
@@ -96,7 +93,7 @@ func counts(t *testing.T, d *Driver) uint64 {
 	}
 }
 
-// saved returns the number in a memory that was saved.
+// savedCount returns the number in a memory that was saved.
 func savedCount(t *testing.T, d *Driver, id string) uint64 {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(d.machineDir("m"), memoryDir, id, ramFile))
