@@ -136,6 +136,9 @@ func (d *Driver) readRecord(name string) (record, error) {
 	if err := r.Disk.check(); err != nil {
 		return record{}, fmt.Errorf("reading machine %q: %s: %w", name, recordFile, err)
 	}
+	if r.Template != "" && !layerPattern.MatchString(r.Template) {
+		return record{}, fmt.Errorf("reading machine %q: %s: %q is no memory", name, recordFile, r.Template)
+	}
 	r.Name = name
 	return r, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"syscall"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
@@ -34,7 +35,7 @@ func (m *machine) adopt(ctx context.Context, t template, active string) error {
 	err := os.MkdirAll(filepath.Join(m.dir, memoryDir, memory), 0o700)
 	for _, l := range links {
 		if err == nil {
-			err = linkOrCopy(filepath.Join(t.dir, l[0]), filepath.Join(m.dir, l[1]))
+			err = linkTemplate(ctx, filepath.Join(t.dir, l[0]), filepath.Join(m.dir, l[1]))
 		}
 	}
 	now := time.Now().UTC()
@@ -52,6 +53,35 @@ func (m *machine) adopt(ctx context.Context, t template, active string) error {
 	m.Disk, m.Template, m.NoKVM = disk, memory, t.NoKVM
 	_ = os.Chtimes(filepath.Join(t.dir, templateFile), time.Time{}, now) // it was used: see pruneTemplates
 	return nil
+}
+
+// linkTemplate gives a template's file a second name. Memory that must be copied keeps its holes.
+func linkTemplate(ctx context.Context, from, to string) error {
+	if filepath.Base(from) != ramFile {
+		return linkOrCopy(from, to)
+	}
+	err := os.Link(from, to)
+	if !errors.Is(err, syscall.EXDEV) && !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EMLINK) {
+		return err
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	err = out.Truncate(info.Size())
+	if err == nil {
+		err = matchRAM(ctx, in, out, info.Size())
+	}
+	return errors.Join(err, out.Sync(), out.Close())
 }
 
 // startFirst starts a machine that never ran from its template. If that comes to nothing the machine is one to boot,

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,8 +119,18 @@ func TestTemplate(t *testing.T) {
 		t.Fatalf("TemplateReady before it was made: %v, %v", ready, err)
 	}
 	making := time.Now()
-	if err := d.EnsureTemplate(ctx, vmSpec(""), nil); err != nil {
-		t.Fatal(err)
+	made := make(chan phases)
+	for _, d := range []*Driver{d, New(d.opts)} { // as two processes would
+		go func() {
+			var said phases
+			if err := d.EnsureTemplate(ctx, vmSpec(""), said.report); err != nil {
+				t.Error(err)
+			}
+			made <- said
+		}()
+	}
+	if a, b := <-made, <-made; (len(a) == 0) == (len(b) == 0) {
+		t.Errorf("it was not made once: %q, %q", a, b)
 	}
 	t.Logf("template made in %.1f s, %s", time.Since(making).Seconds(), treeUse(t, d.templates()))
 	if ready, err := d.TemplateReady(ctx, vmSpec("")); !ready || err != nil {
@@ -182,6 +194,58 @@ func TestTemplate(t *testing.T) {
 			t.Errorf("%s after the cache was emptied: %q, %v", name, out, err)
 		}
 	}
+}
+
+// TestTemplateKilled: who makes a template is killed, and leaves the machine it is made by running. The next one ends
+// that and makes it.
+func TestTemplateKilled(t *testing.T) {
+	needVM(t)
+	cache := newCache(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTemplateKilledChild$")
+	cmd.Env = append(os.Environ(), cacheEnv+"="+cache)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("child was not killed: %v: %s", err, out)
+	}
+	d := New(Options{Dir: t.TempDir(), CacheDir: cache})
+	left, err := filepath.Glob(filepath.Join(d.templates(), "*"+halfMade+"*"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("left: %q, %v", left, err)
+	}
+	p, err := findProcess(t.Context(), d.templateMaker(left[0]).machineDir(templateMachine))
+	if err != nil || p.pid == 0 {
+		t.Fatalf("its machine does not run: %v", err)
+	}
+	if ready, err := d.TemplateReady(t.Context(), vmSpec("")); ready || err != nil {
+		t.Errorf("half of a template is one: %v, %v", ready, err)
+	}
+	if err := d.EnsureTemplate(t.Context(), vmSpec(""), nil); err != nil {
+		t.Error(err)
+	}
+	if processRuns(p.pid) {
+		t.Error("the machine is left")
+	}
+	if left, err := filepath.Glob(filepath.Join(d.templates(), "*"+halfMade+"*")); err != nil || len(left) != 0 {
+		t.Errorf("left after the next: %q, %v", left, err)
+	}
+}
+
+// TestTemplateKilledChild is the process that is killed.
+func TestTemplateKilledChild(t *testing.T) {
+	cache := os.Getenv(cacheEnv)
+	if cache == "" {
+		t.Skip("run by TestTemplateKilled")
+	}
+	d := New(Options{Dir: t.TempDir(), CacheDir: cache})
+	d.fault = func(step string) error {
+		if step == "template:booted" {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+		return nil
+	}
+	t.Errorf("it was made: %v", d.EnsureTemplate(t.Context(), vmSpec(""), nil))
 }
 
 func isBoot(phase string) bool { return strings.Contains(phase, "boot") }
