@@ -30,7 +30,8 @@ type Preview struct {
 	Changes *changes.Report `json:"changes,omitempty"`
 	// Unknown says why there are no Changes.
 	Unknown string `json:"unknown,omitempty"`
-	// DiskAtMost bounds what a stopped machine can have written since, in bytes: its disk without what only snapshots hold.
+	// DiskAtMost bounds what a stopped machine can have written since, in bytes: its disk without what only snapshots
+	// hold.
 	DiskAtMost int64 `json:"disk_at_most,omitempty"`
 	// Agents are at work in the guest, and end with a rollback unless the snapshot holds memory.
 	Agents []PreviewAgent `json:"agents"`
@@ -108,8 +109,8 @@ func (a *App) previewTime() time.Duration {
 	return 10 * time.Second
 }
 
-// askChanges asks a guest what changed, and meanwhile which agents are at work. Changes are complete or say that they are
-// not; they are there although the agents could not be listed.
+// askChanges asks a guest what changed, and meanwhile which agents are at work. If those cannot be listed the
+// changes are there all the same, and say so.
 func (a *App) askChanges(ctx context.Context, c *guest.Client, p *Preview) (atWork map[string]bool, err error) {
 	var agentsErr error
 	var asking sync.WaitGroup
@@ -128,8 +129,8 @@ func (a *App) askChanges(ctx context.Context, c *guest.Client, p *Preview) (atWo
 	return atWork, nil
 }
 
-// previewAgents puts together the agents with a terminal, which CALMenu knows, and those the guest says are at work. The
-// guest's word counts for agents there are.
+// previewAgents puts together the agents with a terminal, which CALMenu knows, and those the guest says are at work:
+// its word counts for agents there are.
 func (a *App) previewAgents(ws state.Workspace, atWork map[string]bool) []PreviewAgent {
 	list := []PreviewAgent{}
 	for _, ag := range a.Agents() {

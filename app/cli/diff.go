@@ -19,9 +19,9 @@ func (c *cmd) snapshotDiff() *cobra.Command {
 	var from string
 	cc := &cobra.Command{
 		Use: "diff [WORKSPACE]", Short: "Show what a rollback would undo", Args: cobra.MaximumNArgs(1),
-		Long: `Show what a rollback to a snapshot, the newest one or the one named by --from, would undo: the files changed since then
-and the largest of them, the commits made, and the agents at work. Nothing is changed by it. The guest is asked, and what
-it answers is its own word; a workspace that does not run is not started for it.`,
+		Long: `Show what a rollback to a snapshot, the newest one or the one named by --from, would undo: the files changed
+since then and the largest of them, the commits made, and the agents at work. Nothing is changed by it. The guest is
+asked, and what it answers is its own word; a workspace that does not run is not started for it.`,
 		ValidArgsFunction: c.workspaceNames,
 	}
 	cc.Flags().StringVar(&from, "from", "", "the snapshot, by name or identifier")
