@@ -15,6 +15,7 @@ type disks struct {
 	tree
 	content map[string]string // of a layer with all below it
 	named   map[string]string // of a snapshot
+	saved   map[string]string // what the disk held when a memory was saved
 	serial  int
 }
 
@@ -51,6 +52,21 @@ func (d *disks) check(t *rapid.T, active string) {
 			t.Fatalf("snapshot %s holds %q, want %q", s.ID, got, d.named[s.ID])
 		}
 	}
+	for id, l := range d.Layers {
+		if l.Memory != "" && d.saved[l.Memory] != d.content[id] {
+			t.Fatalf("layer %s holds %q, its memory is of %q", id, d.content[id], d.saved[l.Memory])
+		}
+		if l.Memory != "" && !d.needed(id) {
+			t.Fatalf("layer %s is hidden and has memory", id)
+		}
+	}
+}
+
+// suspend saves a memory of what the disk holds now.
+func (d *disks) suspend() {
+	id := d.newID()
+	d.saved[id] = d.content[d.Active]
+	d.tree = d.withMemory(d.Active, id)
 }
 
 // Whatever is snapshotted, rolled back, deleted, swept and merged: every snapshot and the disk keep their content.
@@ -61,6 +77,7 @@ func TestTreeKeepsContent(t *testing.T) {
 			tree:    tree{Active: first, Layers: map[string]layer{first: {}}},
 			content: map[string]string{first: "base"},
 			named:   map[string]string{},
+			saved:   map[string]string{},
 		}
 		pick := func(t *rapid.T) string {
 			if len(d.named) == 0 {
@@ -69,7 +86,18 @@ func TestTreeKeepsContent(t *testing.T) {
 			return rapid.SampledFrom(slices.Sorted(maps.Keys(d.named))).Draw(t, "snapshot")
 		}
 		t.Repeat(map[string]func(*rapid.T){
-			"write": func(*rapid.T) { d.write() },
+			"write": func(*rapid.T) { // by a machine that runs, and so has left its memory behind
+				d.tree = d.withMemory(d.Active, "")
+				d.write()
+			},
+			"suspend": func(*rapid.T) { d.suspend() },
+			"warm snapshot": func(t *rapid.T) {
+				was := d.content[d.Active]
+				d.suspend()
+				d.put(d.Active, "w"+d.newID())
+				d.tree = d.withMemory(d.Active, "")
+				d.check(t, was)
+			},
 			"snapshot": func(t *rapid.T) {
 				was := d.content[d.Active]
 				d.put(d.Active, "s"+d.newID())
@@ -119,7 +147,7 @@ func TestTreeKeepsContent(t *testing.T) {
 		for all := d.merges(); len(all) > 0; all = d.merges() {
 			d.tree = d.merged(all[0])
 		}
-		if len(d.Layers) != 1 {
+		if len(d.Layers) != 1 || len(d.withMemory(d.Active, "").memories()) != 0 {
 			t.Fatalf("%d layers are left: %+v", len(d.Layers), d.tree)
 		}
 	})
@@ -134,6 +162,7 @@ func TestTreeCheckRefuses(t *testing.T) {
 		"no parent":      {Active: a, Layers: map[string]layer{a: {Parent: b}}},
 		"circle":         {Active: a, Layers: map[string]layer{a: {}, b: {Parent: c}, c: {Parent: b}}},
 		"above active":   {Active: a, Layers: map[string]layer{a: {}, b: {Parent: a}}},
+		"hostile memory": {Active: a, Layers: map[string]layer{a: {Memory: "../run"}}},
 		"no layer":       {Active: a, Layers: map[string]layer{a: {}}, Snapshots: []snapshot{{ID: "s", Layer: b}}},
 		"active layer's": {Active: a, Layers: map[string]layer{a: {}}, Snapshots: []snapshot{{ID: "s", Layer: a}}},
 	} {
