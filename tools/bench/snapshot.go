@@ -135,12 +135,15 @@ func (s *snapshotBench) boot(ctx context.Context) error {
 	if err := w.forget(ctx, t); err != nil {
 		return err
 	}
-	prompt, _, err := w.usable(ctx, []string{"start", w.name})
+	prompt, _, err := w.usable(ctx, "start", w.name)
 	if err != nil {
 		return err
 	}
 	first, err := w.untilSSH(ctx, "start")
 	if err != nil {
+		return err
+	}
+	if err := s.c.wasResumed(ctx, w.name, false); err != nil {
 		return err
 	}
 	s.got.boot.add(prompt, first)
@@ -224,10 +227,5 @@ func (s *snapshotBench) pause(ctx context.Context, guest sshPeer, p *pause) erro
 			return err
 		}
 	}
-	return nil
-}
-
-// fresh measures new workspaces made from a template, to a prompt.
-func (s *snapshotBench) fresh(ctx context.Context) error {
 	return nil
 }

@@ -36,6 +36,7 @@ type snapshotResults struct {
 	boot        prompts // cold
 	stopped     []float64
 	warm, cold  kindResults
+	making      []float64 // of a template, once
 	template    prompts
 	pauses      []*pause
 	busy        *pause
@@ -159,6 +160,7 @@ func (r *snapshotResults) figures() []Figure {
 			beside(end.values, f, peerBoot, end.other, end.note, "in turns")
 		}
 	}
+	add(r.making, second("making a template"), "once for each image and size; it boots a guest")
 	little := r.savedWith(littleMemory)
 	beside(r.warm.first, second("rollback, warm, to SSH, beside loadvm"), peerLoad, little.load,
 		"the peer keeps no undo and stays in its process")

@@ -77,14 +77,12 @@ func (w workspace) mark(ctx context.Context, mark string) (state, error) {
 	return parseState(answer)
 }
 
-// usable runs verbs one after the other and then a command by ssh: what a person waits for to have a prompt. It returns
-// how long that took altogether, in seconds, and the guest's state.
-func (w workspace) usable(ctx context.Context, verbs ...[]string) (float64, state, error) {
+// usable runs a verb and then a command by ssh: what a person waits for to have a prompt. It returns how long that took
+// altogether, in seconds, and the guest's state.
+func (w workspace) usable(ctx context.Context, verb ...string) (float64, state, error) {
 	began := time.Now()
-	for _, verb := range verbs {
-		if _, _, err := w.c.run(ctx, verb...); err != nil {
-			return 0, state{}, err
-		}
+	if _, _, err := w.c.run(ctx, verb...); err != nil {
+		return 0, state{}, err
 	}
 	answer, err := w.ssh(ctx, askState)
 	took := time.Since(began)
@@ -159,7 +157,7 @@ func (w workspace) rollback(ctx context.Context, to taken) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	seconds, after, err := w.usable(ctx, []string{"rollback", w.name, "--to", to.id, "--yes"})
+	seconds, after, err := w.usable(ctx, "rollback", w.name, "--to", to.id, "--yes")
 	if err != nil {
 		return 0, err
 	}
