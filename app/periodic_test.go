@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
 
 func TestWhatTheGuestSaysOfItsAgents(t *testing.T) {
@@ -169,5 +171,50 @@ func TestPeriodicSnapshotsLeaveAFullDiskAlone(t *testing.T) {
 	w.Snapshots.PeriodicMinutes = 0
 	if err := a.KeepPeriodic(t.Context(), w, c); err != nil {
 		t.Errorf("switched off: %v", err)
+	}
+}
+
+// TestAPeriodicSnapshotThatSuspendsTheMachineResumesIt although the connection, and all that is kept over it, ends.
+func TestAPeriodicSnapshotThatSuspendsTheMachineResumesIt(t *testing.T) {
+	t.Setenv("CAL_SNAPSHOTS_PERIODIC_MINUTES", "10")
+	t.Setenv("CAL_SNAPSHOTS_WARN_FREE_GIB", "0")
+	a, _ := open(t)
+	caps := vmtest.DefaultCapabilities()
+	caps.LiveSnapshot, caps.LiveWarmSnapshot, caps.WarmSnapshot = false, false, true
+	d := vmtest.NewMemory(t, vmtest.MemoryOptions{Capabilities: &caps})
+	a.Driver = d
+	if err := a.New(t.Context(), "demo", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Start(t.Context(), "demo", nil); err != nil {
+		t.Fatal(err)
+	}
+	fakeTmux(t)("%d codex\n", time.Now().Unix()+3600)
+	w, err := a.Workspace("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.Connect(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan struct{})
+	go func() { // as the keeper does it
+		defer close(ended)
+		<-c.Done()
+		cancel()
+	}()
+	t.Cleanup(func() { _ = c.Close(); <-ended })
+	if _, err := a.periodic(ctx, w, c, 10*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	list, err := a.Snapshots(t.Context(), "demo")
+	if err != nil || len(list) != 1 || list[0].Kind != snapshot.Periodic || !list[0].Warm {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if m, err := d.Machine(t.Context(), "demo"); err != nil || !m.Running || !m.Resumed {
+		t.Errorf("%+v, %v", m, err)
 	}
 }
