@@ -13,6 +13,16 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
+// Preview tells what a rollback to a snapshot would undo.
+func (s *sessionActions) Preview(ctx context.Context, id string, columns int) ([]string, error) {
+	c, _ := s.current()
+	p, err := s.previewOver(ctx, c, s.w.Name, id)
+	if err != nil {
+		return nil, err
+	}
+	return p.Lines(columns), nil
+}
+
 // RollbackRisk tells what would be lost with the guest's disk.
 func (s *sessionActions) RollbackRisk(ctx context.Context) (session.Risk, error) {
 	c, _ := s.current()
@@ -20,8 +30,8 @@ func (s *sessionActions) RollbackRisk(ctx context.Context) (session.Risk, error)
 	if err != nil {
 		return session.Risk{}, err
 	}
-	r := s.report(s.w, survey)
-	return session.Risk{Lines: github.Capped(survey.Losses(), RiskLines), Unknown: r.Doubt}, nil
+	unknown := strings.Join(github.Capped(survey.Reasons, 3), "; ")
+	return session.Risk{Lines: github.Capped(survey.Losses(), RiskLines), Unknown: unknown}, nil
 }
 
 func (s *sessionActions) Repositories(ctx context.Context) ([]session.Repository, error) {

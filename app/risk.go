@@ -159,7 +159,7 @@ func (a *App) lastRisk(w *config.Workspace, why error) (RiskReport, error) {
 		a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("reading what was found at risk")
 	}
 	s := kept.Survey
-	doubt := ""
+	var doubt string
 	switch {
 	case why == nil:
 		doubt = "it runs"

@@ -95,7 +95,9 @@ func (b *Agent) rescued(name string, all []app.Saved) {
 		return
 	}
 	first := all[0]
-	n := desktop.Notification{Title: "Work saved from " + name, Body: fmt.Sprintf("%s: %s on %s", first.Repo, first.Branch, first.Remote)}
+	n := desktop.Notification{
+		Title: "Work saved from " + name, Body: fmt.Sprintf("%s: %s on %s", first.Repo, first.Branch, first.Remote),
+	}
 	if first.Path != "" {
 		reveal := func() { b.Do(menu.Action{Verb: menu.Reveal, Workspace: name, Arg: first.Path}) }
 		n.Body, n.OnClick = first.Path, reveal

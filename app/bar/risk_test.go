@@ -66,10 +66,13 @@ func TestDiscardAsksAboutWork(t *testing.T) {
 		{"stopped", menu.Delete, guestRisk{report: stopped}, []desktop.Answer{{}}, [][]string{{"Delete"}}, "It ran on after that.", nil, true},
 		{"bundled, all of it", menu.Delete, guestRisk{report: work}, []desktop.Answer{{}}, [][]string{{bundleFirst, pushFirst, "Delete"}}, "", []string{"bundle"}, true},
 		{
-			"pushed, not all of it", menu.Delete, guestRisk{report: work, remains: []string{"app: 1 file was not saved"}},
+			"pushed, not all of it", menu.Delete,
+			guestRisk{report: work, remains: []string{"app: 1 file was not saved"}},
 			[]desktop.Answer{{Button: 1}, {Button: 0}, {Cancelled: true}},
 			[][]string{{bundleFirst, pushFirst, "Delete"}, {bundleFirst, "Delete"}, {"Delete"}},
-			"This could not be saved:\napp: 1 file was not saved", []string{"push", "bundle"}, false,
+			"This could not be saved:\napp: 1 file was not saved",
+			[]string{"push", "bundle"},
+			false,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

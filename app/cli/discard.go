@@ -25,7 +25,8 @@ type discard struct {
 
 func (d *discard) flags(cc *cobra.Command) {
 	cc.Flags().StringVar(&d.rescue, "rescue", "", `save the work at risk first: "push" or "bundle"`)
-	_ = cc.RegisterFlagCompletionFunc("rescue", cobra.FixedCompletions([]string{"push", "bundle"}, cobra.ShellCompDirectiveNoFileComp))
+	ways := cobra.FixedCompletions([]string{"push", "bundle"}, cobra.ShellCompDirectiveNoFileComp)
+	_ = cc.RegisterFlagCompletionFunc("rescue", ways)
 }
 
 // discarded is what a person was told before, as JSON has it.

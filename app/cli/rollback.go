@@ -44,6 +44,11 @@ is at risk, unless --yes says so, which neither looks nor asks, or --rescue has 
 			return err
 		}
 		d.doing = fmt.Sprintf("rolling back workspace %q", w.Name)
+		if c.interactive() && !d.yes && !undo {
+			if err := c.tellPreview(cc, w.Name, to); err != nil {
+				return err
+			}
+		}
 		out := rolledBack{}
 		if out.discarded, err = c.beforeDiscard(cc, w, d); err != nil {
 			return err
@@ -73,4 +78,24 @@ is at risk, unless --yes says so, which neither looks nor asks, or --rescue has 
 		})
 	}
 	return cc
+}
+
+// tellPreview says what the rollback that is about to be asked for would undo, or that this cannot be found out: a guest
+// may be wrecked.
+func (c *cmd) tellPreview(cc *cobra.Command, name, ref string) error {
+	var p app.Preview
+	err := c.quietly(func(report vm.Progress) (err error) {
+		report.Report(vm.Phase{Name: "looking what changed"})
+		p, err = c.app.Preview(cc.Context(), name, ref)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, line := range p.Lines(c.width()) {
+		if _, err := fmt.Fprintln(c.streams.Err, printable(line)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
