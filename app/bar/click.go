@@ -152,7 +152,7 @@ func (b *Agent) snapshot(ctx context.Context, name string) error {
 
 func (b *Agent) rollback(ctx context.Context, a menu.Action) error {
 	err := b.askDiscard(ctx, a.Workspace, discard{
-		title: "Roll back " + a.Workspace + "?", text: b.rollbackText(a), button: "Roll Back", keeps: true,
+		title: "Roll back " + a.Workspace + "?", text: b.rollbackText(a) + b.previewText(ctx, a), button: "Roll Back", keeps: true,
 	})
 	if err != nil {
 		return err
@@ -185,6 +185,25 @@ func (b *Agent) rollbackText(a menu.Action) string {
 		}
 	}
 	return kept
+}
+
+// previewLines and previewColumns are how much of what changed a dialog has room for.
+const (
+	previewLines   = 6
+	previewColumns = 72
+)
+
+// previewText says what changed since the snapshot of a rollback; empty where it is not known.
+func (b *Agent) previewText(ctx context.Context, a menu.Action) string {
+	if a.Verb == menu.Undo {
+		return ""
+	}
+	p, err := b.app.Preview(ctx, a.Workspace, a.Arg)
+	if err != nil || p.Changes == nil {
+		return ""
+	}
+	lines := p.Lines(previewColumns)
+	return "\n\n" + strings.Join(lines[:min(len(lines), previewLines)], "\n")
 }
 
 func (b *Agent) newWorkspace(ctx context.Context) error {

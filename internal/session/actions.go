@@ -14,6 +14,8 @@ type Actions interface {
 	Snapshot(ctx context.Context, name string, report vm.Progress) (said string, err error)
 	// Snapshots lists the snapshots, the newest first.
 	Snapshots(ctx context.Context) ([]SnapshotRow, error)
+	// Preview tells, in lines of at most so many columns, what going back to a snapshot would undo.
+	Preview(ctx context.Context, id string, columns int) ([]string, error)
 	// RollbackRisk tells what work would be lost if the guest's disk went now. An error counts as unknown.
 	RollbackRisk(ctx context.Context) (Risk, error)
 	// Rollback goes back to a snapshot. It may cost the connection to the guest.

@@ -57,7 +57,10 @@ func (a *fakeActions) Snapshot(ctx context.Context, name string, report vm.Progr
 }
 
 func (a *fakeActions) Snapshots(context.Context) ([]SnapshotRow, error) { return a.rows, nil }
-func (a *fakeActions) RollbackRisk(context.Context) (Risk, error)       { return a.risk, nil }
+func (a *fakeActions) Preview(_ context.Context, id string, _ int) ([]string, error) {
+	return []string{"since " + id + ": 3 files\x1b[2J changed"}, nil
+}
+func (a *fakeActions) RollbackRisk(context.Context) (Risk, error) { return a.risk, nil }
 
 func (a *fakeActions) Rollback(ctx context.Context, id string, report vm.Progress) (string, error) {
 	a.called("rollback %s", id)

@@ -67,7 +67,8 @@ func TestAskExit(t *testing.T) {
 		},
 		"roll back, after second thoughts": {
 			func(a *fakeActions) { a.risk = Risk{} }, []string{
-				"[R]oll back", "⌨r", "before lunch", "⌨\x1b", "[K]eep", "⌨r", "before lunch", "⌨\r", "[y]es  [N]o", "⌨y", "✓ Rolled back.",
+				"[R]oll back", "⌨r", "before lunch", "⌨\x1b", "[K]eep", "⌨r", "before lunch", "⌨\r", "since s2: 3 files", "[y]es  [N]o",
+				"⌨y", "✓ Rolled back.",
 			}, ExitResult{RolledBack: true}, `rollback s2`,
 		},
 	} {

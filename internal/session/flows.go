@@ -139,8 +139,8 @@ func (f flows) rollback() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	risk := f.risk()
-	lines := append([]string{items[i], ""}, riskLines(risk, "would be lost, unless it is in the snapshot")...)
+	lines := append([]string{items[i], ""}, f.preview(all[i].ID)...)
+	lines = append(append(lines, ""), riskLines(f.risk(), "would be lost, unless it is in the snapshot")...)
 	lines = append(lines, "", "What the VM holds now is kept as the undo.")
 	if err := f.confirm("Roll back", lines, "Roll back?", false); err != nil {
 		return "", err
@@ -159,6 +159,21 @@ func snapshotText(s SnapshotRow, now time.Time) string {
 		text += ", resumes"
 	}
 	return text
+}
+
+// preview asks what going back would undo. Who cannot be asked keeps nobody from it.
+func (f flows) preview(id string) []string {
+	_, columns := f.size()
+	lines, err := load(f.dialog, "Looking at what changed", func(ctx context.Context) ([]string, error) {
+		return f.do.Preview(ctx, id, columns)
+	})
+	if err != nil {
+		return []string{"What changed since is not known: " + flat(err.Error())}
+	}
+	for i, l := range lines {
+		lines[i] = flat(l)
+	}
+	return lines
 }
 
 // risk asks what would be lost; what cannot be told is at risk.
