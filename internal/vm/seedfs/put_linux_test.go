@@ -51,7 +51,8 @@ func TestPut(t *testing.T) {
 		"a new directory": {nil, File{Path: "/dir/new", Mode: fs.ModeDir | 0o700, UID: uid, GID: gid}, nil},
 		"a directory that was a link": {
 			func(root string) error { return os.Symlink("/", root+"/dir/new") },
-			File{Path: "/dir/new", Mode: fs.ModeDir | 0o700, UID: uid, GID: gid}, nil,
+			File{Path: "/dir/new", Mode: fs.ModeDir | 0o700, UID: uid, GID: gid},
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
