@@ -233,33 +233,43 @@ func (r *running) stop() {
 	_ = r.cmd.Wait()
 }
 
-// awaitSSH waits until the guest does a command. QEMU accepts connections long before the guest does.
+// awaitSSH waits until the guest does a command.
 func (p sshPeer) awaitSSH(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("the guest does not answer"))
 	defer cancel()
-	for {
-		if p.greets() {
-			if _, err := p.output(ctx, "true"); err == nil {
-				return nil
-			}
-		}
-		if err := wait(ctx, 50*time.Millisecond); err != nil {
+	greeted := make(chan struct{}, 1)
+	for began := time.Now(); ; {
+		// QEMU accepts connections long before the guest does, and one that the guest has missed may wait for a second: so
+		// there are several, and more patience with a guest that is slow.
+		patience := max(time.Second, time.Since(began)/10)
+		go p.greet(ctx, patience, greeted)
+		select {
+		case <-greeted:
+			_, err := p.output(ctx, "true")
 			return err
+		case <-time.After(patience / 5):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// greets tells whether an SSH server answers within a second.
-func (p sshPeer) greets() bool {
-	conn, err := net.DialTimeout("tcp", p.address, time.Second)
+// greet tells if an SSH server answers in time.
+func (p sshPeer) greet(ctx context.Context, patience time.Duration, greeted chan<- struct{}) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.address)
 	if err != nil {
-		return false
+		return
 	}
 	defer func() { _ = conn.Close() }()
-	if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-		return false
-	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	hello := make([]byte, 4)
-	_, err = io.ReadFull(conn, hello)
-	return err == nil && string(hello) == "SSH-"
+	if _, err := io.ReadFull(conn, hello); err == nil && string(hello) == "SSH-" {
+		select {
+		case greeted <- struct{}{}:
+		default: // another has said so
+		}
+	}
 }

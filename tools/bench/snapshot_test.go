@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -345,5 +346,38 @@ func TestHeartbeat(t *testing.T) {
 	h.done = make(chan struct{})
 	if err := h.await(ended, at(4), 3); err == nil {
 		t.Error("the wait did not end with its context")
+	}
+}
+
+// A guest's server that answers late is waited for, connections that nobody answers notwithstanding.
+func TestGreet(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for n := 0; ; n++ {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			switch n {
+			case 0: // closed at once, as QEMU does while the guest refuses
+				_ = conn.Close()
+			case 1:
+				_, _ = conn.Write([]byte("HTTP/1.1"))
+			default:
+				_, _ = conn.Write([]byte("SSH-2.0-OpenSSH_9.2\r\n"))
+			}
+		}
+	}()
+	p := sshPeer{address: l.Addr().String()}
+	greeted := make(chan struct{}, 1)
+	for _, want := range []int{0, 0, 1, 1} {
+		p.greet(t.Context(), time.Minute, greeted)
+		if len(greeted) != want {
+			t.Errorf("greeted %d times, want %d", len(greeted), want)
+		}
 	}
 }
