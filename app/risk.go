@@ -22,6 +22,8 @@ type RiskReport struct {
 	AtRisk    bool   `json:"at_risk"`
 	// Live: the guest was looked through just now, and can save its work. Otherwise it is what was found last.
 	Live bool `json:"live"`
+	// Running: the machine runs, whether its guest answers or not.
+	Running bool `json:"running"`
 	// Found is when the guest was looked through; zero if it never was.
 	Found time.Time `json:"found,omitzero"`
 	// Doubt says in a sentence why more may be at risk than Lines tell; empty: they are all.
@@ -118,7 +120,11 @@ func (a *App) atRisk(ctx context.Context, name string, o github.SurveyOptions) (
 	if err != nil {
 		return RiskReport{}, err
 	}
-	askCtx, cancel := context.WithTimeout(ctx, askTime)
+	patience := askTime
+	if a.Driver.Info().Capabilities.Emulated {
+		patience = time.Minute
+	}
+	askCtx, cancel := context.WithTimeout(ctx, patience)
 	c, err := a.Connect(askCtx, w)
 	cancel()
 	if err == nil {
@@ -126,7 +132,7 @@ func (a *App) atRisk(ctx context.Context, name string, o github.SurveyOptions) (
 		var s github.Survey
 		if s, err = a.lookThrough(ctx, c, w, o); err == nil {
 			r := a.report(w, s)
-			r.Live = true
+			r.Live, r.Running = true, true
 			return r, nil
 		}
 	}
@@ -178,7 +184,9 @@ func (a *App) lastRisk(w *config.Workspace, why error) (RiskReport, error) {
 	if doubt != "" {
 		s = kept.Stale(doubt)
 	}
-	return a.report(w, s), nil
+	r := a.report(w, s)
+	r.Running = !errors.Is(why, vm.ErrNotRunning)
+	return r, nil
 }
 
 // report makes a report of a survey.

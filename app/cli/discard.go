@@ -92,10 +92,10 @@ func (c *cmd) acceptHint(w *config.Workspace, d discard, out discarded) string {
 	if !d.keeps {
 		goOn = "--yes --discard-work goes on all the same"
 	}
-	if !out.Risk.Live {
+	if !out.Risk.Running {
 		return "To look at it: CALMenu start " + w.Name + "; " + goOn + "."
 	}
-	if out.Rescued == nil {
+	if out.Rescued == nil && out.Risk.Live {
 		goOn = "--rescue push or --rescue bundle saves it first; " + goOn
 	}
 	return "Nothing was changed. " + goOn + "."

@@ -78,9 +78,7 @@ func Load(dir string) (Cached, error) {
 // Stale returns the survey as what it is worth if more may have happened in the guest since, for the given reason: Unknown.
 func (c Cached) Stale(reason string) Survey {
 	s := c.Survey
-	if !s.Unknown {
-		s.Reasons = append([]string{reason}, s.Reasons...)
-	}
+	s.Reasons = append([]string{reason}, s.Reasons...)
 	s.Unknown = true
 	return s
 }
