@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,8 +39,19 @@ func TestConformance(t *testing.T) {
 	vmtest.Conformance(t, func(t *testing.T) vm.Driver { return New(Options{Dir: t.TempDir()}) }, vmtest.Options{
 		WriteMark: g.writeMark,
 		ReadMark:  g.readMark,
-		PowerOff:  g.powerOff,
-		Reopen:    func(_ *testing.T, d vm.Driver) vm.Driver { return New(d.(*Driver).opts) },
+		WriteMemory: func(ctx context.Context, d vm.Driver, name, value string) error {
+			out, err := g.run(ctx, d, name, "echo "+value+" > /dev/shm/mark")
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		},
+		ReadMemory: func(ctx context.Context, d vm.Driver, name string) (string, error) {
+			out, err := g.run(ctx, d, name, "cat /dev/shm/mark 2>/dev/null; true")
+			return strings.TrimSpace(out), err
+		},
+		PowerOff: g.powerOff,
+		Reopen:   func(_ *testing.T, d vm.Driver) vm.Driver { return New(d.(*Driver).opts) },
 		ReadGuestFile: func(ctx context.Context, d vm.Driver, name, path string) ([]byte, error) {
 			out, err := g.run(ctx, d, name, "sudo cat "+path)
 			return []byte(out), err
