@@ -167,8 +167,8 @@ type Supplied interface {
 }
 
 // Templater is implemented by drivers that can start a new machine as a copy of one that has booted already, in a
-// fraction of the time of a boot. Create uses a template by itself where one is ready; the machine is like any other,
-// and shares no key, identifier or random number with others made from it.
+// fraction of the time of a boot. Create uses a template by itself where one is ready; the machine is stopped like any
+// other then, and its first Start gives it keys, a machine-id and random numbers of its own.
 type Templater interface {
 	// TemplateReady tells whether Create of s would use a template. The name in s is of no meaning. It is false where
 	// there can be none.

@@ -26,6 +26,10 @@ import (
 // image's base and memory that fits it. A new machine has both by hard links and goes on from there, with an identity
 // of its own (see template_start.go). In <cache>/templates/<key>/ it is complete: it appears there by one rename, and is
 // never written again. Nothing in it is anybody's: it holds no key, and has seen no network.
+//
+// What machines from one template do have in common is what their kernel chose when it booted and keeps to itself: where
+// it lies in memory, the keys of its hash tables, the identifier of the boot. None of them meets another, or the world,
+// by anything that depends on it: each is alone in a network of its own.
 const (
 	templatesDir    = "templates"
 	templateDisk    = "disk.qcow2"

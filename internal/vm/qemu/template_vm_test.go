@@ -200,7 +200,7 @@ func TestTemplate(t *testing.T) {
 	likeAnyOther(t, d, "ann", guests["ann"])
 	lifeAfterTemplate(t, d, "bob", guests["bob"])
 
-	// One that never ran outlives the cache, and boots if it is told to.
+	// One that never ran outlives the cache, and boots if its memory turns out to be of no use.
 	for _, name := range []string{"dan", "eve"} {
 		if err := d.Create(ctx, vmSpec(name), nil); err != nil {
 			t.Fatal(err)
@@ -214,10 +214,21 @@ func TestTemplate(t *testing.T) {
 	}
 	for name, cold := range map[string]bool{"dan": false, "eve": true} {
 		g := newGuest(t)
-		if err := d.Start(ctx, name, vm.StartOptions{Files: g.seed, Cold: cold}, nil); err != nil {
+		broken := New(d.opts)
+		broken.fault = func(step string) error {
+			if cold && step == "resume:filled" {
+				return errors.New("something broke")
+			}
+			return nil
+		}
+		var said phases
+		if err := broken.Start(ctx, name, vm.StartOptions{Files: g.seed}, said.report); err != nil {
 			t.Fatal(err)
 		}
 		stopAtEnd(t, d, name)
+		if slices.Contains(said, "booting: its template is of no use something broke") != cold {
+			t.Errorf("%s said %q", name, said)
+		}
 		if out, err := g.run(ctx, d, name, "hostname; ls /run/calmenu"); !strings.HasPrefix(out, name) ||
 			(err == nil) == cold {
 			t.Errorf("%s after the cache was emptied: %q, %v", name, out, err)
