@@ -43,6 +43,9 @@ func Open(driver vm.Driver, workspace, dir string) *Catalog {
 	}
 }
 
+// OnStep has f called after each step of a change, which ends where f fails: tests end it there, as a crash would.
+func (c *Catalog) OnStep(f func(step string) error) { c.fault = f }
+
 // List returns the snapshots that exist, newest first. It changes nothing, and does not wait for who does.
 func (c *Catalog) List(ctx context.Context) ([]Snapshot, error) {
 	// The catalogue is read last: whatever the driver has by then, has been described before it was made.

@@ -258,7 +258,7 @@ func TestACatalogueOfAnOlderVersionIsRead(t *testing.T) {
 
 func TestWhatIsRecordedOfAGuestIsBounded(t *testing.T) {
 	c, _, _ := catalog(t)
-	repos := make([]Repository, 10_000)
+	repos := make([]Repository, 1_000)
 	for i := range repos {
 		repos[i] = Repository{Path: strings.Repeat("ä", 10_000), Branch: "main", Commit: strings.Repeat("f", 1000), Dirty: true}
 	}
