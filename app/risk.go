@@ -32,6 +32,14 @@ type RiskReport struct {
 	Survey github.Survey `json:"survey"`
 }
 
+// patience bounds the attempt to reach a guest that runs; on a busy host, an emulated one is slow to answer.
+func (a *App) patience() time.Duration {
+	if a.Driver.Info().Capabilities.Emulated {
+		return time.Minute
+	}
+	return askTime
+}
+
 // RiskLines is how many lines of a report a person is shown in a terminal.
 const RiskLines = 20
 
@@ -120,11 +128,7 @@ func (a *App) atRisk(ctx context.Context, name string, o github.SurveyOptions) (
 	if err != nil {
 		return RiskReport{}, err
 	}
-	patience := askTime
-	if a.Driver.Info().Capabilities.Emulated {
-		patience = time.Minute
-	}
-	askCtx, cancel := context.WithTimeout(ctx, patience)
+	askCtx, cancel := context.WithTimeout(ctx, a.patience())
 	c, err := a.Connect(askCtx, w)
 	cancel()
 	if err == nil {
