@@ -83,13 +83,7 @@ func (a *App) SessionSnapshot(ctx context.Context, c *guest.Client, w *config.Wo
 	if err != nil {
 		return err
 	}
-	unlock, err := a.lock(ctx, w.Name, "prune", p)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	days := time.Duration(w.Snapshots.CleanupAfterDays) * 24 * time.Hour
-	_, err = a.catalog(w.Name).PruneSessions(ctx, w.Snapshots.MaxAuto, days)
+	_, err = a.applyRetention(ctx, w, p)
 	return err
 }
 

@@ -65,7 +65,7 @@ func (w Workspace) Why() string {
 var gerunds = map[string]string{
 	"new": "creating", "start": "starting", "stop": "stopping", "restart": "restarting", "delete": "deleting",
 	"snapshot": "taking a snapshot", "rollback": "rolling back", "sync": "syncing", "isolation": "checking isolation",
-	"image": "building the base image",
+	"prune": "deleting old snapshots", "image": "building the base image",
 }
 
 // String returns the operation with its phase and progress.

@@ -56,8 +56,7 @@ var operations = map[string]struct {
 	},
 	"prune": {
 		func(ctx context.Context, c *Catalog) error {
-			_, err := c.PruneSessions(ctx, 1, 0)
-			return err
+			return pruneSessions(ctx, c)
 		},
 		[]string{"base manual", "one session", "two session"},
 		[]string{"base manual", "two session"},

@@ -141,7 +141,7 @@ func (w *world) create(k Kind) step {
 	w.next++
 	s := Snapshot{
 		Name: fmt.Sprint("snapshot ", w.next), Kind: k, Agent: "shell", Reason: "a test",
-		Repositories: []Repository{{Path: "workspace/app", Branch: "main", Commit: "abc", Dirty: true}},
+		Repositories: []Repository{{Path: "workspace/app", Branch: "main", Commit: "abc"}},
 	}
 	var taken Snapshot
 	return step{

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -203,19 +202,4 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d h", d/time.Hour)
 	}
 	return d.String()
-}
-
-// PruneSessions deletes the session snapshots beyond the newest keep and those older than maxAge (0: no limit), and
-// returns what it deleted.
-func (c *Catalog) PruneSessions(ctx context.Context, keep int, maxAge time.Duration) ([]Snapshot, error) {
-	list, err := c.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	gone, err := c.Prune(ctx, Plan(list, Policy{SessionKeep: keep, SessionMaxAge: maxAge}, c.now()))
-	var all []Snapshot
-	for _, r := range gone {
-		all = append(all, r.Snapshot)
-	}
-	return all, err
 }

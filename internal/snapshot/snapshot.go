@@ -61,7 +61,6 @@ type Repository struct {
 	Path   string `json:"path"` // below the guest's home
 	Branch string `json:"branch,omitempty"`
 	Commit string `json:"commit,omitempty"`
-	Dirty  bool   `json:"dirty,omitempty"` // files differed from the commit
 }
 
 // Bounds of what is recorded of a guest that says what it likes.
@@ -75,7 +74,7 @@ func bounded(all []Repository) []Repository {
 	kept := make([]Repository, 0, min(len(all), maxRepositories))
 	for _, r := range all[:min(len(all), maxRepositories)] {
 		kept = append(kept, Repository{
-			Path: cut(r.Path, maxGuestText), Branch: cut(r.Branch, maxGuestText), Commit: cut(r.Commit, 64), Dirty: r.Dirty,
+			Path: cut(r.Path, maxGuestText), Branch: cut(r.Branch, maxGuestText), Commit: cut(r.Commit, 64),
 		})
 	}
 	if len(kept) == 0 {
