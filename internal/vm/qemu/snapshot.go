@@ -93,9 +93,18 @@ func (d *Driver) Snapshots(_ context.Context, name string) ([]vm.Snapshot, error
 	}
 	var all []vm.Snapshot
 	for _, s := range r.Disk.Snapshots {
-		// Deleting it frees the layers that then nobody needs. What a merge would free besides depends on how much of a
-		// layer was overwritten above it, and is not counted.
+		// Deleting it frees the layers that then nobody needs; of one that only one other layer needs, what that holds anew:
+		// they are merged.
 		freed, rest := int64(0), r.Disk.forget(s.ID)
+		for _, m := range rest.merges() {
+			if m.Hidden != s.Layer {
+				continue
+			}
+			n, err := covered(filepath.Join(d.machineDir(name), layerFile(m.Hidden)), filepath.Join(d.machineDir(name), layerFile(m.Child)))
+			if err == nil {
+				freed += n
+			}
+		}
 		for _, id := range rest.sweep() {
 			freed += diskUse(filepath.Join(d.machineDir(name), layerFile(id)))
 		}
