@@ -23,7 +23,10 @@ func NewDriver(home config.Home, cfg *config.Config) (vm.Driver, error) {
 	}
 	switch name {
 	case "qemu":
-		return qemu.New(qemu.Options{Dir: home.WorkspacesDir(), Mirror: cfg.Image.Mirror, Accel: cfg.VM.Accel}), nil
+		return qemu.New(qemu.Options{
+			Dir: home.WorkspacesDir(), Mirror: cfg.Image.Mirror, Accel: cfg.VM.Accel,
+			NoTemplates: cfg.VM.Template == "off",
+		}), nil
 	case "tart":
 		return tart.New(tart.Options{
 			Binary: os.Getenv("CAL_TART"), Home: os.Getenv("TART_HOME"),

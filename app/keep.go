@@ -62,6 +62,7 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 	defer func() { _ = link.Close() }()
 	k := &keeper{App: a, w: w, hooks: h, policy: a.networkPolicy(ctx, w), again: make(chan struct{}, 1)}
 	defer a.Rhythm.Listen(func(e host.Event) { k.heard(e, link) })()
+	go a.makeTemplate(ctx, w)
 	for ctx.Err() == nil {
 		waitCtx, stopWaiting := context.WithCancel(ctx)
 		go a.watchMachine(waitCtx, stopWaiting, w.Name)

@@ -60,9 +60,7 @@ func (a *App) create(ctx context.Context, w *config.Workspace, report vm.Progres
 		return err
 	}
 	report.Report(vm.Phase{Name: "creating the machine"})
-	err := a.Driver.Create(ctx, vm.Spec{
-		Name: w.Name, Image: a.image(w), CPU: w.VM.CPU, MemoryMiB: w.VM.MemoryMB, DiskGiB: w.VM.DiskGB,
-	}, report)
+	err := a.Driver.Create(ctx, a.spec(w), report)
 	if err != nil {
 		return fmt.Errorf("creating workspace %q: %w", w.Name, err)
 	}

@@ -37,6 +37,7 @@ func realGuest(t *testing.T, ctx context.Context, name string) *App {
 	t.Setenv("HOME", home)
 	t.Setenv("CAL_HOME", filepath.Join(home, ".cal"))
 	t.Setenv("CAL_DRIVER", "qemu")
+	t.Setenv("CAL_VM_TEMPLATE", "off")
 	a, err := Open(Options{})
 	if err != nil {
 		t.Fatal(err)

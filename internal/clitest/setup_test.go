@@ -113,6 +113,7 @@ func setUpQEMU(dir string, e surroundings) error {
 	}
 	e.Setenv("CAL_CACHE", cache)
 	e.Setenv("CAL_DRIVER", "qemu")
+	e.Setenv("CAL_VM_TEMPLATE", "off") // making one would compete with what is tested
 	// The guest may reach the registries this host is set up for; HOME, where npm is told of its own, is another one here.
 	out, err := exec.Command("npm", "config", "get", "registry").Output()
 	if err != nil {

@@ -191,6 +191,12 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.VM.Accel = v.(string) },
 	},
 	{
+		key: "vm.template", def: "auto", kind: oneOf("auto", "off"),
+		doc: "whether new workspaces start as copies of one that has booted, where the driver can; auto makes such a template " +
+			"beside the first workspace of its size",
+		put: func(s *Settings, v any) { s.VM.Template = v.(string) },
+	},
+	{
 		key: "vm.keep_running_on_quit", def: "ask", kind: oneOf("ask", "keep", "stop"),
 		doc: "what Quit does with workspaces that run",
 		put: func(s *Settings, v any) { s.VM.KeepRunningOnQuit = v.(string) },

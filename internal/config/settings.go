@@ -29,6 +29,7 @@ type VMSettings struct {
 	DiskGB            int    // in GiB, as the guest sees it
 	BaseImage         string // empty: the driver's default image
 	Accel             string // "auto", "kvm" or "tcg"
+	Template          string // "auto" or "off"
 	KeepRunningOnQuit string // "ask", "keep" or "stop"
 }
 

@@ -97,7 +97,7 @@ func needVM(t *testing.T) {
 // extra is what a process of this installation has in its environment besides the desktop's. The base image is shared
 // with the person's own CALMenu: it is read only, and takes minutes to build.
 func (w *world) extra(cache string) []string {
-	return []string{"CAL_HOME=" + w.cal.Dir, "CAL_CACHE=" + cache, "CAL_DRIVER=qemu"}
+	return []string{"CAL_HOME=" + w.cal.Dir, "CAL_CACHE=" + cache, "CAL_DRIVER=qemu", "CAL_VM_TEMPLATE=off"}
 }
 
 // tearDown leaves nothing running, however the test ended.

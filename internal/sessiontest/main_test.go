@@ -110,7 +110,7 @@ func newWorld() (*world, error) {
 	}
 	w.env = []string{
 		"PATH=" + filepath.Join(w.dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"),
-		"CAL_HOME=" + filepath.Join(w.dir, "cal"), "CAL_CACHE=" + cache, "CAL_DRIVER=qemu", "WORK=" + w.dir,
+		"CAL_HOME=" + filepath.Join(w.dir, "cal"), "CAL_CACHE=" + cache, "CAL_DRIVER=qemu", "CAL_VM_TEMPLATE=off", "WORK=" + w.dir,
 		"LANG=C.UTF-8", "GORACE=atexit_sleep_ms=0 halt_on_error=1",
 		// Most tests are about what follows.
 		"CAL_SNAPSHOTS_AUTO_SNAPSHOT_ON_SESSION_START=false",
