@@ -75,16 +75,16 @@ func (a *App) previewOver(ctx context.Context, c *guest.Client, name, ref string
 		return p, err
 	}
 	ws, _ := known.Find(w.Name)
-	own, cancel := context.WithTimeout(ctx, a.previewTime())
-	defer cancel()
 	if c == nil || c.Err() != nil {
-		if c, err = a.Connect(own, w); err == nil {
+		dialing, cancel := context.WithTimeout(ctx, a.previewTime())
+		defer cancel()
+		if c, err = a.Connect(dialing, w); err == nil {
 			defer func() { _ = c.Close() }()
 		}
 	}
 	var atWork map[string]bool
 	if err == nil {
-		atWork, err = a.askChanges(own, c, &p)
+		atWork, err = a.askChanges(ctx, c, &p)
 	}
 	p.Agents = a.previewAgents(ws, atWork)
 	if err == nil {
@@ -101,10 +101,11 @@ func (a *App) previewOver(ctx context.Context, c *guest.Client, name, ref string
 	return p, nil
 }
 
-// previewTime bounds the look into a guest that may be wrecked beyond answering.
+// previewTime bounds the attempt to reach a guest that may be wrecked beyond answering, and then the search in it: an
+// emulated one on a busy host is slow at both.
 func (a *App) previewTime() time.Duration {
 	if a.Driver.Info().Capabilities.Emulated {
-		return 30 * time.Second
+		return time.Minute
 	}
 	return 10 * time.Second
 }
@@ -114,9 +115,11 @@ func (a *App) previewTime() time.Duration {
 func (a *App) askChanges(ctx context.Context, c *guest.Client, p *Preview) (atWork map[string]bool, err error) {
 	var agentsErr error
 	var asking sync.WaitGroup
-	asking.Go(func() { atWork, agentsErr = session.Sessions(ctx, c) })
-	limits := changes.Limits{Timeout: a.previewTime() * 2 / 3} // what is found until then is told
-	r, err := changes.Scan(ctx, c, p.Snapshot.Created, limits)
+	listing, cancel := context.WithTimeout(ctx, a.previewTime())
+	defer cancel()
+	asking.Go(func() { atWork, agentsErr = session.Sessions(listing, c) })
+	// What is found until then is told.
+	r, err := changes.Scan(ctx, c, p.Snapshot.Created, changes.Limits{Timeout: a.previewTime()})
 	asking.Wait()
 	if err != nil {
 		return atWork, err

@@ -33,7 +33,7 @@ sudo -n touch /usr/local/tool
 
 // TestPreviewInARealGuest has 50,000 files change in a real guest: all are counted, and the time is told.
 func TestPreviewInARealGuest(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	a := realGuest(t, ctx, "fay")
 	must := func(err error) {
@@ -75,5 +75,8 @@ func TestPreviewInARealGuest(t *testing.T) {
 	began := time.Now()
 	p, err := a.Preview(ctx, "fay", "before")
 	must(err)
+	if p.Changes == nil {
+		t.Errorf("%+v", p)
+	}
 	t.Logf("with the connection: %v\n%s", time.Since(began).Round(time.Millisecond), strings.Join(p.Lines(100), "\n"))
 }
