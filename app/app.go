@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ type App struct {
 	flags    map[string]string
 	settings atomic.Pointer[settings]
 	logFile  *os.File
+	steps    func(step string) error // called after each step of an operation; tests end it there, as a crash would
 }
 
 // settings are what is read from config.yaml.
@@ -131,8 +133,16 @@ func (a *App) openLog() error {
 		return fmt.Errorf("opening the log: %w", err)
 	}
 	a.logFile = f
-	a.Log = zerolog.New(f).With().Timestamp().Int("pid", os.Getpid()).Logger()
+	a.Log = zerolog.New(willing{f}).With().Timestamp().Int("pid", os.Getpid()).Logger()
 	return nil
+}
+
+// willing drops what cannot be written: that a disk is full is said by what needs it, and not in the midst of a terminal.
+type willing struct{ io.Writer }
+
+func (w willing) Write(p []byte) (int, error) {
+	_, _ = w.Writer.Write(p)
+	return len(p), nil
 }
 
 // LogFile is the path of the log.
@@ -188,7 +198,22 @@ func (a *App) Switch(name string) error {
 func (a *App) currentFile() string { return filepath.Join(a.Home.Dir, "isolation", "current") }
 
 func (a *App) catalog(name string) *snapshot.Catalog {
-	return snapshot.Open(a.Driver, name, a.Home.WorkspaceDir(name))
+	c := snapshot.Open(a.Driver, name, a.Home.WorkspaceDir(name))
+	if w, err := a.Config().Workspace(name); err == nil {
+		c.UndoKeep = w.Snapshots.UndoKeep
+	}
+	if a.steps != nil {
+		c.OnStep(a.steps)
+	}
+	return c
+}
+
+// step ends an operation after the named step of it, in tests.
+func (a *App) step(name string) error {
+	if a.steps == nil {
+		return nil
+	}
+	return a.steps(name)
 }
 
 // OutputDir is where a workspace's artifacts land.

@@ -7,11 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -77,8 +79,15 @@ func (a *App) operate(
 		err = nil
 	}
 	if err == nil {
+		err = a.step("operate:begun")
+	}
+	if err == nil {
 		err = f(ctx, report)
 	}
+	if err == nil {
+		err = a.step("operate:done")
+	}
+	err = sayFull(err)
 	if err != nil {
 		a.Log.Error().Str("workspace", name).Str("verb", verb).Err(err).Msg("operation failed")
 	}
@@ -88,13 +97,41 @@ func (a *App) operate(
 	if inVain(verb, err) {
 		return op.Refuse(err)
 	}
-	return op.End(err, hint.Of(err))
+	failed := err != nil
+	err = op.End(err, hint.Of(err))
+	if !failed && isFull(err) {
+		// It is done, and only not written down: what makes room must not need some.
+		a.Log.Warn().Str("workspace", name).Str("verb", verb).Err(err).Msg("journaling")
+		return nil
+	}
+	return err
+}
+
+// isFull tells whether something failed for want of disk space.
+func isFull(err error) bool {
+	return errors.Is(err, vm.ErrNoSpace) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// sayFull names a full disk as what it is, and says what to do, where that has not been said by who met it.
+func sayFull(err error) error {
+	if !isFull(err) {
+		return err
+	}
+	if !errors.Is(err, vm.ErrNoSpace) {
+		err = fmt.Errorf("%w: %w", vm.ErrNoSpace, err)
+	}
+	if hint.Of(err) != "" {
+		return err
+	}
+	return hint.Wrap(err, "Free disk space: `CALMenu snapshot list` shows what snapshots hold, `CALMenu snapshot prune` "+
+		"lets old ones go.")
 }
 
 // inVain tells whether an operation was refused before it changed anything: a workspace it would have made is there, a
 // snapshot it was to go back to is not. The workspace itself is as well as before.
 func inVain(verb string, err error) bool {
 	return errors.Is(err, vm.ErrExists) || errors.Is(err, vm.ErrNoSnapshot) ||
+		errors.Is(err, snapshot.ErrTaken) ||
 		verb == "stop" && errors.Is(err, vm.ErrNotRunning)
 }
 

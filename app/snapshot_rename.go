@@ -52,5 +52,5 @@ func (a *App) editSnapshot(
 	if err == nil {
 		a.noticeSnapshots(w.Name, "snapshot described")
 	}
-	return s, err
+	return s, sayFull(err)
 }

@@ -224,7 +224,7 @@ func (c *Catalog) Delete(ctx context.Context, id string) error {
 	if err := t.remove(ctx, id); err != nil {
 		return err
 	}
-	return t.finish()
+	return t.finishRemoval()
 }
 
 // Prune deletes what a plan lets go, and returns what it deleted. What is gone already is passed over, and so is what
@@ -255,13 +255,19 @@ func (c *Catalog) Prune(ctx context.Context, plan []Removal) ([]Removal, error) 
 		}
 		gone = append(gone, r)
 	}
-	return gone, t.finish()
+	return gone, t.finishRemoval()
 }
 
 // journalRemoval is journal, but for a full disk: what makes room must not need some, and a removal that is cut short is
 // found by its traces.
 func (t *change) journalRemoval(ids ...string) error {
-	err := t.journal(ids...)
+	return unlessFull(t.journal(ids...))
+}
+
+// finishRemoval is finish, with the same exception: of what is gone nothing is shown, whatever the catalogue says.
+func (t *change) finishRemoval() error { return unlessFull(t.finish()) }
+
+func unlessFull(err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
 // accountName is the system account QEMU and the tools that read its files run as when CALMenu runs as root.
@@ -100,7 +102,11 @@ func (a account) run(ctx context.Context, dir string, argv ...string) ([]byte, e
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return out, hint.Wrap(fmt.Errorf("running %s: %w", argv[0], err), packageHint(filepath.Base(argv[0])))
 	}
-	return out, fmt.Errorf("running %s %s: %w: %s", argv[0], subcommand(argv), err, lastLine(out))
+	err = fmt.Errorf("running %s %s: %w: %s", argv[0], subcommand(argv), err, lastLine(out))
+	if bytes.Contains(out, []byte("No space left on device")) {
+		err = fmt.Errorf("%w: %w", vm.ErrNoSpace, err)
+	}
+	return out, err
 }
 
 func subcommand(argv []string) string {

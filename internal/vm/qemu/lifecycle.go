@@ -113,6 +113,7 @@ func (d *Driver) create(ctx context.Context, s vm.Spec, r recipe) error {
 	if err := m.save(); err != nil {
 		return err
 	}
+	m.keepReserve()
 	if err := d.fault("create:rename"); err != nil {
 		return err
 	}

@@ -29,8 +29,8 @@ func (m *machine) mergeHidden(ctx context.Context) error {
 			return nil
 		}
 		err := m.merge(ctx, all[0])
-		if errors.Is(err, vm.ErrNoSpace) {
-			return nil
+		if errors.Is(err, vm.ErrNoSpace) || isFull(err) {
+			return nil // what was begun is put right by whatever changes the machine next
 		}
 		if err != nil {
 			return err

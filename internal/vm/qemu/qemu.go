@@ -58,6 +58,9 @@ func New(o Options) *Driver {
 	return &Driver{opts: o, accel: probeAccelerator(o.Accel), fault: func(string) error { return nil }}
 }
 
+// OnStep has f called after each step of a change, which ends where f fails: tests end it there, as a crash would.
+func (d *Driver) OnStep(f func(step string) error) { d.fault = f }
+
 func defaultCacheDir() string {
 	if dir := os.Getenv("CAL_CACHE"); dir != "" {
 		return dir

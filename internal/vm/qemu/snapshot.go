@@ -248,15 +248,19 @@ func (m *machine) become(next tree) error {
 		return err
 	}
 	m.sweepMemory()
+	m.keepReserve()
 	return nil
 }
 
 // drop deletes layers and makes next the tree.
 func (m *machine) drop(layers []string, next tree) error {
 	if len(layers) == 0 {
-		return m.become(next)
+		return m.withReserve(func() error { return m.become(next) })
 	}
-	if err := m.begin(pending{Op: opDrop, Drop: layers, Next: next.without(layers)}); err != nil {
+	err := m.withReserve(func() error {
+		return m.begin(pending{Op: opDrop, Drop: layers, Next: next.without(layers)})
+	})
+	if err != nil {
 		return err
 	}
 	return m.finishDrop()

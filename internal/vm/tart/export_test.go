@@ -22,9 +22,6 @@ func Holder(dir string) int {
 	return pid
 }
 
-// At makes a driver tell f of each step of its transactions before it takes it.
-func (d *Driver) At(f func(step string)) { d.at = f }
-
 // Parsers of what others say, for tests of their own.
 var (
 	ParseList     = parseList

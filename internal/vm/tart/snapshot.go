@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/vm"
@@ -194,7 +195,10 @@ func (d *Driver) DeleteSnapshot(ctx context.Context, name, id string) error {
 		if _, known := inv.local(snapshotName(name, id)); !known {
 			err = fmt.Errorf("%w: %q", vm.ErrNoSnapshot, id)
 		} else {
-			_, err = d.tart(ctx, "delete", snapshotName(name, id))
+			d.at("drop: delete")
+			if _, err = d.tart(ctx, "delete", snapshotName(name, id)); err == nil {
+				d.at("drop: done")
+			}
 		}
 	}
 	if err != nil {
@@ -210,12 +214,15 @@ func (d *Driver) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("deleting %q: %w", name, err)
 	}
 	defer unlock()
-	if _, _, err = d.stopped(ctx, name); err == nil {
+	inv, _, err := d.stopped(ctx, name)
+	if err == nil {
 		d.at("delete: journal")
 		err = writeJSON(d.state(name, journalSuffix), intent{Op: "delete"})
-	}
-	if err == nil {
-		err = d.finishLocked(ctx, name)
+		if err == nil {
+			err = d.finishLocked(ctx, name)
+		} else if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			err = d.finishDelete(ctx, inv, name) // what makes room must not need some
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("deleting %q: %w", name, err)

@@ -284,7 +284,7 @@ func TestAStartThatIsGivenUpLosesNoMemory(t *testing.T) {
 	d.w.script(`{"guests": {"*": {"lock_delay": 1000}}}`)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	d.At(func(step string) {
+	d.OnStep(func(step string) {
 		if step == "start: resume" {
 			cancel()
 		}
@@ -335,7 +335,7 @@ func TestSuspendOfAMachineThatEndsByItself(t *testing.T) {
 	d := newDriver(t, stock)
 	d.machine(t, "ws")
 	d.start(t, "ws")
-	d.At(func(step string) {
+	d.OnStep(func(step string) {
 		if step == "suspend: ask" {
 			if err := syscall.Kill(d.w.holder("cal-ws"), syscall.SIGKILL); err != nil {
 				t.Error(err)
@@ -344,7 +344,7 @@ func TestSuspendOfAMachineThatEndsByItself(t *testing.T) {
 		}
 	})
 	wantError(t, d.Suspend(t.Context(), "ws", nil), vm.ErrNotRunning, "", "")
-	d.At(func(string) {})
+	d.OnStep(func(string) {})
 	d.w.wantState("cal-ws", "stopped")
 	if _, err := os.Stat(d.w.path("vms", "cal-ws", "state.vzvmsave")); err == nil {
 		t.Error("there is a memory")

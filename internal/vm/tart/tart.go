@@ -126,6 +126,9 @@ func New(o Options) (*Driver, error) {
 	return &Driver{options: o, home: home, at: func(string) {}}, nil
 }
 
+// OnStep has f called before each step of a change: tests end it there, as a crash would.
+func (d *Driver) OnStep(f func(step string)) { d.at = f }
+
 func orDefault(d, otherwise time.Duration) time.Duration {
 	if d == 0 {
 		return otherwise

@@ -156,13 +156,13 @@ func TestCrashedRollbackLosesNothing(t *testing.T) {
 // dieAt runs f and leaves it before the given step as a crash would: locks go, nothing is tidied.
 func dieAt(d *driver, step string, f func()) {
 	type crash struct{}
-	d.At(func(s string) {
+	d.OnStep(func(s string) {
 		if s == step {
 			panic(crash{})
 		}
 	})
 	defer func() {
-		d.At(func(string) {})
+		d.OnStep(func(string) {})
 		if r := recover(); r != nil && r != (crash{}) {
 			panic(r)
 		}
@@ -252,7 +252,7 @@ func TestRollbackIsNeverSeenHalfDone(t *testing.T) {
 	}
 	looker, commands := d.logged(t, "")
 	looked := make(chan error)
-	d.At(func(step string) {
+	d.OnStep(func(step string) {
 		if step != "restore: put in place" {
 			return
 		}
