@@ -176,7 +176,7 @@ func (a *App) Stop(ctx context.Context, name string, p vm.Progress) error {
 func (a *App) stop(ctx context.Context, w *config.Workspace, report vm.Progress) error {
 	how := vm.Shutdown{Grace: a.grace()}
 	report.Report(vm.Phase{Name: "asking the guest to shut down"})
-	askCtx, cancel := context.WithTimeout(ctx, askTime)
+	askCtx, cancel := context.WithTimeout(ctx, a.patience())
 	client, err := a.Connect(askCtx, w)
 	cancel()
 	switch {

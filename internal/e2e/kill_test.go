@@ -316,10 +316,10 @@ func TestKilledCommand(t *testing.T) {
 	}
 	w.step("delete", func() {
 		after := len(w.events())
-		cmd := w.command(t.Context(), "delete", name, "--yes")
+		cmd := w.command(t.Context(), "delete", name, "--yes", "--discard-work")
 		w.startAndReap(cmd)
 		w.killAt(cmd.Process.Pid, after, "delete", phase("delete", "removing its disks"))
-		if _, err := w.try("delete", name, "--yes"); err != nil {
+		if _, err := w.try("delete", name, "--yes", "--discard-work"); err != nil {
 			t.Logf("it was gone already: %v", err)
 		}
 		if x := w.status(); len(x.Workspaces) != 0 {

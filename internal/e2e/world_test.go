@@ -108,7 +108,7 @@ func (w *world) tearDown() {
 	ctx, cancel := context.WithTimeout(context.Background(), stepLimit)
 	defer cancel()
 	if _, err := os.Stat(w.cal.WorkspaceDir(name)); err == nil {
-		if out, err := w.command(ctx, "delete", name, "--yes").CombinedOutput(); err != nil {
+		if out, err := w.command(ctx, "delete", name, "--yes", "--discard-work").CombinedOutput(); err != nil {
 			w.t.Errorf("deleting the workspace at the end: %v\n%s", err, out)
 		}
 	}

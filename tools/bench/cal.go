@@ -75,7 +75,7 @@ func (c *cal) remove(workspaces ...string) error {
 	defer cancel()
 	var failed []error
 	for _, name := range workspaces {
-		if _, _, err := c.run(ctx, "delete", name, "--yes"); err != nil {
+		if _, _, err := c.run(ctx, "delete", name, "--yes", "--discard-work"); err != nil {
 			failed = append(failed, err)
 		}
 	}
