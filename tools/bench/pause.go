@@ -182,7 +182,7 @@ func (p sshPeer) fillMemory(ctx context.Context, target int) (int, error) {
 }
 
 // rewriting changes every page of so many MiB over and over, and says when it has begun.
-const rewriting = `exec perl -e '$|=1; $d="x" x (%d<<20); print "ready\n";` +
+const rewriting = `exec perl -e '$|=1; $d="x"; $d x= %d<<20; print "ready\n";` +
 	` for(;;){ $n++; for($i=0;$i<length $d;$i+=4096){ substr($d,$i,1)=chr($n&255) } }'`
 
 // rewrite keeps a guest busy with changing its memory, until stop is called.

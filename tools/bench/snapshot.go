@@ -61,6 +61,7 @@ func snapshots(ctx context.Context, b *bench) (err error) {
 		s.by = began.Add(part.by)
 		b.progress("%s, until %s", part.name, s.by.Format(time.TimeOnly))
 		if err := part.run(s, ctx); err != nil {
+			b.progress("%s: %v", part.name, err)
 			failed = append(failed, fmt.Errorf("%s: %w", part.name, err))
 		}
 		if ctx.Err() != nil {
@@ -201,7 +202,7 @@ func (s *snapshotBench) pauses(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	s.got.busy = &pause{target: muchMemory}
+	s.got.busy = &pause{target: muchMemory, changing: rewritten}
 	return s.pause(ctx, guest, s.got.busy)
 }
 
@@ -221,8 +222,8 @@ func (s *snapshotBench) pause(ctx context.Context, guest sshPeer, p *pause) erro
 			return err
 		}
 		p.add(stood, mood, got.seconds, got.size)
-		s.b.progress("pause with %d MiB in use: %.3f s (%.3f s without a snapshot), of %.2f s; %.1f MiB", p.target,
-			stood.Seconds(), mood.Seconds(), got.seconds, mib(got.size))
+		s.b.progress("pause with %s: %.3f s (%.3f s without a snapshot), of %.2f s; %.1f MiB", p, stood.Seconds(),
+			mood.Seconds(), got.seconds, mib(got.size))
 		if err := s.main.forget(ctx, got); err != nil {
 			return err
 		}

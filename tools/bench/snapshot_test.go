@@ -263,7 +263,7 @@ func TestSnapshotFigures(t *testing.T) {
 		},
 		cold:   kindResults{create: []float64{0.4}, size: []float64{0.5}, prompts: prompts{[]float64{11}, []float64{7}}},
 		pauses: []*pause{{target: littleMemory, used: 90}, {target: muchMemory, used: 1020}},
-		busy:   &pause{target: muchMemory},
+		busy:   &pause{target: muchMemory, changing: rewritten},
 		saved:  []*saved{{target: littleMemory, stood: []float64{0.5}, save: []float64{0.5}, load: []float64{2}, growth: []float64{120}}},
 		copied: []float64{0.8}, copySize: []float64{800}, qemuImg: []float64{0.01}, qemuImgBoot: []float64{6},
 		disks: []*diskCost{

@@ -75,8 +75,15 @@ func (r *snapshotResults) kind(name string) *kindResults {
 
 // pause is how long warm snapshots stopped a guest.
 type pause struct {
-	target, used               int // MiB in use: to be, and before the first
+	target, used, changing     int // MiB in use: to be, and before the first, and how many of them change all the time
 	stood, mood, created, size []float64
+}
+
+func (p *pause) String() string {
+	if p.changing > 0 {
+		return fmt.Sprintf("%d MiB in use, %d of it changing", p.target, p.changing)
+	}
+	return fmt.Sprintf("%d MiB in use", p.target)
 }
 
 func (p *pause) add(stood, mood time.Duration, created float64, size int64) {
@@ -168,18 +175,18 @@ func (r *snapshotResults) figures() []Figure {
 		"the peer's guest was shut down before, and keeps no undo")
 	for _, p := range r.pauses {
 		s := r.savedWith(p.target)
-		f := second(fmt.Sprintf("pause, warm, %d MiB in use", p.target))
+		f := second("pause, warm, " + p.String())
 		note := fmt.Sprintf("%d MiB before the first; %s s without a snapshot", p.used, number(median(p.mood)))
 		beside(p.stood, within(f, pauseTargets[p.target]), peerSave, s.stood, note)
 		if len(s.stood) == 0 {
 			add(p.stood, within(f, pauseTargets[p.target]), note)
 		}
-		beside(p.created, second(fmt.Sprintf("create, warm, %d MiB in use", p.target)), peerSave, s.save,
+		beside(p.created, second("create, warm, "+p.String()), peerSave, s.save,
 			"the guest runs meanwhile, but for the pause")
-		beside(p.size, Figure{Name: fmt.Sprintf("size, warm, %d MiB in use", p.target), Unit: "MiB"}, peerSave, s.growth)
+		beside(p.size, Figure{Name: "size, warm, " + p.String(), Unit: "MiB"}, peerSave, s.growth)
 	}
 	if r.busy != nil {
-		add(r.busy.stood, second(fmt.Sprintf("pause, warm, %d MiB in use, %d of it changing", muchMemory, rewritten)),
+		add(r.busy.stood, second("pause, warm, "+r.busy.String()),
 			fmt.Sprintf("every page all the time; %s s without a snapshot", number(median(r.busy.mood))))
 	}
 	add(r.warm.create, second("create, warm"), "connecting to the guest is in it")
