@@ -44,12 +44,15 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// build builds the program as `make build` does: first the guest's init, which is embedded.
+// build builds the program as `make build` does: first the guest's programs, which are embedded.
 func build(to string) error {
 	root := filepath.Join("..", "..")
-	calinit := filepath.Join("resources", "guest", "bin", "calinit")
-	if _, err := os.Stat(filepath.Join(root, calinit)); errors.Is(err, fs.ErrNotExist) {
-		if err := goBuild(root, calinit, "./cmd/calinit", "GOOS=linux", "GOARCH=amd64"); err != nil {
+	for _, program := range []string{"calinit", "calseed"} {
+		embedded := filepath.Join("resources", "guest", "bin", program)
+		if _, err := os.Stat(filepath.Join(root, embedded)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := goBuild(root, embedded, "./cmd/"+program, "GOOS=linux", "GOARCH=amd64"); err != nil {
 			return err
 		}
 	}
