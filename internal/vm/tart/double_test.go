@@ -24,6 +24,9 @@ var double string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	if task := os.Getenv(killEnv); task != "" {
+		return dieOrDo(task)
+	}
 	dir, err := os.MkdirTemp("", "tartdouble")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -48,7 +51,11 @@ func testMain(m *testing.M) int {
 			return 1
 		}
 	}
-	return m.Run()
+	code := m.Run()
+	if code == 0 && !metEveryStep() {
+		return 1
+	}
+	return code
 }
 
 // world is a TART_HOME and the double that works in it.

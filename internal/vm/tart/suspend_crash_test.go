@@ -20,14 +20,10 @@ func TestCrashedSuspendAndResumeLoseNothing(t *testing.T) {
 			d := newDriver(t, stock)
 			d.machine(t, "ws")
 			d.awake(t, "ws", "counter 7")
-			died := false
-			d.crash(step, &died, func() { _ = d.Suspend(t.Context(), "ws", nil) })
+			died := d.diesAt(t, step, "suspend")
 			d.w.await("the end of it", func() bool { return step == "suspend: ask" || !d.w.running("cal-ws") })
 			if !died {
-				d.crash(step, &died, func() { _ = d.Start(t.Context(), "ws", vm.StartOptions{}, nil) })
-			}
-			if !died {
-				t.Fatal("there is no such step")
+				d.mustDieAt(t, step, "start")
 			}
 			d.w.wantState("cal-ws", want)
 			after := d.reopen(t)
@@ -54,11 +50,7 @@ func TestCrashedBootWithoutMemory(t *testing.T) {
 			d.asleep(t, "ws", "counter 7")
 			d.w.put("cal-ws", "the disk")
 			d.w.script(`{"guests": {"*": {"restore_error": "Error Domain=VZErrorDomain Code=12 \"Restore failed.\""}}}`)
-			died := false
-			d.crash(step, &died, func() { _ = d.Start(t.Context(), "ws", vm.StartOptions{}, nil) })
-			if !died {
-				t.Fatal("there is no such step")
-			}
+			d.mustDieAt(t, step, "start")
 			after := d.reopen(t)
 			after.start(t, "ws")
 			after.wantAwake(t, "ws", false, "")
@@ -75,11 +67,7 @@ func TestCrashedSuspendThatFailedIsNoMemory(t *testing.T) {
 	d.machine(t, "ws")
 	d.w.script(`{"guests": {"*": {"suspend_error": "No space left on device"}}}`)
 	d.awake(t, "ws", "lost")
-	died := false
-	d.crash("suspend: discard", &died, func() { _ = d.Suspend(t.Context(), "ws", nil) })
-	if !died {
-		t.Fatal("there is no such step")
-	}
+	d.mustDieAt(t, "suspend: discard", "suspend")
 	d.w.script(stock)
 	after := d.reopen(t)
 	told, err := after.phases(t, "ws", vm.StartOptions{}) // half a memory does not restore
@@ -105,7 +93,7 @@ func TestCrashedWarmRollbackLosesNoMemory(t *testing.T) {
 			}
 			d.awake(t, "ws", "new")
 			d.suspend(t, "ws")
-			dieAt(d, step, func() { _ = d.Restore(t.Context(), "ws", "s1", "undo1") })
+			d.mustDieAt(t, step, "restore")
 			after := d.reopen(t)
 			if err := after.Recover(t.Context(), "ws"); err != nil {
 				t.Fatal(err)

@@ -30,8 +30,12 @@ type driver struct {
 func newDriver(t *testing.T, script string) *driver {
 	t.Helper()
 	w := newWorld(t, script)
-	return openDriver(t, w, tart.Options{
-		Binary: double, Home: w.home, StateDir: t.TempDir(), HostOS: "darwin", HostArch: "arm64",
+	return openDriver(t, w, optionsFor(double, w.home, t.TempDir()))
+}
+
+func optionsFor(binary, home, stateDir string) tart.Options {
+	return tart.Options{
+		Binary: binary, Home: home, StateDir: stateDir, HostOS: "darwin", HostArch: "arm64",
 		HostVersion: "15.3", FreeSpace: func(string) (uint64, bool) { return 1 << 40, true },
 		AgentPatience: 200 * time.Millisecond, StopTimeout: 100 * time.Second, // two of the double's seconds
 		// However busy this host is: the double's control socket tells that a machine has started, its end that it has not.
@@ -39,7 +43,7 @@ func newDriver(t *testing.T, script string) *driver {
 		DialTCP: func(context.Context, string, string) (net.Conn, error) {
 			return nil, errors.New("this test has no network")
 		},
-	})
+	}
 }
 
 func openDriver(t *testing.T, w *world, o tart.Options) *driver {
@@ -126,7 +130,7 @@ func TestCrashedRollbackLosesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.w.put("cal-ws", "new")
-			dieAt(d, step, func() { _ = d.Restore(t.Context(), "ws", "s1", "undo1") })
+			d.mustDieAt(t, step, "restore")
 
 			after := d.reopen(t)
 			if all, err := after.Machines(t.Context()); err != nil || len(all) != 1 || all[0].Name != "ws" {
@@ -153,32 +157,6 @@ func TestCrashedRollbackLosesNothing(t *testing.T) {
 	}
 }
 
-// dieAt runs f and leaves it before the given step as a crash would: locks go, nothing is tidied.
-func dieAt(d *driver, step string, f func()) {
-	type crash struct{}
-	d.OnStep(func(s string) {
-		if s == step {
-			panic(crash{})
-		}
-	})
-	defer func() {
-		d.OnStep(func(string) {})
-		if r := recover(); r != nil && r != (crash{}) {
-			panic(r)
-		}
-	}()
-	f()
-}
-
-// crash is dieAt that tells whether the step was met.
-func (d *driver) crash(step string, met *bool, f func()) {
-	dieAt(d, step, func() {
-		*met = true
-		f()
-		*met = false
-	})
-}
-
 // wantLeftovers fails if temporary machines or journals are left.
 func wantLeftovers(t *testing.T, d *driver) {
 	t.Helper()
@@ -193,14 +171,16 @@ func wantLeftovers(t *testing.T, d *driver) {
 func TestCrashedCreationAndSnapshotLeaveNothing(t *testing.T) {
 	for _, step := range []string{
 		"create: clone", "create: set", "create: verify", "create: rename",
-		"snapshot: clone", "snapshot: stamp", "snapshot: rename",
+		"snapshot: clone", "snapshot: stamp", "snapshot: rename", "snapshot: done",
 	} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
 			d := newDriver(t, stock)
 			d.machine(t, "other")
-			dieAt(d, step, func() { _ = d.Create(t.Context(), spec("ws"), nil) })
-			dieAt(d, step, func() { _ = d.CreateSnapshot(t.Context(), "other", "s1", vm.SnapshotOptions{}) })
+			create := d.diesAt(t, step, "create")
+			if snapshot := d.diesAt(t, step, "snapshot of other"); create == snapshot {
+				t.Fatalf("killed in the creation: %v; in the snapshot: %v", create, snapshot)
+			}
 			for _, name := range []string{"ws", "other"} {
 				if err := d.Recover(t.Context(), name); err != nil {
 					t.Fatal(err)
@@ -229,7 +209,7 @@ func TestCrashedDeletionIsFinished(t *testing.T) {
 			if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			dieAt(d, step, func() { _ = d.Delete(t.Context(), "ws") })
+			d.mustDieAt(t, step, "delete")
 			after := d.reopen(t)
 			if err := after.Start(t.Context(), "ws", vm.StartOptions{}, nil); !errors.Is(err, vm.ErrNotFound) {
 				t.Errorf("Start of a half deleted machine = %v, want %v", err, vm.ErrNotFound)
@@ -238,6 +218,30 @@ func TestCrashedDeletionIsFinished(t *testing.T) {
 				t.Errorf("left over: %q, %v", left, err)
 			}
 			wantLeftovers(t, d)
+		})
+	}
+}
+
+// A snapshot is there, or it is not; a machine whose deletion was not begun is there whole.
+func TestCrashedBeforeOrAfterTheDeed(t *testing.T) {
+	for step, left := range map[string]int{"drop: delete": 1, "drop: done": 0, "delete: journal": 1} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			d := newDriver(t, stock)
+			d.machine(t, "ws")
+			if err := d.CreateSnapshot(t.Context(), "ws", "s1", vm.SnapshotOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			op, _, _ := strings.Cut(step, ":")
+			d.mustDieAt(t, step, op)
+			if err := d.Recover(t.Context(), "ws"); err != nil {
+				t.Fatal(err)
+			}
+			if all, err := d.Snapshots(t.Context(), "ws"); err != nil || len(all) != left {
+				t.Errorf("snapshots %+v, %v, want %d", all, err, left)
+			}
+			wantLeftovers(t, d)
+			d.start(t, "ws")
 		})
 	}
 }
