@@ -50,8 +50,10 @@ func TestAskExit(t *testing.T) {
 			}, ExitResult{}, `diff app; commit app "x"`,
 		},
 		"disposable, nothing at risk": {
-			func(a *fakeActions) { a.risk = Risk{} }, []string{"demo is disposable.", "[D]elete it (Enter)", "⌨\r"},
-			ExitResult{Discard: true}, "",
+			func(a *fakeActions) { a.risk = Risk{} },
+			[]string{"demo is disposable.", "[D]elete it (Enter)", "⌨\r"},
+			ExitResult{Discard: true},
+			"",
 		},
 		"disposable, with work at risk": {
 			func(a *fakeActions) { a.repos = nil }, []string{"goes with it", "[K]eep it (Enter)", "⌨\r"}, ExitResult{}, "",

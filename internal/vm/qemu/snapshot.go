@@ -100,8 +100,8 @@ func (d *Driver) Snapshots(_ context.Context, name string) ([]vm.Snapshot, error
 			if m.Hidden != s.Layer {
 				continue
 			}
-			n, err := covered(filepath.Join(d.machineDir(name), layerFile(m.Hidden)), filepath.Join(d.machineDir(name), layerFile(m.Child)))
-			if err == nil {
+			dir := d.machineDir(name)
+			if n, err := covered(filepath.Join(dir, layerFile(m.Hidden)), filepath.Join(dir, layerFile(m.Child))); err == nil {
 				freed += n
 			}
 		}
