@@ -53,7 +53,7 @@ func firstByte(ctx context.Context, t *testing.T, d *Driver, name string, do fun
 
 // countInGuest starts a process that counts in memory, for ever, and writes the number to a file in memory.
 const countInGuest = `sudo install -o admin -d /run/count; setsid sh -c 'n=0; while :; do n=$((n+1)); ` +
-	`echo $n > /run/count/new; mv /run/count/new /run/count/n; sleep 0.01; done' < /dev/null > /dev/null 2>&1 &`
+	`echo $n > /run/count/n; sleep 0.5; done' < /dev/null > /dev/null 2>&1 &`
 
 // TestWarmRollback: a process that counts in memory, and the home it works in, are back after the home was wrecked.
 func TestWarmRollback(t *testing.T) {
@@ -64,16 +64,19 @@ func TestWarmRollback(t *testing.T) {
 	defer cancel()
 	inGuest(ctx, t, g, d, "warm", countInGuest)
 	inGuest(ctx, t, g, d, "warm", "echo kept > ~/workspace/kept; sync; until test -s /run/count/n; do sleep 0.1; done")
-	n := func() int {
-		i, err := strconv.Atoi(inGuest(ctx, t, g, d, "warm", "cat /run/count/n"))
-		must(t, err)
-		return i
+	counted := func(beyond int) int {
+		for {
+			// Between two numbers the file is empty for a moment.
+			if n, err := strconv.Atoi(inGuest(ctx, t, g, d, "warm", "cat /run/count/n")); err == nil && n > beyond {
+				return n
+			}
+		}
 	}
+	at := counted(0)
 	var pause time.Duration
 	must(t, d.CreateSnapshot(ctx, "warm", "good", writtenOut(ctx, t, g, d, "warm", &pause)))
-	at := n()
 	t.Logf("paused for %d ms", pause.Milliseconds())
-	for i := range 3 {
+	for i := range 2 {
 		inGuest(ctx, t, g, d, "warm", "rm -rf ~/workspace ~/output; sync; echo wrecked")
 		began := time.Now()
 		must(t, d.Suspend(ctx, "warm", nil))
@@ -83,11 +86,7 @@ func TestWarmRollback(t *testing.T) {
 		if got := inGuest(ctx, t, g, d, "warm", "cat ~/workspace/kept"); got != "kept" {
 			t.Errorf("after the rollback: %q", got)
 		}
-		a := n()
-		b := n()
-		if a < at/2 || b <= a {
-			t.Errorf("counted to %d at the snapshot, to %d and %d after the rollback", at, a, b)
-		}
+		counted(counted(at - 1))
 		t.Logf("suspended in %d ms, resumed to the first byte in %d ms, to commands in %d ms",
 			suspended.Milliseconds(), took.Milliseconds(), time.Since(began).Milliseconds())
 	}
@@ -103,7 +102,7 @@ func TestWarmRollback(t *testing.T) {
 	unlock()
 	var told []string
 	must(t, d.Start(ctx, "warm", vm.StartOptions{Files: g.seed}, func(p vm.Phase) { told = append(told, p.Name+": "+p.Detail) }))
-	if got := inGuest(ctx, t, g, d, "warm", "cat ~/workspace/kept; ls /run/count 2>&1"); !strings.HasPrefix(got, "kept\nls:") {
+	if got := inGuest(ctx, t, g, d, "warm", "cat ~/workspace/kept; ls /run/count 2>&1; true"); !strings.HasPrefix(got, "kept\nls:") {
 		t.Errorf("after a boot instead: %q", got)
 	}
 	if facts, err := d.Machine(ctx, "warm"); err != nil || facts.Resumed || !strings.Contains(strings.Join(told, "\n"), "saved by QEMU 0.") {
