@@ -24,7 +24,8 @@ func (s *snapshotBench) fresh(ctx context.Context) error {
 	s.made = append(s.made, freshName)
 	for i := 0; s.again(i); i++ {
 		err := s.newFromTemplate(ctx)
-		_, _, gone := s.c.run(ctx, "delete", freshName, "--yes", "--discard-work") // it must not run on beside what is measured next
+		// It must not run on beside what is measured next.
+		_, _, gone := s.c.run(ctx, "delete", freshName, "--yes", "--discard-work")
 		if err := errors.Join(err, gone); err != nil {
 			return err
 		}

@@ -209,6 +209,31 @@ func (r *running) human(line string) error {
 	return nil
 }
 
+// savedSize returns what the state of a machine takes that savevm put into its disk's file, from QEMU's query-block. The
+// file itself may have had room for it.
+func savedSize(answer []byte) (int64, error) {
+	var blocks []struct {
+		Inserted struct {
+			Image struct {
+				Snapshots []struct {
+					Size int64 `json:"vm-state-size"`
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(answer, &blocks); err != nil {
+		return 0, fmt.Errorf("asking QEMU for its snapshots: %w", err)
+	}
+	for _, b := range blocks {
+		for _, s := range b.Inserted.Image.Snapshots {
+			if s.Size > 0 {
+				return s.Size, nil
+			}
+		}
+	}
+	return 0, errors.New("asking QEMU for its snapshots: none has memory")
+}
+
 // powerOff shuts the guest down and waits for its machine to end.
 func (r *running) powerOff(ctx context.Context) error {
 	// The connection may break before it says that it was done.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -178,6 +179,18 @@ func TestMonitorAnswers(t *testing.T) {
 		got, err := readAnswer(json.NewDecoder(strings.NewReader(tt.said)), "savevm")
 		if string(got) != tt.want || (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
 			t.Errorf("%s: %s, %v", tt.name, got, err)
+		}
+	}
+}
+
+func TestSavedSize(t *testing.T) {
+	const disk = `[{"device":"disk","inserted":{"image":{"snapshots":[{"name":"bench","vm-state-size":%s}]}}}]`
+	if got, err := savedSize(fmt.Appendf(nil, disk, "196083712")); err != nil || got != 187<<20 {
+		t.Errorf("%d, %v", got, err)
+	}
+	for _, none := range []string{"[]", fmt.Sprintf(disk, "0"), `[{"device":"disk","inserted":{"image":{}}}]`, "7"} {
+		if got, err := savedSize([]byte(none)); err == nil {
+			t.Errorf("%s: %d", none, got)
 		}
 	}
 }

@@ -35,7 +35,7 @@ func (s *snapshotBench) peers(ctx context.Context) (err error) {
 	}
 	defer r.stop()
 	for _, target := range []int{littleMemory, muchMemory} {
-		if err := s.peerWarm(ctx, p, r, target); err != nil {
+		if err := s.peerWarm(ctx, r, target); err != nil {
 			return err
 		}
 	}
@@ -83,28 +83,23 @@ func (s *snapshotBench) peerCold(ctx context.Context, p *plain) error {
 }
 
 // peerWarm has QEMU save its machine into the disk's file, and load it again.
-func (s *snapshotBench) peerWarm(ctx context.Context, p *plain, r *running, target int) error {
+func (s *snapshotBench) peerWarm(ctx context.Context, r *running, target int) error {
 	if _, err := r.guest.fillMemory(ctx, target); err != nil {
 		return err
 	}
 	of := &saved{target: target}
 	s.got.saved = append(s.got.saved, of)
 	for i := 0; s.again(i); i++ {
-		if err := s.saveAndLoad(ctx, p, r, of); err != nil {
+		if err := s.saveAndLoad(ctx, r, of); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *snapshotBench) saveAndLoad(ctx context.Context, p *plain, r *running, of *saved) error {
+func (s *snapshotBench) saveAndLoad(ctx context.Context, r *running, of *saved) error {
 	t, err := startHeartbeat(r.guest.command(ctx, []string{"-T"}, ticking))
 	if err != nil {
-		return err
-	}
-	before, err := diskUse(p.disk())
-	if err != nil {
-		t.stop()
 		return err
 	}
 	var took time.Duration
@@ -118,7 +113,11 @@ func (s *snapshotBench) saveAndLoad(ctx context.Context, p *plain, r *running, o
 	if err != nil {
 		return err
 	}
-	after, err := diskUse(p.disk())
+	answer, err := r.command("query-block", nil)
+	if err != nil {
+		return err
+	}
+	size, err := savedSize(answer)
 	if err != nil {
 		return err
 	}
@@ -129,7 +128,7 @@ func (s *snapshotBench) saveAndLoad(ctx context.Context, p *plain, r *running, o
 	if _, err := r.guest.output(ctx, "cat "+bootIDFile); err != nil {
 		return err
 	}
-	of.add(stood.Seconds(), took.Seconds(), time.Since(began).Seconds(), mib(after-before))
+	of.add(stood.Seconds(), took.Seconds(), time.Since(began).Seconds(), mib(size))
 	s.b.progress("savevm with %d MiB in use: %.2f s, pause %.2f s; loadvm to a prompt %.2f s", of.target, took.Seconds(),
 		stood.Seconds(), last(of.load))
 	return r.human("delvm bench")
