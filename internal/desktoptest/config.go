@@ -117,19 +117,19 @@ MiscDefaultGeometry=110x32
 
 // terminalScript is the desktop's x-terminal-emulator (-T title -e argv...): xfce4-terminal, with everything that the
 // program prints kept for TerminalText by script(1), which takes a shell command only. The title is the program's to
-// change, as in those that package desktop opens by itself; --initial-title is not shown.
+// change, as in those that package desktop opens by itself; --initial-title is not shown. The files' names tell their order.
 const terminalScript = `#!/bin/bash
 printf -v command '%%q ' "${@:4}"
 printf -v title '%%q' "$2"
 exec xfce4-terminal --disable-server --dynamic-title-mode=replace -x script -qfe -c \
-  "printf '\033]2;%%s\033\\\\' $title; exec $command" '%s/terminal-'$$
+  "printf '\033]2;%%s\033\\\\' $title; exec $command" '%s/terminal-'$EPOCHREALTIME-$$
 `
 
 // escapes are the control sequences of a terminal (ECMA-48): CSI, OSC, single characters.
 var escapes = regexp.MustCompile(`\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[ -/]*[0-~])|\r|\x07|\x0f`)
 
 // TerminalText returns everything printed so far in the terminals that were opened by x-terminal-emulator, without
-// control sequences. Text that was drawn over is still in it.
+// control sequences, oldest terminal first. Text that was drawn over is still in it.
 func (s *Session) TerminalText() string {
 	s.t.Helper()
 	logs, err := filepath.Glob(filepath.Join(s.dir, "terminal-*"))
