@@ -177,9 +177,16 @@ func (a *App) vmInfo(w *config.Workspace) []byte {
 		w.Name, w.CreatedAt.UTC().Format(time.RFC3339), Version())
 }
 
+// What is done to a guest that has been met, by the names people see.
+const (
+	phaseClock     = "setting the clock"
+	phaseSetup     = "checking the guest's setup"
+	phaseIsolation = "checking isolation"
+)
+
 // prepareGuest does to a guest that has just started what it needs from outside: the right time, and its setup.
 func (a *App) prepareGuest(ctx context.Context, w *config.Workspace, c *guest.Client, report vm.Progress) error {
-	report.Report(vm.Phase{Name: "setting the clock"})
+	report.Report(vm.Phase{Name: phaseClock})
 	m, err := a.Driver.Machine(ctx, w.Name)
 	if err != nil {
 		return err
@@ -192,7 +199,7 @@ func (a *App) prepareGuest(ctx context.Context, w *config.Workspace, c *guest.Cl
 	if err != nil {
 		return err
 	}
-	report.Report(vm.Phase{Name: "checking the guest's setup"})
+	report.Report(vm.Phase{Name: phaseSetup})
 	return a.provision(ctx, w, c, report)
 }
 

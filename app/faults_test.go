@@ -131,8 +131,8 @@ func forEachFault(t *testing.T, f func(t *testing.T, m *faultModel, op string)) 
 	}
 }
 
-// steps lists those an operation passes, and sees that it leads where it should. Without CAL_TEST_VM a driver's own are
-// left out but for the last: the driver's tests end it at each of them.
+// steps lists those an operation passes, and sees that it leads where it should. Without CAL_TEST_VM those are left out
+// that another is like: a driver's own but for the last, as its own tests end it at each, and beginnings that follow one.
 func (m *faultModel) steps(t *testing.T, op string) (points []int) {
 	t.Helper()
 	dir := plainTempDir(t)
@@ -155,7 +155,8 @@ func (m *faultModel) steps(t *testing.T, op string) (points []int) {
 	for i, step := range all {
 		own := strings.HasPrefix(step, m.driver+" ")
 		last := own && i+1 < len(all) && !strings.HasPrefix(all[i+1], m.driver+" ")
-		if !own || last || os.Getenv("CAL_TEST_VM") != "" {
+		again := strings.HasSuffix(step, ":begin") && i > 0 || strings.HasSuffix(step, ":finished") && i+1 < len(all)
+		if !own && !again || last || everyPoint() {
 			points = append(points, i)
 		}
 	}
@@ -164,6 +165,8 @@ func (m *faultModel) steps(t *testing.T, op string) (points []int) {
 	}
 	return points
 }
+
+func everyPoint() bool { return os.Getenv("CAL_TEST_VM") != "" }
 
 // check fails unless a workspace that an operation was cut short on is the old or the new one, with nothing beside it,
 // and can be gone on with.
@@ -245,7 +248,11 @@ func TestOperationsOnAFullDisk(t *testing.T) {
 			t.Parallel()
 			dir := plainTempDir(t)
 			disk := mountSmall(t, dir)
-			for _, n := range append([]int{-1}, m.steps(t, op)...) {
+			points := append([]int{-1}, m.steps(t, op)...)
+			for i, n := range points {
+				if i > 0 && i%2 == 0 && !everyPoint() {
+					continue // the write that fails next is mostly that of the step before
+				}
 				count.Add(1)
 				m.copyTo(t, dir)
 				passed := -1

@@ -38,8 +38,12 @@ func (a *App) check(ctx context.Context, w *config.Workspace, c isolation.Runner
 		return r, fmt.Errorf("checking isolation of %q: %w", w.Name, ctx.Err())
 	}
 	// The machine may have ended meanwhile; then the report is about nothing.
-	if m, err := a.Driver.Machine(ctx, w.Name); err != nil || !m.Running || m.PID != r.PID {
-		return r, fmt.Errorf("checking isolation of %q: %w", w.Name, vm.ErrNotRunning)
+	m, err := a.Driver.Machine(ctx, w.Name)
+	if err == nil && (!m.Running || m.PID != r.PID) {
+		err = vm.ErrNotRunning
+	}
+	if err != nil {
+		return r, fmt.Errorf("checking isolation of %q: %w", w.Name, err)
 	}
 	before, _ := isolation.Load(a.Home.WorkspaceDir(w.Name))
 	if err := isolation.Save(a.Home.WorkspaceDir(w.Name), r); err != nil {

@@ -116,7 +116,7 @@ func (a *App) start(ctx context.Context, w *config.Workspace, report vm.Progress
 	if err := a.prepareGuest(ctx, w, client, report); err != nil {
 		return fmt.Errorf("preparing the guest of %q: %w", w.Name, err)
 	}
-	report.Report(vm.Phase{Name: "checking isolation"})
+	report.Report(vm.Phase{Name: phaseIsolation})
 	_, err = a.check(ctx, w, client)
 	return err
 }
@@ -244,11 +244,11 @@ func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
 	}
 	return a.operate(ctx, name, "delete", p, func(ctx context.Context, report vm.Progress) error {
 		_, cfgErr := a.Config().Workspace(name)
-		m, err := a.Driver.Machine(ctx, name)
-		if errors.Is(err, vm.ErrNotFound) && cfgErr != nil {
+		m, unknown := a.Driver.Machine(ctx, name)
+		if errors.Is(unknown, vm.ErrNotFound) && cfgErr != nil {
 			return cfgErr
 		}
-		if err == nil && m.Running {
+		if unknown == nil && m.Running {
 			report.Report(vm.Phase{Name: "powering off"})
 			if err := a.Driver.Stop(ctx, name, vm.Shutdown{}); err != nil && !errors.Is(err, vm.ErrNotRunning) {
 				return fmt.Errorf("deleting workspace %q: %w", name, err)
@@ -256,9 +256,10 @@ func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
 		}
 		report.Report(vm.Phase{Name: "removing its disks"})
 		if err := a.Driver.Delete(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
-			return fmt.Errorf("deleting workspace %q: %w", name, err)
+			// What could not be told before may be why: a machine that runs is to be powered off first.
+			return fmt.Errorf("deleting workspace %q: %w", name, errors.Join(err, unknown))
 		}
-		err = errors.Join(a.forgetPassword(name), a.Config().DeleteWorkspace(name))
+		err := errors.Join(a.forgetPassword(name), a.Config().DeleteWorkspace(name))
 		a.RefreshSSHConfig()
 		return err
 	})

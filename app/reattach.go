@@ -123,10 +123,10 @@ func (a *App) comeBack(ctx context.Context, w *config.Workspace, p vm.Progress) 
 		switch {
 		case !ok:
 			return nil, fmt.Errorf("workspace %q was deleted: %w", w.Name, vm.ErrNotFound)
-		case x.Operation != nil:
+		case x.Operation != nil && !metGuest(*x.Operation):
 			idle = time.Time{}
 			p.Report(vm.Phase{Name: "waiting for the VM: " + x.Operation.String()})
-		case x.Life == state.Running:
+		case x.Operation != nil || x.Life == state.Running:
 			idle = time.Time{}
 			c, err := a.Connect(ctx, w)
 			if err == nil {
@@ -148,6 +148,11 @@ func (a *App) comeBack(ctx context.Context, w *config.Workspace, p vm.Progress) 
 			return nil, fmt.Errorf("waiting for %q to come back: %w", w.Name, ctx.Err())
 		}
 	}
+}
+
+// metGuest tells whether an operation has met the guest again: what it still has to do needs nobody to wait for it.
+func metGuest(op state.Operation) bool {
+	return op.Phase == phaseClock || op.Phase == phaseSetup || op.Phase == phaseIsolation
 }
 
 // authAge is how old an answer about an agent's account may be before a session asks again.
