@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 
+	"github.com/calmenu/calmenu/internal/agent"
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/host"
 	"github.com/calmenu/calmenu/internal/journal"
@@ -54,9 +56,21 @@ func openFaulty(driver, dir string, at func(step string) error) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg, err := config.Load(home, os.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	agents, err := knownAgents()
+	if err != nil {
+		return nil, err
+	}
 	a := &App{Home: home, Journal: j, Driver: d, Rhythm: host.NewRhythm(), steps: at}
-	return a, errors.Join(a.Reload(), a.openLog())
+	a.settings.Store(&settings{config: cfg, agents: agents})
+	return a, a.openLog()
 }
+
+// knownAgents are those of a configuration that says nothing, read once: to read them takes longer than all else.
+var knownAgents = sync.OnceValues(func() (agent.List, error) { return agent.Catalogue(&config.Config{}) })
 
 func reopen(t *testing.T, driver, dir string) *App {
 	t.Helper()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -37,6 +38,12 @@ var operations = map[string]struct {
 	"delete": { // merges its layer
 		func(ctx context.Context, d *Driver) error { return d.DeleteSnapshot(ctx, "m", "mid") },
 		story{map[string]byte{"old": 2}, 4},
+	},
+	"create": { // another
+		func(ctx context.Context, d *Driver) error {
+			return d.Create(ctx, vm.Spec{Name: "n", CPU: 1, MemoryMiB: 256, DiskGiB: 4}, nil)
+		},
+		before,
 	},
 	"remove": {
 		func(ctx context.Context, d *Driver) error { return d.Delete(ctx, "m") },
@@ -125,10 +132,13 @@ func begin(t *testing.T) {
 // TestKilled kills a process at every step of every change. After Recover the machine is the old or the new one, whole.
 func TestKilled(t *testing.T) {
 	begin(t)
+	var points atomic.Int32
+	t.Cleanup(func() { t.Logf("qemu: killed at %d points of %d changes", points.Load(), len(operations)) })
 	for op := range operations {
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
 			for i, step := range steps(t, op) {
+				points.Add(1)
 				t.Run(fmt.Sprintf("%d %s", i, step), func(t *testing.T) {
 					d := twoSnapshots(t)
 					killAt(t, d, op, i)
@@ -168,6 +178,17 @@ func checkEither(t *testing.T, d *Driver, op string, check func(story)) {
 	}
 	check(want)
 	// Whatever was left is no obstacle to going on.
+	if op == "create" {
+		_, err := d.Machine(t.Context(), "n")
+		made := err == nil
+		must(t, d.Recover(t.Context(), "n"))
+		if left, err := filepath.Glob(filepath.Join(d.workspaceDir("n"), "machine.*")); err != nil || len(left) > 0 {
+			t.Errorf("left over: %q, %v", left, err)
+		}
+		if err := operations[op].do(t.Context(), d); errors.Is(err, vm.ErrExists) != made {
+			t.Errorf("it was made: %v; once more: %v", made, err)
+		}
+	}
 	must(t, d.CreateSnapshot(t.Context(), "m", "next", vm.SnapshotOptions{}))
 }
 
