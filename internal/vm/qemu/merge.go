@@ -38,14 +38,22 @@ func (m *machine) mergeHidden(ctx context.Context) error {
 	}
 }
 
-// hiddenLimit is how many layers that are only waiting to be merged a machine starts with: each costs a table look-up
-// for every read that goes through it.
-const hiddenLimit = 8
+// hiddenLimit is how many layers that are only waiting to be merged a machine boots with: each costs a table look-up for
+// every read that goes through it. Who resumes a machine waits for a second or two, not for a boot, so the merging is put
+// off further then.
+const (
+	hiddenLimit       = 8
+	hiddenResumeLimit = 64
+)
 
 // shorten merges what snapshots deleted from a running machine left, before its next start, once there is much of it. A
 // merge that fails has changed nothing and keeps nobody from starting.
-func (m *machine) shorten(ctx context.Context, p vm.Progress) error {
-	if len(m.Disk.merges()) <= hiddenLimit {
+func (m *machine) shorten(ctx context.Context, o vm.StartOptions, p vm.Progress) error {
+	limit := hiddenLimit
+	if !o.Cold && m.Disk.Layers[m.Disk.Active].Memory != "" {
+		limit = hiddenResumeLimit
+	}
+	if len(m.Disk.merges()) <= limit {
 		return nil
 	}
 	p.Report(vm.Phase{Name: "merging the layers of deleted snapshots"})

@@ -47,7 +47,7 @@ func (d *Driver) Start(ctx context.Context, name string, o vm.StartOptions, p vm
 	if err := m.mustBeStopped(ctx); err != nil {
 		return fmt.Errorf("starting machine %q: %w", name, err)
 	}
-	if err := m.shorten(ctx, p); err != nil {
+	if err := m.shorten(ctx, o, p); err != nil {
 		return fmt.Errorf("starting machine %q: %w", name, err)
 	}
 	p.Report(vm.Phase{Name: "starting the machine"})
