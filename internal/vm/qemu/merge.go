@@ -126,14 +126,15 @@ func (m *machine) recoverMerge() error {
 		return err
 	}
 	m.Pending = nil
-	return m.save()
+	return m.withReserve(m.save)
 }
 
 // finishMerge records the merged tree and deletes the file of the layer that went into another.
 func (m *machine) finishMerge() error {
 	hidden, next := m.Pending.Merge.Hidden, m.Pending.Next
 	m.Disk = next
-	if err := m.begin(pending{Op: opDrop, Drop: []string{hidden}, Next: next}); err != nil {
+	err := m.withReserve(func() error { return m.begin(pending{Op: opDrop, Drop: []string{hidden}, Next: next}) })
+	if err != nil {
 		return err
 	}
 	return m.finishDrop()

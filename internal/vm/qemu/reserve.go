@@ -12,7 +12,8 @@ const (
 	reserveSize = 64 << 10 // bytes; a record is a few KiB
 )
 
-// withReserve does what is written to make room, on a full disk with the space that was kept for it.
+// withReserve does what is written to make room, or to end what was begun, on a full disk with the space that was kept
+// for it. It may do it twice.
 func (m *machine) withReserve(do func() error) error {
 	err := do()
 	if !isFull(err) || os.Remove(filepath.Join(m.dir, reserveFile)) != nil {

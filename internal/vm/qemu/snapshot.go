@@ -235,7 +235,8 @@ func (m *machine) begin(p pending) error {
 
 // finish makes the tree a journaled change leads to the machine's.
 func (m *machine) finish() error {
-	if err := m.become(m.Pending.Next); err != nil {
+	next := m.Pending.Next
+	if err := m.withReserve(func() error { return m.become(next) }); err != nil {
 		return err
 	}
 	return m.d.fault("finished")
