@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// A machine keeps a little disk space for nothing: what makes room must not need some, and a deletion has to be journaled.
+// A machine keeps a little disk space for nothing: what makes room must not need some, and a deletion is journaled.
 const (
 	reserveFile = "reserve"
 	reserveSize = 64 << 10 // bytes; a record is a few KiB

@@ -4,13 +4,11 @@ package qemu
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -197,64 +195,4 @@ func TestLiveWarmSnapshot(t *testing.T) {
 	if left, _ := os.ReadDir(filepath.Join(d.machineDir("m"), memoryDir)); len(left) != 0 {
 		t.Errorf("memory nothing refers to: %v", left)
 	}
-}
-
-// TestPauses prints how long a machine stands still for a snapshot, and the rest of a rollback, by how much memory is in
-// use: a quarter of it changes between two.
-func TestPauses(t *testing.T) {
-	needVM(t)
-	for _, used := range []int64{128 << 20, 1 << 30} {
-		d := tinyDriver(t)
-		r, err := recipeFor(ImageName)
-		must(t, err)
-		must(t, os.WriteFile(filepath.Join(d.imageDir(r), kernelFile), counterKernel(), 0o644))
-		must(t, d.Create(t.Context(), vm.Spec{Name: "m", CPU: 1, MemoryMiB: 2048, DiskGiB: 4}, nil))
-		startCounting(t, d)
-		p, err := findProcess(t.Context(), d.machineDir("m"))
-		must(t, err)
-		ram, err := openGuestRAM(p.pid, 2048<<20)
-		must(t, err)
-		defer ram.Close()
-		block := make([]byte, 1<<20)
-		_, _ = rand.Read(block)
-		for at := int64(512 << 20); at < 512<<20+used; at += 1 << 20 {
-			_, err := ram.WriteAt(block, at)
-			must(t, err)
-		}
-		for i := range 3 {
-			var stopped time.Time
-			var pause, busy time.Duration
-			d.fault = func(step string) error {
-				switch step {
-				case "warm:frozen":
-					scribble(t, ram, 512<<20, used/64)
-					stopped, busy = time.Now(), processorTime(t)
-				case "warm:continued":
-					pause, busy = time.Since(stopped), processorTime(t)-busy
-				}
-				return nil
-			}
-			began := time.Now()
-			must(t, d.CreateSnapshot(t.Context(), "m", fmt.Sprint("s", i), vm.SnapshotOptions{Memory: true}))
-			t.Logf("%d MiB in use: snapshot in %v, of which paused %v (%v of processor time)", used>>20,
-				time.Since(began).Round(time.Millisecond), pause.Round(time.Millisecond), busy.Round(time.Millisecond))
-		}
-		began := time.Now()
-		must(t, d.Suspend(t.Context(), "m", nil))
-		suspended := time.Since(began)
-		must(t, d.Restore(t.Context(), "m", "s0", "undo"))
-		began = time.Now()
-		must(t, d.Start(t.Context(), "m", vm.StartOptions{}, nil))
-		t.Logf("%d MiB in use: suspended in %v, resumed in %v", used>>20, suspended.Round(time.Millisecond),
-			time.Since(began).Round(time.Millisecond))
-	}
-}
-
-// processorTime is what this process has used: of a pause, what it would take at most on a machine with nothing else to
-// do.
-func processorTime(t *testing.T) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	must(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

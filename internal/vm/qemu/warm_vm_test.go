@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -117,7 +116,7 @@ func TestWarmSnapshotsInARow(t *testing.T) {
 	boot(t, d, "row", g)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*bootLimit)
 	defer cancel()
-	const rounds = 50
+	const rounds = 20
 	var longest, sum time.Duration
 	for i := range rounds {
 		inGuest(ctx, t, g, d, "row", fmt.Sprintf("echo %d >> ~/log; head -c 200k /dev/urandom > ~/f%d; sha256sum ~/f%d >> ~/sums", i, i%7, i%7))
@@ -130,55 +129,13 @@ func TestWarmSnapshotsInARow(t *testing.T) {
 	}
 	t.Logf("%d pauses: %d ms on average, %d at most", rounds, (sum / rounds).Milliseconds(), longest.Milliseconds())
 	const check = "wc -l < ~/log; tail -n 7 ~/sums | sha256sum -c --quiet && echo sound; sudo dmesg | grep -c 'I/O error'"
-	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "50\nsound\n0" {
+	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "20\nsound\n0" {
 		t.Errorf("in the running guest: %q", got)
 	}
 	must(t, d.Stop(ctx, "row", vm.Shutdown{}))
-	must(t, d.Restore(ctx, "row", "s49", "undo"))
+	must(t, d.Restore(ctx, "row", fmt.Sprint("s", rounds-1), "undo"))
 	start(t, d, "row", g)
-	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "50\nsound\n0" {
+	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "20\nsound\n0" {
 		t.Errorf("rolled back: %q", got)
-	}
-}
-
-// TestWarmFigures prints how long things take with little and with much memory in use.
-func TestWarmFigures(t *testing.T) {
-	needVM(t)
-	for _, used := range []int{0, 1024} {
-		t.Run(fmt.Sprint(used), func(t *testing.T) {
-			d, g := New(Options{Dir: t.TempDir()}), newGuest(t)
-			must(t, d.EnsureImage(t.Context(), "", nil))
-			s := vmSpec("figures")
-			s.MemoryMiB = 2048
-			must(t, d.Create(t.Context(), s, nil))
-			ctx, cancel := context.WithTimeout(t.Context(), 2*bootLimit)
-			defer cancel()
-			began := time.Now()
-			start(t, d, "figures", g)
-			inGuest(ctx, t, g, d, "figures", "true")
-			t.Logf("booted to a command in %d ms", time.Since(began).Milliseconds())
-			if used > 0 {
-				inGuest(ctx, t, g, d, "figures", "sudo mount -t tmpfs -o size=1500M t /mnt && "+
-					fmt.Sprintf("openssl enc -chacha20 -pass pass:x -pbkdf2 -in /dev/zero 2>/dev/null | sudo dd of=/mnt/x bs=1M count=%d iflag=fullblock status=none; ls -l /mnt/x", used))
-			}
-			for i := range 3 {
-				var pause time.Duration
-				began := time.Now()
-				must(t, d.CreateSnapshot(ctx, "figures", fmt.Sprint("s", i), writtenOut(ctx, t, g, d, "figures", &pause)))
-				t.Logf("snapshot in %d ms, of which paused %d ms", time.Since(began).Milliseconds(), pause.Milliseconds())
-			}
-			all, err := filepath.Glob(filepath.Join(d.machineDir("figures"), memoryDir, "*", ramFile))
-			must(t, err)
-			for i := range 3 {
-				began := time.Now()
-				must(t, d.Suspend(ctx, "figures", nil))
-				suspended := time.Since(began)
-				must(t, d.Restore(ctx, "figures", "s0", fmt.Sprint("u", i)))
-				took := firstByte(ctx, t, d, "figures", func() error { return d.Start(ctx, "figures", vm.StartOptions{}, nil) })
-				inGuest(ctx, t, g, d, "figures", "true")
-				t.Logf("memory of %d MiB: suspended in %d ms, resumed to SSH in %d ms; suspend, rollback and a command %d ms",
-					diskUse(all[0])>>20, suspended.Milliseconds(), took.Milliseconds(), time.Since(began).Milliseconds())
-			}
-		})
 	}
 }
