@@ -40,9 +40,9 @@ var (
 )
 
 var callVerbs = map[string]callVerb{
-	"start":               {false, func(ctx context.Context, a *App) error { return a.Start(ctx, "demo", nil) }, callsBefore},
-	"stop":                {true, func(ctx context.Context, a *App) error { return a.Stop(ctx, "demo", nil) }, callsBefore},
-	"restart":             {true, func(ctx context.Context, a *App) error { return a.Restart(ctx, "demo", nil) }, callsBefore},
+	"start":               {false, verbOf((*App).Start), callsBefore},
+	"stop":                {true, verbOf((*App).Stop), callsBefore},
+	"restart":             {true, verbOf((*App).Restart), callsBefore},
 	"snapshot":            {false, takeNew, afterNew},
 	"snapshot of running": {true, takeNew, afterNew},
 	"rollback":            {false, goBack, afterBack},
@@ -67,7 +67,11 @@ var callVerbs = map[string]callVerb{
 		_, err := a.RenameSnapshot(ctx, "demo", "one", "better", nil)
 		return err
 	}, []string{"base A", "better B", "now C"}},
-	"remove": {true, func(ctx context.Context, a *App) error { return a.Delete(ctx, "demo", nil) }, []string{"gone"}},
+	"remove": {true, verbOf((*App).Delete), []string{"gone"}},
+}
+
+func verbOf(f func(*App, context.Context, string, vm.Progress) error) func(context.Context, *App) error {
+	return func(ctx context.Context, a *App) error { return f(a, ctx, "demo", nil) }
 }
 
 func takeNew(ctx context.Context, a *App) error {
@@ -102,7 +106,8 @@ func newCallWorld(t *testing.T, verb callVerb) *callWorld {
 	}
 	for _, s := range []snapshot.Snapshot{{Name: "base"}, {Name: "one", Kind: snapshot.Session}, {}} {
 		content := map[string]string{"base": "A", "one": "B", "": "C"}[s.Name]
-		err = errors.Join(err, os.MkdirAll(d.Home("demo"), 0o700), os.WriteFile(w.mark(d.Home("demo")), []byte(content), 0o600))
+		err = errors.Join(err, os.MkdirAll(d.Home("demo"), 0o700),
+			os.WriteFile(w.mark(d.Home("demo")), []byte(content), 0o600))
 		if s.Name != "" && err == nil {
 			_, err = w.a.TakeSnapshot(t.Context(), "demo", s, nil)
 		}
@@ -239,6 +244,7 @@ func TestEveryDriverCallFailsOnce(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() {
-		t.Logf("%d calls of the driver's failed in %d verbs, %d of which failed for it", points.Load(), len(callVerbs), failed.Load())
+		t.Logf("%d calls of the driver's failed in %d verbs, and %d times the verb with them",
+			points.Load(), len(callVerbs), failed.Load())
 	})
 }

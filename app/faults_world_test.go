@@ -87,6 +87,7 @@ func reopen(t *testing.T, driver, dir string) *App {
 type faultModel struct {
 	driver, dir string
 	letters     map[string]string // by what identifies a disk's content
+	killed      int               // how many processes were, on copies of it
 }
 
 var faultsBefore = []string{"base manual A", "now D", "one session B", "two session C"}

@@ -119,6 +119,7 @@ func metEveryStep() bool {
 		fmt.Println(err)
 		return false
 	}
+	steps := slices.Collect(maps.Keys(killed.at))
 	var missed []string
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -129,7 +130,7 @@ func metEveryStep() bool {
 		for _, m := range stepPattern.FindAllStringSubmatch(string(text), -1) {
 			met := killed.at[m[1]] > 0
 			if strings.HasSuffix(m[1], ": ") { // the rest of its name is a machine's
-				met = slices.ContainsFunc(slices.Collect(maps.Keys(killed.at)), func(s string) bool { return strings.HasPrefix(s, m[1]) })
+				met = slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, m[1]) })
 			}
 			if !met {
 				missed = append(missed, m[1])
