@@ -202,7 +202,7 @@ func TestKilledAgent(t *testing.T) {
 	d.run("snapshot", "create", name, "--name", "old")
 	d.mark("new")
 	d.step("while taking a snapshot", func() {
-		x := click("snapshot", "freezing the file system", func() {
+		x := click("snapshot", "saving the memory", func() {
 			d.dialog("Snapshot of demo")
 			d.Type("cut short")
 			d.Key("Return")
@@ -217,7 +217,7 @@ func TestKilledAgent(t *testing.T) {
 			t.Errorf("snapshots %+v", x.Snapshots)
 		}
 	})
-	for _, at := range []string{"stopping the machine", "swapping the disk", "waiting for SSH"} {
+	for _, at := range []string{"saving the memory", "swapping the disk", "resuming the machine"} {
 		d.step("while rolling back: "+at, func() {
 			click("rollback", at, func() { d.dialog("Roll back demo?"); d.Key("Return") }, "Rollback", "old")
 			back()
@@ -248,10 +248,10 @@ func (w *world) stop() {
 }
 
 // TestKilledCommand kills command-line processes that hold an operation on the workspace, in each of its phases, while an
-// agent without a desktop looks on.
+// agent without a desktop looks on. Its snapshots are without memory; those of TestKilledAgent have it.
 func TestKilledCommand(t *testing.T) {
 	home := t.TempDir()
-	w := newWorld(t, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8"}, home)
+	w := newWorld(t, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LANG=C.UTF-8", "CAL_SNAPSHOTS_MODE=cold"}, home)
 	agent := w.command(t.Context())
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
