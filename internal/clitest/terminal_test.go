@@ -13,6 +13,7 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
 
 // openTerminals is a script's one terminal.
@@ -51,6 +52,9 @@ func openTerminal(ts *testscript.TestScript, argv []string) (*terminal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a terminal: %w", err)
 	}
+	if ptmx, err = pollable(ptmx); err != nil {
+		return nil, errors.Join(err, cmd.Process.Kill())
+	}
 	t := &terminal{ptmx: ptmx, cmd: cmd, more: make(chan struct{}, 1), done: make(chan struct{})}
 	go t.read()
 	go func() {
@@ -63,6 +67,20 @@ func openTerminal(ts *testscript.TestScript, argv []string) (*terminal, error) {
 		_ = ptmx.Close()
 	})
 	return t, nil
+}
+
+// pollable returns the same open file as one whose Close ends a Read that is pending: what package pty returns has been
+// made to block, and is closed only once the program has written something.
+func pollable(f *os.File) (*os.File, error) {
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening a terminal: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 func lookPath(program, path string) (string, error) {
@@ -142,7 +160,13 @@ func (t *terminal) resize(columns, rows string) error {
 	if err != nil {
 		return err
 	}
-	return pty.Setsize(t.ptmx, &pty.Winsize{Cols: uint16(c), Rows: uint16(r)})
+	raw, err := t.ptmx.SyscallConn()
+	if err != nil {
+		return err
+	}
+	size := &unix.Winsize{Col: uint16(c), Row: uint16(r)}
+	setErr := raw.Control(func(fd uintptr) { err = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, size) })
+	return errors.Join(setErr, err)
 }
 
 // close takes the window away, and waits until the program has noticed.
