@@ -60,6 +60,9 @@ func (a *App) takeSnapshot(
 	if !m.Running {
 		return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
 	}
+	if err := a.catalog(w.Name).CanCreate(ctx, s); err != nil {
+		return snapshot.Snapshot{}, err
+	}
 	memory, err := wantsMemory(snapshotMode(w, s), m)
 	if err != nil {
 		return snapshot.Snapshot{}, fmt.Errorf("taking a snapshot of %q: %w", w.Name, err)

@@ -122,14 +122,11 @@ func (c *Catalog) Create(ctx context.Context, s Snapshot, o vm.SnapshotOptions) 
 	}
 	now := c.now()
 	s.ID, s.Created, s.Repositories = newID(s.Kind, now), now, bounded(s.Repositories)
-	if s.Name == "" {
-		s.Name = unused(t.list, now.Format("2006-01-02 15:04:05"))
-	}
-	if err := errors.Join(ValidName(s.Name), ValidNote(s.Note)); err != nil {
+	if err := canCreate(t.list, s); err != nil {
 		return Snapshot{}, err
 	}
-	if named(t.list, s.Name) {
-		return Snapshot{}, errTaken(s.Name)
+	if s.Name == "" {
+		s.Name = unused(t.list, now.Format("2006-01-02 15:04:05"))
 	}
 	t.book.Snapshots[s.ID] = s
 	if err := t.journal(s.ID); err != nil {

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -74,6 +75,26 @@ func unused(list []Snapshot, name string) string {
 		numbered = fmt.Sprintf("%s (%d)", name, n)
 	}
 	return numbered
+}
+
+// CanCreate tells, before anything is stopped or frozen for it, why a snapshot cannot be taken under its name and note.
+func (c *Catalog) CanCreate(ctx context.Context, s Snapshot) error {
+	list, err := c.List(ctx)
+	if err != nil {
+		return err
+	}
+	return canCreate(list, s)
+}
+
+func canCreate(list []Snapshot, s Snapshot) error {
+	if s.Name != "" && named(list, s.Name) {
+		return errTaken(s.Name)
+	}
+	var badName error
+	if s.Name != "" {
+		badName = ValidName(s.Name)
+	}
+	return errors.Join(badName, ValidNote(s.Note))
 }
 
 // ErrTaken is returned for a name that another snapshot of the workspace has. Nothing was changed then.

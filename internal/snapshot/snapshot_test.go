@@ -62,6 +62,12 @@ func TestSnapshotsAreFoundByNameIdentifierOrAge(t *testing.T) {
 	if _, err := c.Find(t.Context(), "three"); !errors.Is(err, vm.ErrNoSnapshot) {
 		t.Errorf("a name nobody has: %v", err)
 	}
+	if err := c.CanCreate(t.Context(), Snapshot{Name: "one"}); !errors.Is(err, ErrTaken) {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	if err := c.CanCreate(t.Context(), Snapshot{}); err != nil {
+		t.Errorf("no name: %v", err)
+	}
 	if _, err := c.Create(t.Context(), Snapshot{Name: "one", Kind: Manual}, vm.SnapshotOptions{}); !errors.Is(err, ErrTaken) {
 		t.Errorf("two snapshots have one name: %v", err)
 	}
