@@ -160,7 +160,7 @@ func TestWarmRollbackGoesOn(t *testing.T) {
 	}
 	after := g.count(ctx) // over the same connection: it lived through the snapshot
 	times := make([]time.Duration, 0, 50)
-	for i := range rollbacks(t, 10) {
+	for i := range rollbacks(t, 5) {
 		if i == 0 {
 			g.run(ctx, "tmux send-keys -t edit ' and more' && sleep 1") // what is rolled back is undone
 		}
@@ -240,7 +240,7 @@ func TestColdRollbackBoots(t *testing.T) {
 		t.Fatal(err)
 	}
 	times := make([]time.Duration, 0, 50)
-	for i := range rollbacks(t, 3) {
+	for i := range rollbacks(t, 2) {
 		g.wreck(ctx)
 		begun := time.Now()
 		rolled, err := a.Rollback(ctx, "demo", s.ID, nil)

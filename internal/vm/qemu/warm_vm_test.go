@@ -116,7 +116,7 @@ func TestWarmSnapshotsInARow(t *testing.T) {
 	boot(t, d, "row", g)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*bootLimit)
 	defer cancel()
-	const rounds = 20
+	const rounds = 10
 	var longest, sum time.Duration
 	for i := range rounds {
 		inGuest(ctx, t, g, d, "row", fmt.Sprintf("echo %d >> ~/log; head -c 200k /dev/urandom > ~/f%d; sha256sum ~/f%d >> ~/sums", i, i%7, i%7))
@@ -129,13 +129,13 @@ func TestWarmSnapshotsInARow(t *testing.T) {
 	}
 	t.Logf("%d pauses: %d ms on average, %d at most", rounds, (sum / rounds).Milliseconds(), longest.Milliseconds())
 	const check = "wc -l < ~/log; tail -n 7 ~/sums | sha256sum -c --quiet && echo sound; sudo dmesg | grep -c 'I/O error'"
-	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "20\nsound\n0" {
+	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "10\nsound\n0" {
 		t.Errorf("in the running guest: %q", got)
 	}
 	must(t, d.Stop(ctx, "row", vm.Shutdown{}))
 	must(t, d.Restore(ctx, "row", fmt.Sprint("s", rounds-1), "undo"))
 	start(t, d, "row", g)
-	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "20\nsound\n0" {
+	if got := inGuest(ctx, t, g, d, "row", check+"; true"); got != "10\nsound\n0" {
 		t.Errorf("rolled back: %q", got)
 	}
 }
