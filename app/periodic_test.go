@@ -218,3 +218,31 @@ func TestAPeriodicSnapshotThatSuspendsTheMachineResumesIt(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
+
+// Nobody waits for memory to be saved before a session, unless an agent is at work that would go on.
+func TestSessionSnapshotsHoldMemoryOnlyForAgentsAtWork(t *testing.T) {
+	a, _ := demo(t)
+	say := fakeTmux(t)
+	say("")
+	w, err := a.Workspace("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.Connect(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if mode := a.sessionMode(t.Context(), c, w); mode != snapshot.ModeCold {
+		t.Errorf("nobody is at work: %s", mode)
+	}
+	say("codex\n")
+	if mode := a.sessionMode(t.Context(), c, w); mode != snapshot.ModeAuto {
+		t.Errorf("an agent is at work: %s", mode)
+	}
+	w.Snapshots.Mode = snapshot.ModeWarm
+	say("")
+	if mode := a.sessionMode(t.Context(), c, w); mode != snapshot.ModeWarm {
+		t.Errorf("warm is configured: %s", mode)
+	}
+}

@@ -82,7 +82,8 @@ func (a *App) takeSnapshot(
 func (a *App) SessionSnapshot(ctx context.Context, c *guest.Client, w *config.Workspace, p vm.Progress) error {
 	now := time.Now()
 	name := w.Snapshots.Prefix + "-" + now.Format("2006-01-02-150405")
-	_, err := a.takeSnapshotOver(ctx, c, w.Name, snapshot.Snapshot{Name: name, Kind: snapshot.Session}, p)
+	s := snapshot.Snapshot{Name: name, Kind: snapshot.Session, Mode: a.sessionMode(ctx, c, w)}
+	_, err := a.takeSnapshotOver(ctx, c, w.Name, s, p)
 	if err != nil {
 		return err
 	}

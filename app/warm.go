@@ -11,6 +11,7 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/session"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -21,6 +22,19 @@ func snapshotMode(w *config.Workspace, s snapshot.Snapshot) string {
 		return s.Mode
 	}
 	return w.Snapshots.Mode
+}
+
+// sessionMode is how the snapshot a session begins with is taken. Somebody waits for that session: where the disk alone
+// takes an instant, and no agent is at work that would go on, memory is not worth the seconds it can take to save.
+func (a *App) sessionMode(ctx context.Context, c *guest.Client, w *config.Workspace) string {
+	if w.Snapshots.Mode != snapshot.ModeAuto || !a.Driver.Info().Capabilities.LiveSnapshot || c == nil {
+		return w.Snapshots.Mode
+	}
+	atWork, err := session.Sessions(ctx, c)
+	if err != nil || len(atWork) > 0 {
+		return w.Snapshots.Mode
+	}
+	return snapshot.ModeCold
 }
 
 // wantsMemory tells whether a running machine's memory is saved in this mode, or why it cannot be although it must.
