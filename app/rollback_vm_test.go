@@ -65,6 +65,20 @@ type inside struct {
 	c *guest.Client
 }
 
+// insideReal starts a workspace and connects to its guest.
+func insideReal(t *testing.T, ctx context.Context) *inside {
+	t.Helper()
+	a := realGuest(t, ctx, "demo")
+	w, err := a.Workspace("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &inside{t: t, a: a, w: w}
+	g.connect(ctx)
+	t.Cleanup(func() { _ = g.c.Close() })
+	return g
+}
+
 func (g *inside) connect(ctx context.Context) {
 	g.t.Helper()
 	if g.c != nil {
@@ -140,14 +154,8 @@ func rollbacks(t *testing.T, usual int) int {
 func TestWarmRollbackGoesOn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 30*time.Minute)
 	defer cancel()
-	a := realGuest(t, ctx, "demo")
-	w, err := a.Workspace("demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &inside{t: t, a: a, w: w}
-	g.connect(ctx)
-	defer func() { _ = g.c.Close() }()
+	g := insideReal(t, ctx)
+	a := g.a
 	g.run(ctx, work)
 	g.until(ctx, "tmux capture-pane -p -t edit", "notes.txt")
 	g.run(ctx, "tmux send-keys -t edit 'inot yet saved' Escape")
@@ -226,14 +234,8 @@ func wantUndo(t *testing.T, ctx context.Context, a *App) {
 func TestColdRollbackBoots(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 60*time.Minute)
 	defer cancel()
-	a := realGuest(t, ctx, "demo")
-	w, err := a.Workspace("demo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &inside{t: t, a: a, w: w}
-	g.connect(ctx)
-	defer func() { _ = g.c.Close() }()
+	g := insideReal(t, ctx)
+	a := g.a
 	g.run(ctx, work+"\necho kept >kept.txt")
 	s, err := a.TakeSnapshot(ctx, "demo", snapshot.Snapshot{Name: "at work", Mode: snapshot.ModeCold}, nil)
 	if err != nil {

@@ -195,8 +195,14 @@ func checkEither(t *testing.T, d *Driver, op string, check func(story)) {
 // killAt runs the operation in a child process that dies at its n-th step.
 func killAt(t *testing.T, d *Driver, op string, n int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledChild$")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", killedEnv, op, n), dirEnv+"="+d.opts.Dir, cacheEnv+"="+d.opts.CacheDir)
+	killChild(t, d, "TestKilledChild", fmt.Sprintf("%s=%s %d", killedEnv, op, n))
+}
+
+// killChild runs a test of this binary that kills itself, on the same machines; env tells it where.
+func killChild(t *testing.T, d *Driver, test, env string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+test+"$")
+	cmd.Env = append(os.Environ(), env, dirEnv+"="+d.opts.Dir, cacheEnv+"="+d.opts.CacheDir)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {

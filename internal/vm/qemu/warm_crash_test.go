@@ -202,13 +202,7 @@ const warmKilledEnv = "CAL_TEST_QEMU_WARM_KILL_AT"
 
 func killWarmAt(t *testing.T, d *Driver, op string, n int) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestWarmKilledChild$")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d", warmKilledEnv, op, n), dirEnv+"="+d.opts.Dir, cacheEnv+"="+d.opts.CacheDir)
-	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Fatalf("child was not killed: %v: %s", err, out)
-	}
+	killChild(t, d, "TestWarmKilledChild", fmt.Sprintf("%s=%s %d", warmKilledEnv, op, n))
 }
 
 // TestWarmKilledChild is the process that is killed.
