@@ -70,10 +70,12 @@ setup: ## Install what CALMenu needs to run (Debian: apt-get; macOS: brew)
 build: build/guest ## Build build/CALMenu
 	CGO_ENABLED=$(CGO) $(GO) build -trimpath $(GCFLAGS) -ldflags='$(LDFLAGS)' -o build/CALMenu ./cmd/CALMenu
 
-# The guest's own programs are embedded in CALMenu, so they come first. They are the guest's, not the host's: always Linux.
+# The guest's own programs are embedded in CALMenu, so they come first. They are the guest's, not the host's.
 .PHONY: build/guest
 build/guest:
 	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags='-s -w' -o resources/guest/bin/ ./cmd/calinit ./cmd/calseed
+	CGO_ENABLED=0 GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags='-s -w' -o resources/guest/bin/calhelper-linux-amd64 ./cmd/calhelper
+	CGO_ENABLED=0 GOOS=darwin GOARCH=arm64 $(GO) build -trimpath -ldflags='-s -w' -o resources/guest/bin/calhelper-darwin-arm64 ./cmd/calhelper
 
 .PHONY: app
 app: $(MACOS_PROGRAMS) ## Lay out build/CALMenu.app for both processors; signed on a Mac, by CODESIGN_IDENTITY or ad hoc
@@ -143,4 +145,4 @@ check-darwin: build/guest ## Check everything for macOS without a Mac: types, me
 
 .PHONY: clean
 clean: ## Remove what was built (workspaces and the guest image stay)
-	rm -rf build resources/guest/bin/calinit resources/guest/bin/calseed
+	rm -rf build resources/guest/bin/cal*

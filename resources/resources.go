@@ -29,6 +29,13 @@ func CalSeed() ([]byte, error) {
 	return program("bin/calseed", "the guest's seeding program in this binary")
 }
 
+// CalHelper returns the program for guests of an operating system ("linux", "darwin") that does in them what their own
+// tools cannot (cmd/calhelper), as CalInit does.
+func CalHelper(guestOS string) ([]byte, error) {
+	arch := map[string]string{"linux": "amd64", "darwin": "arm64"}[guestOS]
+	return program("bin/calhelper-"+guestOS+"-"+arch, "the helper program for "+guestOS+" guests in this binary")
+}
+
 func program(name, what string) ([]byte, error) {
 	b, err := Guest(name)
 	if err == nil {

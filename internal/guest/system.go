@@ -17,6 +17,9 @@ func (c *Client) sudo(argv ...string) []string {
 	return append([]string{"sudo", "-n"}, argv...)
 }
 
+// GuestOS is the guest's operating system: "linux" or "darwin".
+func (c *Client) GuestOS() string { return c.options.GuestOS }
+
 func (c *Client) darwin() bool { return c.options.GuestOS == "darwin" }
 
 // SetClock steps the guest's clock to t, as good as the trip there allows (whole seconds on macOS).
