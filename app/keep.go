@@ -269,7 +269,12 @@ func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {
 	if err != nil {
 		return err
 	}
-	return outbox.Watch(ctx, c, o, func(r outbox.Report) {
+	t, err := outbox.OverTar(c, o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.Close() }()
+	return outbox.Watch(ctx, t, o, func(r outbox.Report) {
 		if err := k.recordReport(k.w.Name, r); err != nil {
 			k.Log.Warn().Err(err).Msg("journaling what landed")
 		}

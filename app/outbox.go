@@ -52,7 +52,12 @@ func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progr
 	if err != nil {
 		return outbox.Report{}, err
 	}
-	r, err := outbox.Once(ctx, c, o, func(p outbox.Progress) {
+	t, err := outbox.OverTar(c, o)
+	if err != nil {
+		return outbox.Report{}, err
+	}
+	defer func() { _ = t.Close() }()
+	r, err := outbox.Once(ctx, t, o, func(p outbox.Progress) {
 		report.Report(vm.Phase{Name: "fetching", Done: p.Bytes, Total: p.TotalBytes})
 	})
 	if err != nil {

@@ -31,7 +31,7 @@ type lander struct {
 
 // land gives a staged item its name. before is what is known about the name; the zero record if nothing is. It reports
 // whether the host had the very same content there already, which is then left as it is.
-func (l *lander) land(s staged, before record) (a Artifact, same bool, err error) {
+func (l *lander) land(s *staged, before record) (a Artifact, same bool, err error) {
 	defer func() {
 		if reason := aboutTheName(err); reason != "" {
 			err = refusal(reason)
@@ -180,13 +180,13 @@ func (l *lander) holds(name string, there fs.FileInfo, a Artifact) bool {
 }
 
 // digest is the SHA-256 of a staged item's content.
-func (s staged) digest() string {
+func (s *staged) digest() string {
 	if !s.Bundle {
-		return s.sums[s.Name]
+		return s.sums[0]
 	}
 	var lines []string
-	for name, sum := range s.sums {
-		lines = append(lines, bundleLine(strings.TrimPrefix(name, s.Name+"/"), sum))
+	for i, sum := range s.sums {
+		lines = append(lines, bundleLine(strings.TrimPrefix(s.Files[i].Name, s.Name+"/"), sum))
 	}
 	for _, d := range s.Dirs {
 		lines = append(lines, bundleLine(strings.TrimPrefix(strings.TrimPrefix(d, s.Name), "/"), "directory"))
@@ -250,10 +250,10 @@ func fileDigest(root *os.Root, name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func newest(files []entry) time.Time {
+func newest(files []Entry) time.Time {
 	var t time.Time
 	for _, e := range files {
-		if m := e.MTime.time(); m.After(t) {
+		if m := e.MTime.Time(); m.After(t) {
 			t = m
 		}
 	}
@@ -286,4 +286,37 @@ func measure(dest *os.Root) (usage, error) {
 		return nil
 	})
 	return u, err
+}
+
+// syncWorkers flush at the same time: file systems make one commit of several, and a commit is what takes time.
+const syncWorkers = 32
+
+// makeDurable flushes what has been received to the disk.
+func makeDurable(dest *os.Root, items []*staged) error {
+	names := make(chan string)
+	failed := make(chan error, syncWorkers)
+	for range syncWorkers {
+		go func() {
+			var errs []error
+			for name := range names {
+				f, err := dest.Open(name)
+				if err == nil {
+					err = errors.Join(f.Sync(), f.Close())
+				}
+				errs = append(errs, err)
+			}
+			failed <- errors.Join(errs...)
+		}()
+	}
+	for _, s := range items {
+		for _, e := range s.Files {
+			names <- s.place(e.Name)
+		}
+	}
+	close(names)
+	var errs []error
+	for range syncWorkers {
+		errs = append(errs, <-failed)
+	}
+	return errors.Join(errs...)
 }

@@ -31,10 +31,10 @@ func (l liar) Stream(ctx context.Context, c guest.Cmd, stdout, _ io.Writer) (int
 	}))
 }
 
-const rootRecord = "h\x00/home/x\x00f\x00d\x004096\x001.0\x001.0\x001\x001\x002\x00755\x00\x00"
+const rootRecord = "h\x00/home/x\x00f\x00d\x004096\x001.0\x001.0\x001\x001\x002\x00755\x00\x00\x00"
 
 func fileRecord(name string, size int) string {
-	return fmt.Sprintf("f\x00f\x00%d\x001700000000.1234567890\x001700000000.0\x00%d\x001\x001\x00644\x00%s\x00",
+	return fmt.Sprintf("f\x00f\x00%d\x001700000000.1234567890\x001700000000.0\x00%d\x001\x001\x00644\x00\x00%s\x00",
 		size, 100+len(name), name)
 }
 
@@ -158,7 +158,7 @@ func TestLyingPrograms(t *testing.T) {
 			t.Parallel()
 			root := scratch(t)
 			o := Options{Workspace: "demo", Dest: filepath.Join(root, "dest"), State: filepath.Join(root, "state")}
-			r, err := Once(t.Context(), liar{"find": c.find, "tar": c.tar}, o, nil)
+			r, err := Once(t.Context(), overTar(t, liar{"find": c.find, "tar": c.tar}, o), o, nil)
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("error %v, want %q", err, c.err)
 			}

@@ -118,9 +118,22 @@ func (b *outbox) have(name string) string {
 	return string(content)
 }
 
+// overTar is the transport by a runner's own programs.
+func overTar(t testing.TB, r Runner, o Options) Transport {
+	t.Helper()
+	tr, err := OverTar(r, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tr.Close() })
+	return tr
+}
+
+func (b *outbox) tar() Transport { return overTar(b, b.guest, b.o) }
+
 func (b *outbox) once() Report {
 	b.Helper()
-	r, err := Once(b.Context(), b.guest, b.o, nil)
+	r, err := Once(b.Context(), b.tar(), b.o, nil)
 	b.must(err)
 	return r
 }

@@ -27,22 +27,21 @@ const lockRetry = 20 * time.Millisecond
 // Once brings in what the guest has put into its outbox since the last pass, of this process or another, and returns
 // what it did. Progress, unless nil, is called from one goroutine, at most every 100 ms and at the end of a transfer.
 // On an error the report tells what had landed by then.
-func Once(ctx context.Context, r Runner, o Options, progress func(Progress)) (Report, error) {
-	e, err := open(r, o, progress)
+func Once(ctx context.Context, t Transport, o Options, progress func(Progress)) (Report, error) {
+	e, err := open(t, o, progress)
 	if err != nil {
 		return Report{}, err
 	}
 	defer e.close()
-	report, _, err := e.pass(ctx)
-	return report, err
+	return e.pass(ctx, e.list)
 }
 
 // key names one content of one name.
 type key struct{ name, source string }
 
-// engine is one outbox, over one connection.
+// engine is one outbox, over one transport.
 type engine struct {
-	r        Runner
+	t        Transport
 	o        Options
 	dest     *os.Root
 	lock     *flock.Flock
@@ -52,12 +51,13 @@ type engine struct {
 	used     usage
 	measured time.Time // when used was counted, not just added to
 	fresh    []Refusal // of the last pass, those that no earlier one had met
+	last     Listing   // as of the last pass
 }
 
 // remeasure is how long a count of the destination is good for.
 const remeasure = 30 * time.Second
 
-func open(r Runner, o Options, progress func(Progress)) (*engine, error) {
+func open(t Transport, o Options, progress func(Progress)) (*engine, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func open(r Runner, o Options, progress func(Progress)) (*engine, error) {
 		progress = func(Progress) {}
 	}
 	return &engine{
-		r: r, o: o, dest: dest, progress: progress,
+		t: t, o: o, dest: dest, progress: progress,
 		lock:     flock.New(filepath.Join(o.State, "lock"), flock.SetPermissions(0o600)),
 		manifest: manifest{path: filepath.Join(o.State, manifestName), keep: o.KeepVersions},
 	}, nil
@@ -84,64 +84,107 @@ func (e *engine) close() {
 	_ = e.dest.Close()
 }
 
-// pass goes through the pipeline once. It also returns the last listing.
-func (e *engine) pass(ctx context.Context) (report Report, l listing, err error) {
+func (e *engine) list(ctx context.Context) (l Listing, live bool, err error) {
+	l, err = e.t.List(ctx)
+	return l, false, err
+}
+
+// pass goes through the pipeline once. list lists the outbox; if it is live, what changes meanwhile is told by itself,
+// and left to the next pass.
+func (e *engine) pass(
+	ctx context.Context, list func(context.Context) (l Listing, live bool, err error),
+) (report Report, err error) {
 	start := time.Now()
 	defer func() { report.Duration = time.Since(start) }()
 	if ok, err := e.lock.TryLockContext(ctx, lockRetry); err != nil || !ok {
-		return report, l, fmt.Errorf("waiting for another pass over the outbox: %w", err)
+		return report, fmt.Errorf("waiting for another pass over the outbox: %w", err)
 	}
 	defer func() { err = errors.Join(err, e.lock.Unlock()) }()
 	if err := e.manifest.refresh(); err != nil {
-		return report, l, err
+		return report, err
 	}
 	if err := e.dest.RemoveAll(stagingDir); err != nil { // of a pass that was killed
-		return report, l, onHost(err)
+		return report, onHost(err)
 	}
-	if l, err = scan(ctx, e.r, e.o); err != nil {
-		return report, l, err
+	p := &pass{engine: e, report: &report, tries: map[string]int{}, settled: map[key]verdict{}}
+	for again := true; again; {
+		var live bool
+		if e.last, live, err = list(ctx); err != nil {
+			return report, err
+		}
+		if again, err = p.round(ctx, e.last); err != nil {
+			return report, err
+		}
+		again = again && !live
 	}
-	var tell meter
-	tries := map[string]int{}
-	settled := map[key]Refusal{} // by the host
-	for {
-		p, err := e.plan(l)
-		if err != nil {
-			return report, l, err
+	report.Refused, err = e.remember(p.refused)
+	return report, err
+}
+
+// pass is one under way.
+type pass struct {
+	*engine
+	report  *Report
+	refused []Refusal
+	tell    meter
+	tries   map[string]int
+	settled map[key]verdict // what is not tried again
+	byHost  []Refusal       // of what has settled
+	seen    int             // of this round: content that had landed before, from another source
+}
+
+// round plans and fetches once. It reports whether something changed meanwhile and is worth another look.
+func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
+	pl, err := p.plan(l)
+	if err != nil {
+		return false, err
+	}
+	p.report.Unchanged = max(pl.Unchanged-len(p.report.Landed), 0)
+	p.refused = append(pl.Refused, p.byHost...)
+	p.report.Waiting = len(pl.Waiting)
+	todo := slices.DeleteFunc(pl.Fetch, func(it Item) bool {
+		v, settled := p.settled[key{it.Name, it.Source}]
+		tired := p.tries[it.Name] >= maxTries
+		if v == busy || tired && !settled {
+			p.report.Waiting++
 		}
-		report.Unchanged = max(p.Unchanged-len(report.Landed), 0)
-		report.Refused = p.Refused
-		report.Waiting = len(p.Waiting)
-		todo := slices.DeleteFunc(p.Fetch, func(it item) bool {
-			if r, ok := settled[key{it.Name, it.Source}]; ok {
-				report.Refused = append(report.Refused, r)
-				return true
-			}
-			if tries[it.Name] >= maxTries {
-				report.Waiting++
-				return true
-			}
-			return false
-		})
-		if len(todo) == 0 {
-			report.Refused, err = e.remember(report.Refused)
-			return report, l, err
-		}
-		if tell == nil {
-			tell = e.meter(todo)
-		}
-		todo = chunk(todo)
-		for _, it := range todo {
-			tries[it.Name]++
-		}
-		if l, err = e.bring(ctx, todo, tell, settled, &report); err != nil {
-			return report, l, err
+		return settled || tired
+	})
+	if len(todo) == 0 {
+		return false, nil
+	}
+	if p.tell == nil {
+		p.tell = p.meter(todo)
+	}
+	for _, it := range todo {
+		p.tries[it.Name]++
+	}
+	p.seen = 0
+	items, err := p.fetch(ctx, todo)
+	p.report.Unchanged += p.seen
+	if err != nil {
+		return false, err
+	}
+	for _, s := range items {
+		k := key{s.Name, s.Source}
+		switch s.verdict {
+		case changed:
+			again = true
+			p.report.Waiting++
+		case busy:
+			p.settled[k] = busy
+			p.report.Waiting++
+		case refused:
+			p.settled[k] = refused
+			no := Refusal{Name: display(s.Name), Reason: s.reason}
+			p.byHost, p.refused = append(p.byHost, no), append(p.refused, no)
 		}
 	}
+	return again, nil
 }
 
 // plan plans with what is known now. The destination is measured only when there is something to fetch.
-func (e *engine) plan(l listing) (plan, error) {
+func (e *engine) plan(l Listing) (plan, error) {
 	known := e.manifest.sources()
 	if time.Since(e.measured) > remeasure {
 		if p := makePlan(l, known, usage{}, e.o); len(p.Fetch) == 0 {
@@ -156,44 +199,19 @@ func (e *engine) plan(l listing) (plan, error) {
 	return makePlan(l, known, e.used, e.o), nil
 }
 
-// bring receives items, lists the outbox again, and lands those that both listings agree about. It returns the second
-// listing.
-func (e *engine) bring(
-	ctx context.Context, todo []item, tell meter, settled map[key]Refusal, report *Report,
-) (listing, error) {
-	if err := e.dest.Mkdir(stagingDir, 0o700); err != nil {
-		return listing{}, onHost(err)
+// fetch receives items and lands those that are whole.
+func (p *pass) fetch(ctx context.Context, todo []Item) ([]staged, error) {
+	if err := p.dest.Mkdir(stagingDir, 0o700); err != nil {
+		return nil, onHost(err)
 	}
-	defer func() { _ = e.dest.RemoveAll(stagingDir) }()
-	received, err := fetch(ctx, e.r, e.o, e.dest, todo, tell)
-	if err != nil {
-		return listing{}, onHost(err)
+	defer func() { _ = p.dest.RemoveAll(stagingDir) }()
+	ld := &lander{dest: p.dest, o: p.o, now: time.Now, dirs: map[string]bool{}}
+	into := newStaging(p.dest, p.o, todo, p.tell, func(batch []*staged) error { return p.land(ld, batch) })
+	err := p.t.Fetch(ctx, todo, into)
+	if !errors.Is(err, errHost) {
+		err = errors.Join(err, into.flush())
 	}
-	durable := make(chan error, 1)
-	go func() { durable <- makeDurable(e.dest, received) }()
-	l, err := scan(ctx, e.r, e.o)
-	if err = errors.Join(err, onHost(<-durable)); err != nil {
-		return l, err
-	}
-	now := map[string]string{}
-	names := e.manifest.sources()
-	for name := range names {
-		names[name] = "" // keeps its right of way, and is planned as if it were new
-	}
-	for _, it := range makePlan(l, names, usage{}, unlimited(e.o)).Fetch {
-		now[it.Name] = it.Source
-	}
-	err = nil
-	ld := &lander{dest: e.dest, o: e.o, now: time.Now, dirs: map[string]bool{}}
-	for _, s := range received {
-		if now[s.Name] != s.Source {
-			continue // changed while it was read
-		}
-		if err = e.land(ld, s, settled, report); err != nil {
-			break
-		}
-	}
-	return l, errors.Join(err, e.manifest.sync())
+	return into.items, onHost(err)
 }
 
 // unlimited lifts the quotas: what has been received was within them.
@@ -202,27 +220,46 @@ func unlimited(o Options) Options {
 	return o
 }
 
-func (e *engine) land(ld *lander, s staged, settled map[key]Refusal, report *Report) error {
-	before := e.manifest.known[s.Name]
+// land gives received items their names and records them.
+func (p *pass) land(ld *lander, batch []*staged) error {
+	if err := makeDurable(p.dest, batch); err != nil {
+		return errors.Join(errHost, err)
+	}
+	var lines []line
+	var failed error
+	for _, s := range batch {
+		l, err := p.landOne(ld, s)
+		if err != nil {
+			failed = errors.Join(errHost, err)
+			break
+		}
+		lines = append(lines, l...)
+	}
+	return errors.Join(failed, p.manifest.append(lines...), p.manifest.sync())
+}
+
+func (p *pass) landOne(ld *lander, s *staged) ([]line, error) {
+	before := p.manifest.known[s.Name]
 	a, same, err := ld.land(s, before)
 	var no refusal
 	switch {
 	case errors.As(err, &no):
-		settled[key{s.Name, s.Source}] = Refusal{Name: display(s.Name), Reason: no.Error()}
-		return nil
+		s.verdict, s.reason = refused, no.Error()
+		return nil, nil
 	case err != nil:
-		return onHost(fmt.Errorf("landing %s: %w", display(s.Name), err))
+		return nil, fmt.Errorf("landing %s: %w", display(s.Name), err)
 	}
 	event := eventLanded
 	if same && before.SHA256 == a.SHA256 {
 		event, a = eventSeen, before.Artifact
+		p.seen++
 	} else {
-		report.Landed = append(report.Landed, a)
-		report.Bytes += a.Size
-		e.used.Files += len(s.Files)
-		e.used.Bytes += a.Size
+		p.report.Landed = append(p.report.Landed, a)
+		p.report.Bytes += a.Size
+		p.used.Files += len(s.Files)
+		p.used.Bytes += a.Size
 	}
-	return e.manifest.append(line{Event: event, Time: time.Now().UTC(), Source: s.Source, Artifact: &a})
+	return []line{{Event: event, Time: time.Now().UTC(), Source: s.Source, Artifact: &a}}, nil
 }
 
 // remember records refusals that are not in the manifest, and returns what of them a report has room for.
@@ -247,7 +284,7 @@ func (e *engine) remember(refused []Refusal) ([]Refusal, error) {
 type meter func(name string, n int64, done bool)
 
 // meter turns what fetch tells, over all transfers of a pass, into Progress.
-func (e *engine) meter(todo []item) meter {
+func (e *engine) meter(todo []Item) meter {
 	var p Progress
 	for _, it := range todo {
 		p.TotalFiles++

@@ -234,7 +234,7 @@ func TestExcluded(t *testing.T) {
 		t.Errorf("%s %v", d, r.Refused)
 	}
 	b.o.Exclude = []string{"["}
-	if _, err := Once(t.Context(), b.guest, b.o, nil); err == nil {
+	if _, err := OverTar(b.guest, b.o); err == nil {
 		t.Error("a bad pattern is accepted")
 	}
 }
@@ -267,7 +267,7 @@ func TestProgress(t *testing.T) {
 	b.put("a", strings.Repeat("a", 1<<20))
 	b.put("b", "b")
 	var last Progress
-	_, err := Once(t.Context(), b.guest, b.o, func(p Progress) {
+	_, err := Once(t.Context(), b.tar(), b.o, func(p Progress) {
 		if p.Bytes < last.Bytes || p.Files < last.Files {
 			t.Errorf("from %+v to %+v", last, p)
 		}

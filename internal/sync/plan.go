@@ -12,19 +12,9 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// item is what lands as one: a file, or a bundle with all that is in it.
-type item struct {
-	Name   string
-	Bundle bool
-	Files  []entry  // regular files, sorted by name; of a file itself alone
-	Dirs   []string // of a bundle: its directories, itself first
-	Size   int64
-	Source string
-}
-
 // plan is what a pass is to do about a listing.
 type plan struct {
-	Fetch     []item
+	Fetch     []Item
 	Waiting   []string // open for writing in the guest
 	Unchanged int
 	Refused   []Refusal
@@ -38,8 +28,8 @@ type usage struct {
 
 // makePlan decides what becomes of each entry of a listing. known are the sources of what has landed. It is a pure
 // function: the same listing in any order gives the same plan.
-func makePlan(l listing, known map[string]string, used usage, o Options) plan {
-	p := planner{o: o, known: known, dead: map[string]bool{}, dirs: map[string]bool{}, bundles: map[string]*item{}}
+func makePlan(l Listing, known map[string]string, used usage, o Options) plan {
+	p := planner{o: o, known: known, dead: map[string]bool{}, dirs: map[string]bool{}, bundles: map[string]*Item{}}
 	if l.Root == nil {
 		return p.plan
 	}
@@ -47,12 +37,7 @@ func makePlan(l listing, known map[string]string, used usage, o Options) plan {
 		p.refuse(o.GuestDir, "the outbox itself is "+kindName(l.Root.Kind)+", not a directory")
 		return p.plan
 	}
-	entries := slices.SortedFunc(slices.Values(l.Entries), func(a, b entry) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
-			return c
-		}
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.source(), b.source()))
-	})
+	entries := sorted(l.Entries)
 	if l.More {
 		p.refuse(o.GuestDir, fmt.Sprintf("has more than %s entries: the rest was not looked at",
 			humanize.Comma(int64(o.Limits.MaxFiles))))
@@ -78,8 +63,8 @@ type planner struct {
 	links   map[inode]uint64
 	dirs    map[string]bool // directories that things may lie in
 	dead    map[string]bool // directories whose content has been decided upon already
-	bundles map[string]*item
-	items   []item
+	bundles map[string]*Item
+	items   []Item
 	plan    plan
 }
 
@@ -88,7 +73,7 @@ func (p *planner) refuse(name, reason string) {
 }
 
 // claim gives names that have landed, and the directories above them, the right of way over names that clash with them.
-func (p *planner) claim(entries []entry) {
+func (p *planner) claim(entries []Entry) {
 	landed := make(map[string]bool, len(p.known))
 	for name := range p.known {
 		for ; name != "." && !landed[name]; name = path.Dir(name) {
@@ -106,7 +91,7 @@ func (p *planner) claim(entries []entry) {
 	}
 }
 
-func (p *planner) countLinks(entries []entry) {
+func (p *planner) countLinks(entries []Entry) {
 	p.links = map[inode]uint64{}
 	for _, e := range entries {
 		if e.Kind == 'f' && e.Links > 1 {
@@ -116,7 +101,7 @@ func (p *planner) countLinks(entries []entry) {
 }
 
 // sort puts one entry where it belongs. Parents come before what lies in them.
-func (p *planner) sort(e entry) {
+func (p *planner) sort(e Entry) {
 	parent := path.Dir(e.Name)
 	if p.dead[parent] || p.o.excluded(e.Name) {
 		p.dead[e.Name] = true
@@ -145,14 +130,14 @@ func (p *planner) sort(e entry) {
 		bundle.Files = append(bundle.Files, e)
 		bundle.Size += e.Size
 	case e.Kind == 'd' && bundleOf(e.Name) == e.Name:
-		p.bundles[e.Name] = &item{Name: e.Name, Bundle: true, Dirs: []string{e.Name}}
+		p.bundles[e.Name] = &Item{Name: e.Name, Bundle: true, Dirs: []string{e.Name}}
 	case e.Kind == 'f':
-		p.items = append(p.items, item{Name: e.Name, Files: []entry{e}, Size: e.Size, Source: e.source()})
+		p.items = append(p.items, Item{Name: e.Name, Files: []Entry{e}, Size: e.Size, Source: e.Source()})
 	}
 }
 
 // check returns why an entry cannot land, or "".
-func (p *planner) check(e entry, parent string) string {
+func (p *planner) check(e Entry, parent string) string {
 	if reason := checkName(e.Name, p.o.Limits); reason != "" {
 		return reason
 	}
@@ -181,12 +166,12 @@ func (p *planner) finish(open map[string]bool, used usage) {
 		b.Source = bundleSource(b)
 		p.items = append(p.items, *b)
 	}
-	slices.SortFunc(p.items, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(p.items, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
 	for _, it := range p.items {
 		switch {
 		case p.known[it.Name] == it.Source:
 			p.plan.Unchanged++
-		case slices.ContainsFunc(it.Files, func(e entry) bool { return open[e.Name] }):
+		case slices.ContainsFunc(it.Files, func(e Entry) bool { return open[e.Name] }):
 			p.plan.Waiting = append(p.plan.Waiting, it.Name)
 		case used.Bytes+it.Size > p.o.Limits.MaxTotal:
 			p.refuse(it.Name, fmt.Sprintf("would make more than the %s that are kept in all",
@@ -202,14 +187,55 @@ func (p *planner) finish(open map[string]bool, used usage) {
 	}
 }
 
+// sources are the files and bundles of a listing by name, whatever else is wrong with them, each with its source.
+func sources(l Listing, o Options) map[string]string {
+	now := make(map[string]string, len(l.Entries))
+	bundles := map[string]*Item{}
+	out := map[string]bool{}
+	for _, e := range sorted(l.Entries) {
+		if out[path.Dir(e.Name)] || o.excluded(e.Name) {
+			out[e.Name] = true
+			continue
+		}
+		if name := bundleOf(e.Name); name != "" && (name != e.Name || e.Kind == 'd') {
+			b := bundles[name]
+			if b == nil {
+				b = &Item{Name: name, Bundle: true}
+				bundles[name] = b
+			}
+			if e.Kind == 'd' {
+				b.Dirs = append(b.Dirs, e.Name)
+			} else {
+				b.Files = append(b.Files, e)
+			}
+		} else if e.Kind == 'f' {
+			now[e.Name] = e.Source()
+		}
+	}
+	for name, b := range bundles {
+		now[name] = bundleSource(b)
+	}
+	return now
+}
+
+// sorted are entries in the order of their names: parents come before what lies in them.
+func sorted(entries []Entry) []Entry {
+	return slices.SortedFunc(slices.Values(entries), func(a, b Entry) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Source(), b.Source()))
+	})
+}
+
 // bundleSource identifies a bundle's content as entry.source does a file's.
-func bundleSource(b *item) string {
+func bundleSource(b *Item) string {
 	h := sha256.New()
 	for _, d := range b.Dirs {
 		fmt.Fprintf(h, "d %s\x00", d)
 	}
 	for _, e := range b.Files {
-		fmt.Fprintf(h, "f %s %s\x00", e.source(), e.Name)
+		fmt.Fprintf(h, "f %s %s\x00", e.Source(), e.Name)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -13,19 +13,19 @@ import (
 )
 
 // A guest's listing is drawn from few elements, so that names meet, clash, and lie in one another.
-func drawListing(t *rapid.T) listing {
+func drawListing(t *rapid.T) Listing {
 	element := rapid.SampledFrom([]string{
 		"a", "A", "b", "e\u0301", "\u00e9", "x.app", "X.app", "y.xcresult", "..", ".", "", ".versions", "tab\t", "\xff",
 		strings.Repeat("n", 239), strings.Repeat("n", 241),
 	})
-	l := listing{Root: &entry{Kind: 'd'}, More: rapid.Bool().Draw(t, "more"), Open: map[string]bool{}}
+	l := Listing{Root: &Entry{Kind: 'd'}, More: rapid.Bool().Draw(t, "more"), Open: map[string]bool{}}
 	for i := range rapid.IntRange(0, 30).Draw(t, "entries") {
 		name := strings.Join(rapid.SliceOfN(element, 1, 4).Draw(t, "name"), "/")
-		l.Entries = append(l.Entries, entry{
+		l.Entries = append(l.Entries, Entry{
 			Name: name, Kind: rapid.SampledFrom([]byte("ffffddddlpsbc?")).Draw(t, "kind"),
 			Size:  rapid.SampledFrom([]int64{0, 1, 60, 100, 101, 1<<63 - 1}).Draw(t, "size"),
 			Inode: uint64(rapid.IntRange(1, 40).Draw(t, "inode")), Links: uint64(rapid.IntRange(1, 2).Draw(t, "links")),
-			MTime: stamp{Sec: int64(i)},
+			MTime: Stamp{Sec: int64(i)},
 		})
 		if rapid.IntRange(0, 9).Draw(t, "open") == 0 {
 			l.Open[name] = true
@@ -44,7 +44,7 @@ func TestPlanProperties(t *testing.T) {
 		known := map[string]string{}
 		for _, e := range l.Entries {
 			if rapid.IntRange(0, 3).Draw(t, "known") == 0 {
-				known[e.Name] = rapid.SampledFrom([]string{e.source(), "other"}).Draw(t, "source")
+				known[e.Name] = rapid.SampledFrom([]string{e.Source(), "other"}).Draw(t, "source")
 			}
 		}
 		used := usage{Files: rapid.IntRange(0, 8).Draw(t, "files"), Bytes: int64(rapid.IntRange(0, 300).Draw(t, "bytes"))}
@@ -83,7 +83,7 @@ func TestPlanProperties(t *testing.T) {
 		if len(p.Fetch) > 0 && (size > o.Limits.MaxTotal || files > o.Limits.MaxFiles) {
 			t.Fatalf("%d bytes in %d files are kept", size, files)
 		}
-		if !slices.IsSortedFunc(p.Fetch, func(a, b item) int { return strings.Compare(a.Name, b.Name) }) {
+		if !slices.IsSortedFunc(p.Fetch, func(a, b Item) int { return strings.Compare(a.Name, b.Name) }) {
 			t.Fatal("out of order")
 		}
 
@@ -112,7 +112,7 @@ func TestPlanProperties(t *testing.T) {
 	})
 }
 
-func names(files []entry) (ns []string) {
+func names(files []Entry) (ns []string) {
 	for _, e := range files {
 		ns = append(ns, e.Name)
 	}
@@ -120,8 +120,8 @@ func names(files []entry) (ns []string) {
 }
 
 func TestWhatHasLandedHasTheRightOfWay(t *testing.T) {
-	file := func(name string) entry { return entry{Name: name, Kind: 'f', Links: 1} }
-	l := listing{Root: &entry{Kind: 'd'}, Entries: []entry{
+	file := func(name string) Entry { return Entry{Name: name, Kind: 'f', Links: 1} }
+	l := Listing{Root: &Entry{Kind: 'd'}, Entries: []Entry{
 		file("README"), file("readme"), {Name: "DIR", Kind: 'd'}, file("DIR/x"), {Name: "dir", Kind: 'd'}, file("dir/x"),
 	}}
 	p := makePlan(l, map[string]string{"readme": "earlier", "dir/x": "earlier"}, usage{}, planOptions())
@@ -138,16 +138,16 @@ func TestWhatHasLandedHasTheRightOfWay(t *testing.T) {
 }
 
 func TestChunks(t *testing.T) {
-	one := func(size int64, files int) item { return item{Size: size, Files: make([]entry, files)} }
+	one := func(size int64, files int) Item { return Item{Size: size, Files: make([]Entry, files)} }
 	for _, c := range []struct {
-		items []item
+		items []Item
 		want  int
 	}{
-		{[]item{one(1, 1)}, 1},
-		{[]item{one(chunkBytes*3, 1), one(1, 1)}, 1},
-		{[]item{one(1, chunkFiles), one(1, 1)}, 1},
-		{[]item{one(1, chunkFiles-1), one(1, 1), one(1, 1)}, 2},
-		{slices.Repeat([]item{one(1, 1)}, chunkFiles+1), chunkFiles},
+		{[]Item{one(1, 1)}, 1},
+		{[]Item{one(chunkBytes*3, 1), one(1, 1)}, 1},
+		{[]Item{one(1, chunkFiles), one(1, 1)}, 1},
+		{[]Item{one(1, chunkFiles-1), one(1, 1), one(1, 1)}, 2},
+		{slices.Repeat([]Item{one(1, 1)}, chunkFiles+1), chunkFiles},
 	} {
 		if got := len(chunk(c.items)); got != c.want {
 			t.Errorf("%d of %d items, want %d", got, len(c.items), c.want)

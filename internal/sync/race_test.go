@@ -91,7 +91,7 @@ func TestAPathSwappedForALink(t *testing.T) {
 	}()
 	for i := range 6 {
 		b.put(fmt.Sprint("good", i), "good")
-		r, err := Once(ctx, b.guest, b.o, nil)
+		r, err := Once(ctx, b.tar(), b.o, nil)
 		b.must(err)
 		if !strings.Contains(strings.Join(landed(r), " "), fmt.Sprint("good", i)) {
 			t.Errorf("pass %d: what is good did not land: %v", i, landed(r))
@@ -141,7 +141,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 				return w.Write(p)
 			})
 		}
-		_, err := Once(ctx, b.guest, b.o, nil)
+		_, err := Once(ctx, b.tar(), b.o, nil)
 		cancel()
 		if err == nil {
 			t.Logf("pass %d came to its end", i)
@@ -212,7 +212,7 @@ func TestTwoProcessesTakeTurns(t *testing.T) {
 	results := make(chan result)
 	for range 3 {
 		go func() {
-			r, err := Once(t.Context(), b.guest, b.o, nil)
+			r, err := Once(t.Context(), b.tar(), b.o, nil)
 			results <- result{r, err}
 		}()
 	}

@@ -38,7 +38,7 @@ func TestOverAConnection(t *testing.T) {
 	}
 	b.must(os.WriteFile(filepath.Join(b.dir, "large"), make([]byte, 20<<20), 0o644))
 	b.must(os.Symlink("/", filepath.Join(b.dir, "link")))
-	r, err := Once(t.Context(), c, b.o, nil)
+	r, err := Once(t.Context(), overTar(t, c, b.o), b.o, nil)
 	b.must(err)
 	if len(r.Landed) != 301 || len(r.Refused) != 1 {
 		t.Errorf("%d landed, refused %v", len(r.Landed), r.Refused)
@@ -51,7 +51,7 @@ func TestOverAConnection(t *testing.T) {
 	reports, ended := make(chan Report, 10), make(chan error, 1)
 	b.put("before", "before")
 	go func() {
-		ended <- Watch(t.Context(), c, b.o, func(r Report) { reports <- r }, nil)
+		ended <- Watch(t.Context(), overTar(t, c, b.o), b.o, func(r Report) { reports <- r }, nil)
 	}()
 	for _, want := range []string{"before", "after"} {
 		select {

@@ -3,8 +3,6 @@ package sync
 import (
 	"context"
 	"time"
-
-	"github.com/calmenu/calmenu/internal/guest"
 )
 
 // How a watched outbox is looked at. A file that is still open is never taken, so quiet only has to bundle bursts.
@@ -20,8 +18,8 @@ const (
 // Watch brings in what the guest puts into its outbox as it comes, until ctx ends or the connection dies; the error
 // tells which. onReport is called after a pass that landed something, and for refusals not met before; onProgress as
 // Once's; each may be nil. A guest that cannot watch its outbox is asked every two seconds instead.
-func Watch(ctx context.Context, r Runner, o Options, onReport func(Report), onProgress func(Progress)) error {
-	e, err := open(r, o, onProgress)
+func Watch(ctx context.Context, t Transport, o Options, onReport func(Report), onProgress func(Progress)) error {
+	e, err := open(t, o, onProgress)
 	if err != nil {
 		return err
 	}
@@ -45,28 +43,34 @@ func Watch(ctx context.Context, r Runner, o Options, onReport func(Report), onPr
 	}
 }
 
-// watch makes a pass at the start of a watch in the guest, and one after each burst of events until the watch ends.
-// That it has ended is no error: the next pass tells whether the connection lives.
+// watch makes a pass at the start of a watch in the guest, and one after each burst of news until the watch ends. That
+// it has ended is no error: the next pass tells whether the connection lives.
 func (e *engine) watch(ctx context.Context, onReport func(Report)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	ev := newEvents()
+	m := newMirror(e.o)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = e.r.Stream(ctx, guest.Cmd{Argv: watchArgv(e.o)}, ev, ev.established())
+		_ = e.t.Watch(ctx, m.take) // without it the outbox is looked at all the same
 	}()
 	defer func() {
 		cancel()
 		<-ended
 	}()
 	// Changes made before the watch stands are seen by the pass that follows its first word.
-	alive, err := ev.await(ctx, ended, pollEvery)
+	alive, err := m.await(ctx, ended, pollEvery)
 	if err != nil {
 		return err
 	}
 	var root uint64
 	for first, retry := true, firstRetry; ; first = false {
-		report, l, err := e.pass(ctx)
+		live := false
+		report, err := e.pass(ctx, func(ctx context.Context) (l Listing, mirrored bool, err error) {
+			if l, live = m.listing(); live {
+				return l, true, nil
+			}
+			return e.list(ctx)
+		})
 		if len(report.Landed) > 0 || len(e.fresh) > 0 {
 			report.Refused = e.fresh
 			onReport(report)
@@ -74,21 +78,25 @@ func (e *engine) watch(ctx context.Context, onReport func(Report)) error {
 		if err != nil {
 			return err
 		}
-		if !alive || l.Root == nil || !first && l.Root.Inode != root {
+		if !alive || !live && (e.last.Root == nil || !first && e.last.Root.Inode != root) {
 			return nil // there is no watch, or it is not on what is the outbox now
 		}
-		root = l.Root.Inode
+		if e.last.Root != nil {
+			root = e.last.Root.Inode
+		}
 		wait := watchFor
 		switch {
 		case report.Waiting > 0:
-			wait, retry = retry, min(2*retry, lastRetry)
-		case ev.directories():
+			if wait, retry = retry, min(2*retry, lastRetry); wait == lastRetry {
+				m.relist() // it may wait for what was never told
+			}
+		case m.directories():
 			wait = firstRetry // what was put into a directory before it was watched has given no event
 			fallthrough
 		default:
 			retry = firstRetry
 		}
-		if alive, err = ev.await(ctx, ended, wait); err != nil {
+		if alive, err = m.await(ctx, ended, wait); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,7 @@ func startWatch(b *outbox) *watched {
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Watch(ctx, b.guest, b.o, func(r Report) { w.reports <- r }, nil)
+		ended <- Watch(ctx, b.tar(), b.o, func(r Report) { w.reports <- r }, nil)
 	}()
 	b.Cleanup(func() {
 		cancel()
@@ -184,7 +184,7 @@ func inBubble(t *testing.T, a *acting, f func(t *testing.T, landed <-chan string
 		ended := make(chan error)
 		go func() {
 			o := Options{Dest: filepath.Join(dir, "dest"), State: filepath.Join(dir, "state")}
-			ended <- Watch(ctx, a, o, func(r Report) {
+			ended <- Watch(ctx, overTar(t, a, o), o, func(r Report) {
 				for _, x := range r.Landed {
 					names <- x.Name
 				}

@@ -8,65 +8,15 @@ import (
 	"path"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
-// entry is one line of the guest's listing, as hostile as its author.
-type entry struct {
-	Name   string // below the outbox, with slashes; "" is the outbox itself
-	Kind   byte   // find's %y: f d l p s b c
-	Size   int64  // bytes
-	MTime  stamp
-	CTime  stamp
-	Inode  uint64
-	Device uint64
-	Links  uint64
-	Mode   uint32 // permission bits, setuid and the like included
-}
-
-// stamp is a time that a guest claims. Seconds are kept apart: a file system's range is larger than that of nanoseconds
-// in 64 bits.
-type stamp struct {
-	Sec  int64
-	Nano int32
-}
-
-// time returns the stamp if it is one that a file of the host can have, or the current time.
-func (s stamp) time() time.Time {
-	const year2200 = 7258118400
-	if s.Sec < 0 || s.Sec >= year2200 {
-		return time.Now()
-	}
-	return time.Unix(s.Sec, int64(s.Nano))
-}
-
-// source identifies content without reading it: whatever changes it changes this. (The time of the last change of the
-// inode cannot be set by a program.)
-func (e entry) source() string {
-	b := make([]byte, 0, 96)
-	for _, n := range [...]int64{
-		e.Size, e.MTime.Sec, int64(e.MTime.Nano), e.CTime.Sec, int64(e.CTime.Nano), int64(e.Mode),
-	} {
-		b = append(strconv.AppendInt(b, n, 10), ':')
-	}
-	return string(strconv.AppendUint(b, e.Inode, 10))
-}
-
-// listing is the guest's outbox at one moment.
-type listing struct {
-	Root    *entry // nil: there is none
-	Entries []entry
-	More    bool            // the guest has more than was taken
-	Open    map[string]bool // names that a program of the guest has open for writing
-}
-
 // Listing fields, NUL-terminated, as find prints them. A name is the one thing that may hold anything else.
 const (
-	entryFormat  = `f\0%y\0%s\0%T@\0%C@\0%i\0%D\0%n\0%m\0%P\0`
-	entryFields  = 10
+	entryFormat  = `f\0%y\0%s\0%T@\0%C@\0%i\0%D\0%n\0%m\0%l\0%P\0`
+	entryFields  = 11
 	openFormat   = `o\0%l\0`
 	homeFormat   = `h\0%l\0`
 	maxFieldSize = 8 << 10 // bytes; PATH_MAX is 4096
@@ -100,21 +50,21 @@ func findRoot(dir string) string {
 // errEnough stops a guest that lists without end.
 var errEnough = errors.New("listing is longer than what is taken")
 
-// scan lists the guest's outbox.
-func scan(ctx context.Context, r Runner, o Options) (listing, error) {
-	p := newListingParser(o)
+// List lists the guest's outbox by find.
+func (t *tarTransport) List(ctx context.Context) (Listing, error) {
+	p := newListingParser(t.o)
 	var complaints complaint
-	exit, err := stream(ctx, r, guest.Cmd{Argv: scanArgv(o)}, p, &complaints)
+	exit, err := stream(ctx, t.r, guest.Cmd{Argv: scanArgv(t.o)}, p, &complaints)
 	switch {
 	case errors.Is(err, errEnough):
 		p.listing.More = true
 	case err != nil:
-		return listing{}, fmt.Errorf("listing the outbox in the guest: %w", err)
+		return Listing{}, fmt.Errorf("listing the outbox in the guest: %w", err)
 	case exit > 1: // 1: something could not be read, or went away meanwhile
-		return listing{}, hint.Errorf("The guest needs GNU find (Debian package findutils).",
+		return Listing{}, hint.Errorf("The guest needs GNU find (Debian package findutils).",
 			"listing the outbox in the guest: find exited with %d: %s", exit, complaints.String())
 	case p.partial():
-		return listing{}, errors.New("listing the outbox in the guest: the listing ends in mid-air")
+		return Listing{}, errors.New("listing the outbox in the guest: the listing ends in mid-air")
 	}
 	return p.finish(), nil
 }
@@ -128,7 +78,7 @@ type listingParser struct {
 	open    []string
 	fields  [][]byte
 	field   []byte
-	listing listing
+	listing Listing
 }
 
 func newListingParser(o Options) *listingParser {
@@ -199,7 +149,7 @@ func (p *listingParser) record() error {
 	return nil
 }
 
-func (p *listingParser) finish() listing {
+func (p *listingParser) finish() Listing {
 	root := p.dir
 	if !path.IsAbs(root) {
 		root = path.Join(p.home, root)
@@ -213,8 +163,8 @@ func (p *listingParser) finish() listing {
 	return p.listing
 }
 
-func parseEntry(f [][]byte) (entry, error) {
-	var e entry
+func parseEntry(f [][]byte) (Entry, error) {
+	var e Entry
 	var errs [7]error
 	if len(f[0]) != 1 {
 		return e, fmt.Errorf("parsing the listing: a file of type %.20q", f[0])
@@ -235,26 +185,27 @@ func parseEntry(f [][]byte) (entry, error) {
 		return e, fmt.Errorf("parsing the listing: a file of %d bytes", e.Size)
 	}
 	e.Mode = uint32(mode)
-	e.Name = string(f[8])
+	e.Target = string(f[8])
+	e.Name = string(f[9])
 	return e, nil
 }
 
 // parseStamp reads find's %T@: seconds, a point, and up to ten digits of which nine count.
-func parseStamp(s string) (stamp, error) {
+func parseStamp(s string) (Stamp, error) {
 	whole, fraction, _ := strings.Cut(s, ".")
 	sec, err := strconv.ParseInt(whole, 10, 64)
 	if err != nil {
-		return stamp{}, err
+		return Stamp{}, err
 	}
 	if len(fraction) > 9 {
 		fraction = fraction[:9]
 	}
 	if fraction == "" {
-		return stamp{Sec: sec}, nil
+		return Stamp{Sec: sec}, nil
 	}
 	nano, err := strconv.ParseUint(fraction+strings.Repeat("0", 9-len(fraction)), 10, 32)
 	if err != nil {
-		return stamp{}, err
+		return Stamp{}, err
 	}
-	return stamp{Sec: sec, Nano: int32(nano)}, nil
+	return Stamp{Sec: sec, Nano: int32(nano)}, nil
 }

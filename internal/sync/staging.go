@@ -1,0 +1,246 @@
+package sync
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path"
+	"runtime"
+	"strings"
+)
+
+// errHost marks an error of the host's own file system: it ends a pass, whatever the guest has to say.
+var errHost = errors.New("the host cannot keep it")
+
+// verdict is what became of an item in one fetch.
+type verdict int
+
+const (
+	changed verdict = iota // or nothing was heard of it: tried again
+	whole
+	busy
+	refused
+)
+
+// Staging takes what a transport fetches into new inodes beside the artifacts, hashes it, and lands what is whole.
+type Staging struct {
+	dest  *os.Root
+	o     Options
+	items []staged
+	tell  meter
+	land  func([]*staged) error // gives received items their names
+	batch []*staged             // received, not landed yet
+}
+
+// staged is an item on its way.
+type staged struct {
+	Item
+	at      string   // its name below the destination
+	sums    []string // SHA-256 of each file in hexadecimal digits, "" before it is there
+	made    bool     // the directories of a bundle are
+	verdict verdict
+	reason  string // of a refusal
+}
+
+// batchFiles is how many files are landed and recorded together.
+const batchFiles = 64
+
+func newStaging(dest *os.Root, o Options, items []Item, tell meter, land func([]*staged) error) *Staging {
+	s := &Staging{dest: dest, o: o, tell: tell, land: land, items: make([]staged, len(items))}
+	for i, it := range items {
+		s.items[i] = staged{Item: it, at: path.Join(stagingDir, fmt.Sprint(i)), sums: make([]string, len(it.Files))}
+	}
+	return s
+}
+
+// place returns where a member of an item is staged.
+func (s *staged) place(name string) string {
+	return s.at + strings.TrimPrefix(name, s.Name)
+}
+
+// Create makes the inode for a file of an item, both by their index.
+func (s *Staging) Create(item, file int) (*Staged, error) {
+	it := &s.items[item]
+	if err := s.makeDirs(it); err != nil {
+		return nil, err
+	}
+	e := &it.Files[file]
+	at := it.place(e.Name)
+	f, err := s.dest.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, errors.Join(errHost, err)
+	}
+	return &Staged{of: s, item: it, file: file, entry: e, at: at, f: f, hash: sha256.New()}, nil
+}
+
+func (s *Staging) makeDirs(it *staged) error {
+	if it.made {
+		return nil
+	}
+	it.made = true
+	for _, d := range it.Dirs {
+		if err := s.dest.Mkdir(it.place(d), 0o755); err != nil {
+			return errors.Join(errHost, err)
+		}
+	}
+	return nil
+}
+
+// Whole says that an item is as it was listed. It counts only if all of its files have come in the size that was listed.
+func (s *Staging) Whole(item int) error {
+	it := &s.items[item]
+	for _, sum := range it.sums {
+		if sum == "" {
+			return nil
+		}
+	}
+	if err := s.makeDirs(it); err != nil {
+		return err
+	}
+	it.verdict = whole
+	s.batch = append(s.batch, it)
+	if len(s.batch) < batchFiles {
+		return nil
+	}
+	return s.flush()
+}
+
+// Busy says that a program of the guest still writes to an item.
+func (s *Staging) Busy(item int) { s.items[item].verdict = busy }
+
+// Changed says that an item is no longer as it was listed.
+func (s *Staging) Changed(item int) { s.items[item].verdict = changed }
+
+// Refuse says that an item cannot be had, and why. The reason is for people; it need not be safe to show.
+func (s *Staging) Refuse(item int, reason string) {
+	s.items[item].verdict, s.items[item].reason = refused, display(reason)
+}
+
+// flush lands what has been received.
+func (s *Staging) flush() error {
+	batch := s.batch
+	s.batch = nil
+	if len(batch) == 0 {
+		return nil
+	}
+	return s.land(batch)
+}
+
+// Staged is a file being received.
+type Staged struct {
+	of    *Staging
+	item  *staged
+	file  int
+	entry *Entry
+	at    string
+	f     *os.File
+	size  int64
+	hash  hash.Hash
+}
+
+// Write takes the next bytes. More than were listed are an error, which concerns this file alone.
+func (f *Staged) Write(b []byte) (int, error) {
+	if f.size+int64(len(b)) > f.entry.Size {
+		return 0, errTooLong
+	}
+	f.hash.Write(b)
+	if _, err := f.f.Write(b); err != nil {
+		return 0, errors.Join(errHost, err)
+	}
+	f.size += int64(len(b))
+	f.of.tell(path.Base(f.entry.Name), int64(len(b)), false)
+	return len(b), nil
+}
+
+var errTooLong = errors.New("more bytes than were listed")
+
+// Hole takes a hole as the file's next bytes: zeros that need no room on the disk.
+func (f *Staged) Hole(size int64) error {
+	if size < 0 || f.size+size > f.entry.Size || f.size+size < f.size {
+		return errTooLong
+	}
+	for left := size; left > 0; {
+		n := min(left, int64(len(zeros)))
+		f.hash.Write(zeros[:n])
+		left -= n
+	}
+	f.size += size
+	if _, err := f.f.Seek(f.size, io.SeekStart); err != nil {
+		return errors.Join(errHost, err)
+	}
+	if err := f.f.Truncate(f.size); err != nil {
+		return errors.Join(errHost, err)
+	}
+	f.of.tell(path.Base(f.entry.Name), size, false)
+	return nil
+}
+
+var zeros [64 << 10]byte
+
+// Clone has fill put the content into the inode by itself, as by FICLONE, and reads it for its hash and its size.
+func (f *Staged) Clone(ctx context.Context, fill func(*os.File) error) error {
+	if err := fill(f.f); err != nil {
+		return err
+	}
+	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
+		return errors.Join(errHost, err)
+	}
+	b := make([]byte, 256<<10)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := f.f.Read(b)
+		f.size += int64(n)
+		if f.size > f.entry.Size {
+			return errTooLong
+		}
+		f.hash.Write(b[:n])
+		f.of.tell(path.Base(f.entry.Name), int64(n), false)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return errors.Join(errHost, err)
+		}
+	}
+}
+
+// Done says that all has come. A file of another size than was listed is dropped.
+func (f *Staged) Done() error {
+	if f.size != f.entry.Size {
+		return f.Drop()
+	}
+	t := f.entry.MTime.Time()
+	err := errors.Join(f.f.Chmod(hostMode(f.entry, f.of.o)), quarantine(f.f, f.of.o.Agent), f.f.Close())
+	if err == nil {
+		err = f.of.dest.Chtimes(f.at, t, t)
+	}
+	if err != nil {
+		return errors.Join(errHost, err)
+	}
+	f.item.sums[f.file] = hex.EncodeToString(f.hash.Sum(nil))
+	f.of.tell(f.item.Name, 0, f.file == len(f.item.Files)-1)
+	return nil
+}
+
+// Drop forgets what has come.
+func (f *Staged) Drop() error {
+	if err := errors.Join(f.f.Close(), f.of.dest.Remove(f.at)); err != nil {
+		return errors.Join(errHost, err)
+	}
+	return nil
+}
+
+// hostMode is what a guest's file may be on the host: readable, never setuid, executable only where that is wanted.
+func hostMode(e *Entry, o Options) os.FileMode {
+	if e.Mode&0o100 != 0 && (o.Executable || runtime.GOOS == "darwin") {
+		return 0o755
+	}
+	return 0o644
+}
