@@ -181,7 +181,7 @@ func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 		return err
 	}
 	defer func() { _ = l.Close() }()
-	p := &tunnel.Proxy{
+	p := &tunnel.Proxy{Gate: &tunnel.Gate{
 		Policy: k.networkPolicyNow,
 		Log: func(c tunnel.Connection) {
 			if c.Allowed || !k.refusals.news(c.Host, time.Now()) {
@@ -194,7 +194,7 @@ func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 				k.Log.Warn().Err(err).Msg("journaling a refused connection")
 			}
 		},
-	}
+	}}
 	return p.Serve(ctx, l)
 }
 

@@ -26,10 +26,10 @@ func TestTunnelOverTheConnection(t *testing.T) {
 	defer server.Close()
 	rule, err := tunnel.ParseRule(server.Listener.Addr().String())
 	must(t, err)
-	p := &tunnel.Proxy{
+	p := &tunnel.Proxy{Gate: &tunnel.Gate{
 		Policy:   func() tunnel.Policy { return tunnel.Policy{Allow: []tunnel.Rule{rule}} },
 		Upstream: func(*url.URL) (*url.URL, error) { return nil, nil },
-	}
+	}}
 	served := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

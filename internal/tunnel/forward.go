@@ -19,7 +19,7 @@ const answerTime = 5 * time.Minute
 
 // forwarder holds the connections to servers that one connection of the guest has caused.
 type forwarder struct {
-	proxy  *Proxy
+	gate   *Gate
 	direct *http.Transport
 	last   map[string]netip.Addr // judged address of each host:port at its last request
 
@@ -30,8 +30,8 @@ type forwarder struct {
 // routeKey finds a request's route in its context.
 type routeKey struct{}
 
-func newForwarder(p *Proxy) *forwarder {
-	f := &forwarder{proxy: p, last: map[string]netip.Addr{}}
+func newForwarder(g *Gate) *forwarder {
+	f := &forwarder{gate: g, last: map[string]netip.Addr{}}
 	f.direct = f.transport()
 	f.direct.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		r, ok := ctx.Value(routeKey{}).(*route)
@@ -40,7 +40,7 @@ func newForwarder(p *Proxy) *forwarder {
 		}
 		ctx, cancel := context.WithTimeout(ctx, dialTime)
 		defer cancel()
-		return p.dial(ctx, r)
+		return g.dial(ctx, r)
 	}
 	return f
 }
@@ -52,7 +52,7 @@ func (f *forwarder) transport() *http.Transport {
 		IdleConnTimeout:        idleTime,
 		ResponseHeaderTimeout:  answerTime,
 		MaxResponseHeaderBytes: maxHeader,
-		DialContext:            f.proxy.dialer(),
+		DialContext:            f.gate.dialer(),
 	}
 }
 
@@ -90,24 +90,25 @@ func (f *forwarder) via(r *route) *http.Transport {
 
 // forward serves a request in absolute form and tells whether another may follow.
 func (s *session) forward(req *http.Request) bool {
-	record := &Connection{Time: time.Now(), Host: oneLine(req.URL.Host)}
+	record := newRecord(Destination{Host: req.URL.Host, Way: WayHTTP})
 	host, port, err := target(req.URL)
 	if err != nil {
 		record.Reason = "is refused: " + err.Error()
-		s.finish(record)
+		s.gate.finish(record)
 		return s.refuse(http.StatusBadRequest, err.Error())
 	}
 	record.Host, record.Port = oneLine(host), port
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
 	judging, judged := context.WithTimeout(ctx, dialTime)
-	r, ok := s.judged(judging, "http", host, port, record)
+	r, err := s.gate.admit(judging, Destination{Host: host, Port: port, Way: WayHTTP}, record)
 	judged()
-	if !ok {
-		return false
+	if err != nil {
+		s.gate.finish(record)
+		return s.refuseFor(err)
 	}
 	if s.plain == nil {
-		s.plain = newForwarder(s.proxy)
+		s.plain = newForwarder(s.gate)
 	}
 	// Closing the guest's body would read all of it, wanted or not; what is left of it ends with the connection.
 	up := &counter{body: io.NopCloser(req.Body)}
@@ -126,7 +127,7 @@ func (s *session) forward(req *http.Request) bool {
 	record.Addr, record.Rule = r.decision.Addr, r.decision.Rule
 	if err != nil {
 		record.BytesUp, record.Err = up.n.Load(), oneLine(err.Error())
-		s.finish(record)
+		s.gate.finish(record)
 		return s.refuse(http.StatusBadGateway, fmt.Sprintf("fetch from %s: %v", hostPort(host, port), err))
 	}
 	defer res.Body.Close()
@@ -139,7 +140,7 @@ func (s *session) forward(req *http.Request) bool {
 	if err != nil {
 		record.Err = oneLine(err.Error())
 	}
-	s.finish(record)
+	s.gate.finish(record)
 	return again
 }
 

@@ -92,9 +92,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func serve(t *testing.T, p *Proxy) (string, *records) {
 	t.Helper()
 	log := &records{}
-	p.Log = log.add
-	if p.Upstream == nil {
-		p.Upstream = func(*url.URL) (*url.URL, error) { return nil, nil }
+	p.Gate.Log = log.add
+	if p.Gate.Upstream == nil {
+		p.Gate.Upstream = func(*url.URL) (*url.URL, error) { return nil, nil }
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

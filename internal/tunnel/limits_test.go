@@ -22,7 +22,7 @@ import (
 
 func TestProxyRefuses(t *testing.T) {
 	resolved := make(chan string, 100)
-	p := &Proxy{
+	p := &Proxy{Gate: &Gate{
 		Policy: fixed(rules(t, "good.test:443", "bad.test", "missing.test")),
 		Resolver: resolverFunc(func(host string) ([]netip.Addr, error) {
 			resolved <- host
@@ -33,7 +33,7 @@ func TestProxyRefuses(t *testing.T) {
 			return nil, errors.New("no")
 		},
 		Advice: "allow it in the menu",
-	}
+	}}
 	proxy, log := serve(t, p)
 	for i, tt := range []struct{ request, status, body string }{
 		{
@@ -97,7 +97,7 @@ func (f resolverFunc) LookupNetIP(_ context.Context, _, host string) ([]netip.Ad
 }
 
 func TestProxyClosesSlowRequests(t *testing.T) {
-	p := &Proxy{Policy: fixed(Policy{}), headerTime: 50 * time.Millisecond}
+	p := &Proxy{Gate: &Gate{Policy: fixed(Policy{})}, headerTime: 50 * time.Millisecond}
 	proxy, _ := serve(t, p)
 	conn, err := net.Dial("tcp", proxy)
 	if err != nil {
@@ -128,7 +128,7 @@ func TestProxyClosesSlowRequests(t *testing.T) {
 func TestProxyBoundsConnections(t *testing.T) {
 	const limit, many = 8, 1000
 	var now, most atomic.Int64
-	p := &Proxy{MaxConns: limit, Policy: func() Policy {
+	p := &Proxy{Gate: &Gate{Policy: func() Policy {
 		n := now.Add(1)
 		defer now.Add(-1)
 		for {
@@ -137,7 +137,7 @@ func TestProxyBoundsConnections(t *testing.T) {
 				return Policy{}
 			}
 		}
-	}}
+	}}, MaxConns: limit}
 	proxy, log := serve(t, p)
 	// Connections that are held open take all places ...
 	var held []net.Conn
@@ -200,7 +200,7 @@ func TestServeEndsItsConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Policy: fixed(rules(t, server)), Upstream: func(*url.URL) (*url.URL, error) { return nil, nil }}
+	p := &Proxy{Gate: &Gate{Policy: fixed(rules(t, server)), Upstream: func(*url.URL) (*url.URL, error) { return nil, nil }}}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- p.Serve(ctx, l) }()
@@ -253,7 +253,7 @@ func corporate(t *testing.T, server string) (*url.URL, func() []string) {
 		}
 		defer near.Close()
 		_, _ = io.WriteString(near, "HTTP/1.1 200 OK\r\n\r\n")
-		_, _, _ = splice(near, near, far)
+		_, _, _ = relay(near, far)
 	}))
 	t.Cleanup(s.Close)
 	u, err := url.Parse(s.URL)
@@ -271,11 +271,11 @@ func corporate(t *testing.T, server string) (*url.URL, func() []string) {
 func TestProxyBehindTheHostsProxy(t *testing.T) {
 	server := echo(t)
 	upstream, asked := corporate(t, server)
-	proxy, log := serve(t, &Proxy{
+	proxy, log := serve(t, &Proxy{Gate: &Gate{
 		Policy:   fixed(rules(t, "outside.test", "inside.test")),
 		Resolver: hostFile{"inside.test": addrs("127.0.0.1")}, // outside names do not resolve here
 		Upstream: func(u *url.URL) (*url.URL, error) { return upstream, nil },
-	})
+	}})
 	conn, err := net.Dial("tcp", proxy)
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +319,7 @@ func TestPolicyChangeIsInForceAtOnce(t *testing.T) {
 	var policy atomic.Pointer[Policy]
 	allowed := rules(t, server.Listener.Addr().String())
 	policy.Store(&allowed)
-	proxy, _ := serve(t, &Proxy{Policy: func() Policy { return *policy.Load() }})
+	proxy, _ := serve(t, &Proxy{Gate: &Gate{Policy: func() Policy { return *policy.Load() }}})
 	client := via(t, proxy)
 	res, err := client.Get(server.URL)
 	if got := body(t, res, err); got != "ok" {
@@ -352,7 +352,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("\x16\x03\x01"))
 	policy := rules(f, "allowed.test:1")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p := &Proxy{
+		p := &Proxy{Gate: &Gate{
 			Policy: fixed(policy), Resolver: hostFile{"allowed.test": addrs("8.8.8.8")},
 			Own: func() []netip.Prefix { return nil }, Upstream: func(*url.URL) (*url.URL, error) { return nil, nil },
 			Dial: func(_ context.Context, _, address string) (net.Conn, error) {
@@ -366,7 +366,7 @@ func FuzzRequest(f *testing.F) {
 					t.Errorf("allowed %+v", c)
 				}
 			},
-		}
+		}}
 		w := &wire{in: bytes.NewReader(data)}
 		p.serveConn(t.Context(), w)
 		for answer := w.out.Bytes(); len(answer) > 0; {

@@ -36,6 +36,17 @@ func (p Policy) DecideName(host string, port int) Decision {
 	return Decision{Reason: "is not on the allow list of this workspace"}
 }
 
+// DecideLookup judges whether a name may be asked for by a guest that dials addresses: whether it may be reached at any
+// port.
+func (p Policy) DecideLookup(name string) Decision {
+	for _, r := range p.Allow {
+		if r.matchesName(name) {
+			return Decision{Allowed: true, Rule: r.String()}
+		}
+	}
+	return Decision{Reason: "is not on the allow list of this workspace"}
+}
+
 // Decide judges a destination. host is a name or address as the guest wrote it, without brackets; resolved are the
 // addresses of the name (not used if host is an address), in order of preference; own are the host's interface
 // addresses with their networks. It is a pure function.

@@ -37,10 +37,10 @@ func TestProxyPlainHTTP(t *testing.T) {
 	server.Start()
 	defer server.Close()
 	port := portOf(t, server.URL)
-	proxy, log := serve(t, &Proxy{
+	proxy, log := serve(t, &Proxy{Gate: &Gate{
 		Policy:   fixed(rules(t, "mirror.test:"+strconv.Itoa(port), "127.0.0.1:"+strconv.Itoa(port))),
 		Resolver: hostFile{"mirror.test": addrs("127.0.0.1")},
-	})
+	}})
 	// One connection, several requests, as apt does it.
 	conn, err := net.Dial("tcp", proxy)
 	if err != nil {
@@ -104,10 +104,10 @@ func TestProxyConnect(t *testing.T) {
 	}))
 	defer server.Close()
 	port := portOf(t, server.URL)
-	proxy, log := serve(t, &Proxy{
+	proxy, log := serve(t, &Proxy{Gate: &Gate{
 		Policy:   fixed(rules(t, "registry.test", "127.0.0.1")),
 		Resolver: hostFile{"registry.test": addrs("127.0.0.2", "127.0.0.1")},
-	})
+	}})
 	client := via(t, proxy)
 	res, err := client.Post(fmt.Sprintf("https://registry.test:%d/", port), "text/plain", strings.NewReader(big))
 	if got := body(t, res, err); got != fmt.Sprintf("%d %s", len(big), big) {
@@ -125,7 +125,7 @@ func TestProxyDialsTheNextJudgedAddress(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer server.Close()
 	var dialled []string
-	proxy, log := serve(t, &Proxy{
+	proxy, log := serve(t, &Proxy{Gate: &Gate{
 		Policy:   fixed(rules(t, "many.test")),
 		Resolver: hostFile{"many.test": addrs("8.8.8.8", "127.0.0.1", "8.8.4.4")},
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -135,7 +135,7 @@ func TestProxyDialsTheNextJudgedAddress(t *testing.T) {
 			}
 			return nil, errors.New("unreachable")
 		},
-	})
+	}})
 	conn, answer := ask(t, proxy, "CONNECT many.test:443 HTTP/1.1\r\n\r\n")
 	if !strings.HasPrefix(answer, "HTTP/1.1 200") {
 		t.Errorf("answer %q", answer)
@@ -151,7 +151,7 @@ func TestProxyDialsTheNextJudgedAddress(t *testing.T) {
 
 func TestProxyPassesOnHalfClose(t *testing.T) {
 	server := echo(t)
-	proxy, log := serve(t, &Proxy{Policy: fixed(rules(t, server))})
+	proxy, log := serve(t, &Proxy{Gate: &Gate{Policy: fixed(rules(t, server))}})
 	conn, err := net.Dial("tcp", proxy)
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,8 @@ import (
 
 // session is one connection of the guest.
 type session struct {
-	proxy *Proxy
+	gate  *Gate
+	slow  time.Duration // how long a request's header may take
 	conn  net.Conn
 	limit *headerLimit
 	in    *bufio.Reader
@@ -28,7 +29,10 @@ func (p *Proxy) serveConn(ctx context.Context, conn net.Conn) {
 	defer stop()
 	defer conn.Close()
 	limit := &headerLimit{r: conn}
-	s := &session{proxy: p, conn: conn, limit: limit, in: bufio.NewReader(limit)}
+	s := &session{gate: p.Gate, slow: p.headerTime, conn: conn, limit: limit, in: bufio.NewReader(limit)}
+	if s.slow == 0 {
+		s.slow = headerTime
+	}
 	defer func() {
 		if s.plain != nil {
 			s.plain.close()
@@ -67,11 +71,7 @@ func (s *session) serveRequest(ctx context.Context) bool {
 	if !idle.Stop() || err != nil {
 		return false
 	}
-	limit := s.proxy.headerTime
-	if limit == 0 {
-		limit = headerTime
-	}
-	slow := time.AfterFunc(limit, func() { _ = s.conn.Close() })
+	slow := time.AfterFunc(s.slow, func() { _ = s.conn.Close() })
 	s.limit.armed, s.limit.left = true, maxHeader
 	req, err := http.ReadRequest(s.in)
 	s.limit.armed = false
@@ -124,113 +124,36 @@ func oneLine(s string) string {
 	return clean
 }
 
-// judged is what is common to both kinds of request: it judges the destination, refuses or fails it with a record and
-// an answer, or returns how to reach it.
-func (s *session) judged(ctx context.Context, scheme, host string, port int, record *Connection) (route, bool) {
-	p := s.proxy
-	r, err := p.judge(ctx, scheme, host, port)
-	record.Allowed, record.Rule = r.decision.Allowed, r.decision.Rule
-	record.Addr, record.Reason = r.decision.Addr, oneLine(r.decision.Reason)
-	if err != nil {
-		record.Err = oneLine(err.Error())
-		s.finish(record)
-		s.refuse(http.StatusBadGateway, err.Error())
-		return r, false
+// refuseFor answers why a destination is not reached.
+func (s *session) refuseFor(err error) bool {
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		return s.refuse(http.StatusForbidden, refused.Sentence)
 	}
-	if !r.decision.Allowed {
-		s.finish(record)
-		line := hostPort(oneLine(host), port) + " " + r.decision.Reason
-		if p.Advice != "" {
-			line += "; " + p.Advice
-		}
-		s.refuse(http.StatusForbidden, line)
-		return r, false
-	}
-	return r, true
-}
-
-func (s *session) finish(record *Connection) {
-	record.Duration = time.Since(record.Time)
-	s.proxy.log(*record)
+	return s.refuse(http.StatusBadGateway, err.Error())
 }
 
 // connect serves CONNECT: a tunnel of bytes to the destination.
 func (s *session) connect(req *http.Request) {
 	// Not req.Host, which a Host header may have filled in.
-	record := &Connection{Time: time.Now(), Host: oneLine(req.URL.Host)}
 	host, portText, err := net.SplitHostPort(req.URL.Host)
 	port, portErr := parsePort(portText)
 	if err != nil || portErr != nil {
+		record := newRecord(Destination{Host: req.URL.Host, Way: WayConnect})
 		record.Reason = "is refused: CONNECT needs host:port"
-		s.finish(record)
+		s.gate.finish(record)
 		s.refuse(http.StatusBadRequest, "CONNECT needs host:port")
 		return
 	}
-	record.Host, record.Port = oneLine(host), port
-	ctx, cancel := context.WithTimeout(req.Context(), dialTime)
-	defer cancel()
-	r, ok := s.judged(ctx, "https", host, port, record)
-	if !ok {
-		return
-	}
-	var far net.Conn
-	if r.upstream != nil {
-		far, err = s.proxy.connectUpstream(ctx, r.upstream, hostPort(r.name, port))
-	} else {
-		far, err = s.proxy.dial(ctx, &r)
-		record.Addr, record.Rule = r.decision.Addr, r.decision.Rule
-	}
-	if err != nil {
-		record.Err = oneLine(err.Error())
-		s.finish(record)
-		s.refuse(http.StatusBadGateway, fmt.Sprintf("connect to %s: %v", hostPort(host, port), err))
-		return
-	}
-	defer far.Close()
-	stop := context.AfterFunc(req.Context(), func() { _ = far.Close() })
-	defer stop()
-	if _, err = io.WriteString(s.conn, "HTTP/1.1 200 Connection established\r\n\r\n"); err == nil {
-		record.BytesUp, record.BytesDown, err = splice(s.conn, s.in, far)
-	}
-	if err != nil {
-		record.Err = oneLine(err.Error())
-	}
-	s.finish(record)
-}
-
-// splice copies both ways until both have ended, passing on the end of each by itself. An error ends both.
-func splice(near net.Conn, nearIn io.Reader, far net.Conn) (up, down int64, err error) {
-	type end struct {
-		up  bool
-		n   int64
-		err error
-	}
-	ends := make(chan end, 2)
-	pass := func(up bool, to net.Conn, from io.Reader) {
-		n, err := io.Copy(to, from)
-		if err == nil && !closeWrite(to) {
-			_ = to.Close()
+	near := &buffered{Conn: s.conn, in: s.in}
+	s.gate.Carry(req.Context(), Destination{Host: host, Port: port, Way: WayConnect}, near, func(err error) error {
+		if err != nil {
+			s.refuseFor(err)
+			return nil
 		}
-		ends <- end{up, n, err}
-	}
-	go pass(true, far, nearIn)
-	go pass(false, near, far)
-	for range 2 {
-		e := <-ends
-		if e.up {
-			up = e.n
-		} else {
-			down = e.n
-		}
-		if e.err != nil {
-			if err == nil {
-				err = e.err
-			}
-			_ = near.Close()
-			_ = far.Close()
-		}
-	}
-	return up, down, err
+		_, err = io.WriteString(s.conn, "HTTP/1.1 200 Connection established\r\n\r\n")
+		return err
+	})
 }
 
 // counter counts the bytes read of a body, and remembers its end.

@@ -14,7 +14,7 @@ import (
 )
 
 // connectUpstream opens a tunnel through the host's own proxy.
-func (p *Proxy) connectUpstream(ctx context.Context, proxy *url.URL, destination string) (net.Conn, error) {
+func (g *Gate) connectUpstream(ctx context.Context, proxy *url.URL, destination string) (net.Conn, error) {
 	port := proxy.Port()
 	switch {
 	case proxy.Scheme != "http" && proxy.Scheme != "https":
@@ -24,7 +24,7 @@ func (p *Proxy) connectUpstream(ctx context.Context, proxy *url.URL, destination
 	case port == "":
 		port = "443"
 	}
-	conn, err := p.dialer()(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
+	conn, err := g.dialer()(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
 	if err != nil {
 		return nil, fmt.Errorf("reach the host's proxy: %w", err)
 	}

@@ -1,0 +1,367 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+const (
+	dialTime = 20 * time.Second // to resolve and connect
+	maxDials = 4                // addresses of one name tried
+)
+
+// Resolver looks up names; *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Gate is what every way out of one guest leads through: it judges a destination, resolves its name on this host, dials
+// the judged address and no other, and records what came of it. Only Policy must be set. Its methods may be called at
+// once from several goroutines.
+type Gate struct {
+	// Policy is asked for at every request, so that a change is in force at once. Connections that exist are left alone.
+	Policy func() Policy
+	// Resolver defaults to the host's.
+	Resolver Resolver
+	// Dial opens connections to judged addresses ("192.0.2.7:443") and to the host's own proxy; it defaults to
+	// net.Dialer's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Own are the host's interface addresses with their networks; defaults to those the host has at the time.
+	Own func() []netip.Prefix
+	// Upstream is the proxy the host itself has to use for a destination, or nil; defaults to HTTPS_PROXY, HTTP_PROXY and
+	// NO_PROXY of the environment. Destinations behind it are judged by name, and by address if the host can resolve them;
+	// the proxy there resolves them again by itself.
+	Upstream func(*url.URL) (*url.URL, error)
+	// Log is told of every connection or plain request when it is over, and of every refusal, from several goroutines at
+	// once; of connections beyond a limit once a second.
+	Log func(Connection)
+	// Advice, if not empty, ends the sentence with which a destination is refused: what a person can do.
+	Advice string
+
+	answered answered // to the guest's questions for names
+	lookups  lookups  // for these
+}
+
+// Way is how a guest asked for a connection.
+type Way string
+
+// The ways out.
+const (
+	WayHTTP     Way = "http"     // a plain request to the proxy
+	WayConnect  Way = "connect"  // CONNECT
+	WaySOCKS    Way = "socks5"   // CONNECT of SOCKS5
+	WaySshuttle Way = "sshuttle" // a connection caught by sshuttle in the guest
+	WayHelper   Way = "helper"   // one caught by CALMenu's own program in the guest
+	WayDNS      Way = "dns"      // a question for a name, caught by either
+)
+
+// caught tells whether the guest's program did not ask for a way out: it dialled an address, which stands for the name it
+// was the answer to.
+func (w Way) caught() bool { return w == WaySshuttle || w == WayHelper }
+
+// Destination is what a guest asks for.
+type Destination struct {
+	Host string // a name or an address, as the guest wrote it, without brackets
+	Port int
+	Way  Way
+}
+
+// Connection is a record of one connection or refusal.
+type Connection struct {
+	Time      time.Time     `json:"time"` // when it was asked for
+	Way       Way           `json:"way,omitempty"`
+	Host      string        `json:"host"` // as the guest wrote it; the name it had asked for, if it dialled an address
+	Addr      netip.Addr    `json:"addr,omitzero"`
+	Port      int           `json:"port,omitempty"`
+	Rule      string        `json:"rule,omitempty"`
+	Allowed   bool          `json:"allowed"`
+	Reason    string        `json:"reason,omitempty"` // why it was refused
+	BytesUp   int64         `json:"up"`               // from the guest; bodies only for plain HTTP
+	BytesDown int64         `json:"down"`
+	Duration  time.Duration `json:"ns"`
+	Err       string        `json:"error,omitempty"` // what went wrong after it was allowed
+}
+
+// RefusedError says that the policy does not allow a destination.
+type RefusedError struct{ Sentence string } // half a sentence about the destination, and what to do
+
+func (e *RefusedError) Error() string { return e.Sentence }
+
+// Carry connects a stream of the guest's to a destination and passes bytes until both sides have ended, passing on the
+// end of each by itself; the end of ctx ends both. answer is called once, before the first byte: with nil when the
+// connection stands, else with why not (a *RefusedError, or a failure to find out or to connect); what it returns ends
+// it. near is closed in the end.
+func (g *Gate) Carry(ctx context.Context, d Destination, near Stream, answer func(error) error) {
+	defer near.Close()
+	record := newRecord(d)
+	far, err := g.open(ctx, d, record)
+	if err != nil {
+		g.finish(record)
+		_ = answer(err)
+		return
+	}
+	defer far.Close()
+	stop := context.AfterFunc(ctx, func() {
+		_ = near.Close()
+		_ = far.Close()
+	})
+	defer stop()
+	if err = answer(nil); err == nil {
+		record.BytesUp, record.BytesDown, err = relay(near, far)
+	}
+	if err != nil {
+		record.Err = oneLine(err.Error())
+	}
+	g.finish(record)
+}
+
+// open judges and dials, and notes in the record what came of it.
+func (g *Gate) open(ctx context.Context, d Destination, record *Connection) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	r, err := g.admit(ctx, d, record)
+	if err != nil {
+		return nil, err
+	}
+	var far net.Conn
+	if r.upstream != nil {
+		far, err = g.connectUpstream(ctx, r.upstream, hostPort(r.name, d.Port))
+	} else {
+		far, err = g.dial(ctx, &r)
+		record.Addr, record.Rule = r.decision.Addr, r.decision.Rule
+	}
+	if err != nil {
+		record.Err = oneLine(err.Error())
+		return nil, fmt.Errorf("connect to %s: %w", hostPort(record.Host, d.Port), err)
+	}
+	return far, nil
+}
+
+func newRecord(d Destination) *Connection {
+	return &Connection{Time: time.Now(), Way: d.Way, Host: oneLine(d.Host), Port: d.Port}
+}
+
+// finish writes the record of what is over.
+func (g *Gate) finish(record *Connection) {
+	record.Duration = time.Since(record.Time)
+	g.log(*record)
+}
+
+func (g *Gate) log(c Connection) {
+	if g.Log != nil {
+		g.Log(c)
+	}
+}
+
+// admit judges a destination and notes it in the record. The error is a *RefusedError, or a failure to find out.
+func (g *Gate) admit(ctx context.Context, d Destination, record *Connection) (route, error) {
+	r, err := g.judge(ctx, d)
+	if d.Way.caught() && r.name != "" {
+		record.Host = oneLine(r.name)
+	}
+	record.Allowed, record.Rule = r.decision.Allowed, r.decision.Rule
+	record.Addr, record.Reason = r.decision.Addr, oneLine(r.decision.Reason)
+	if err != nil {
+		record.Err = oneLine(err.Error())
+		return r, err
+	}
+	if !r.decision.Allowed {
+		line := hostPort(record.Host, d.Port) + " " + r.decision.Reason
+		if g.Advice != "" {
+			line += "; " + g.Advice
+		}
+		return r, &RefusedError{line}
+	}
+	return r, nil
+}
+
+// route is how a judged destination is reached.
+type route struct {
+	decision Decision
+	upstream *url.URL     // the host's proxy, or nil
+	addrs    []netip.Addr // of the name, not yet tried; nil behind a proxy
+	name     string
+	port     int
+	policy   Policy
+	own      []netip.Prefix
+}
+
+// judge resolves and judges a destination. A route that is not allowed has its reason in decision; err is a failure to
+// find out.
+func (g *Gate) judge(ctx context.Context, d Destination) (route, error) {
+	if d.Way.caught() {
+		return g.judgeCaught(d)
+	}
+	policy := g.Policy()
+	r := route{name: d.Host, port: d.Port, policy: policy, decision: policy.DecideName(d.Host, d.Port)}
+	if !r.decision.Allowed {
+		return r, nil
+	}
+	name, addr, err := canonical(d.Host)
+	if err != nil {
+		return r, err
+	}
+	if addr.IsValid() {
+		r.name, r.addrs = addr.String(), []netip.Addr{addr}
+	} else {
+		// From here on there is one spelling of it.
+		r.name = name
+	}
+	if err := g.findUpstream(&r, d.Way); err != nil {
+		return r, err
+	}
+	if !addr.IsValid() {
+		r.addrs, err = g.resolver().LookupNetIP(ctx, "ip", r.name)
+		if err != nil && r.upstream != nil && ctx.Err() == nil {
+			// Hosts behind a proxy often resolve no outside name. The proxy will, and judges by its own rules.
+			return r, nil
+		}
+		if err != nil {
+			return r, fmt.Errorf("resolve %s: %w", r.name, err)
+		}
+	}
+	r.own = g.own()
+	r.decision = policy.Decide(r.name, d.Port, r.addrs, r.own)
+	return r, nil
+}
+
+// findUpstream asks which proxy the host uses for a route.
+func (g *Gate) findUpstream(r *route, w Way) (err error) {
+	upstream, scheme := g.Upstream, "https"
+	if upstream == nil {
+		upstream = upstreamFromEnvironment
+	}
+	if w == WayHTTP {
+		scheme = "http"
+	}
+	if r.upstream, err = upstream(&url.URL{Scheme: scheme, Host: hostPort(r.name, r.port)}); err != nil {
+		return fmt.Errorf("read the host's proxy settings: %w", err)
+	}
+	return nil
+}
+
+// judgeCaught judges an address the guest's program dialled by itself, by the names that were answered with it: the first
+// one that is allowed there counts. An address that was no answer is judged as an address.
+func (g *Gate) judgeCaught(d Destination) (route, error) {
+	policy := g.Policy()
+	r := route{name: d.Host, port: d.Port, policy: policy, own: g.own()}
+	_, addr, err := canonical(d.Host)
+	if err != nil || !addr.IsValid() {
+		r.decision = Decision{Reason: "is refused: not an address"}
+		return r, nil
+	}
+	r.addrs = []netip.Addr{addr}
+	names, standIn := g.answered.names(addr)
+	for i, name := range names {
+		decision := policy.Decide(name, d.Port, r.addrs, r.own)
+		if standIn {
+			decision = policy.DecideName(name, d.Port) // the address is none
+		}
+		if i == 0 || decision.Allowed {
+			r.name, r.decision = name, decision
+		}
+		if decision.Allowed {
+			break
+		}
+	}
+	switch {
+	case standIn && r.decision.Allowed:
+		r.addrs = nil
+		if err := g.findUpstream(&r, d.Way); err != nil {
+			return r, err
+		}
+		if r.upstream == nil {
+			return r, errors.New("the host no longer has the proxy that knew this name")
+		}
+		return r, nil
+	case !standIn && !r.decision.Allowed:
+		if byAddr := policy.Decide(addr.String(), d.Port, nil, r.own); byAddr.Allowed || len(names) == 0 {
+			r.decision = byAddr
+		}
+	}
+	if !r.decision.Allowed {
+		return r, nil
+	}
+	return r, g.findUpstream(&r, d.Way)
+}
+
+// dial connects to the destination's judged address; if it does not answer, to the next one that passes.
+func (g *Gate) dial(ctx context.Context, r *route) (net.Conn, error) {
+	var failed error
+	for range maxDials {
+		conn, err := g.dialer()(ctx, "tcp", hostPort(r.decision.Addr.String(), r.port))
+		if err == nil {
+			return conn, nil
+		}
+		if failed == nil {
+			failed = err
+		}
+		tried := r.decision.Addr
+		rest := make([]netip.Addr, 0, len(r.addrs))
+		for _, a := range r.addrs {
+			if a.Unmap() != tried {
+				rest = append(rest, a)
+			}
+		}
+		r.addrs = rest
+		next := r.policy.Decide(r.name, r.port, rest, r.own)
+		if ctx.Err() != nil || len(rest) == 0 || !next.Allowed || next.Addr == tried {
+			break
+		}
+		r.decision = next
+	}
+	return nil, failed
+}
+
+func (g *Gate) dialer() func(ctx context.Context, network, address string) (net.Conn, error) {
+	if g.Dial != nil {
+		return g.Dial
+	}
+	return (&net.Dialer{}).DialContext
+}
+
+func (g *Gate) resolver() Resolver {
+	if g.Resolver != nil {
+		return g.Resolver
+	}
+	return net.DefaultResolver
+}
+
+func (g *Gate) own() []netip.Prefix {
+	if g.Own != nil {
+		return g.Own()
+	}
+	return ownAddresses()
+}
+
+func upstreamFromEnvironment(u *url.URL) (*url.URL, error) {
+	return http.ProxyFromEnvironment(&http.Request{URL: u})
+}
+
+// ownAddresses are the addresses of the host's interfaces. What cannot be read is left out: loopback and private
+// ranges are refused without it.
+func ownAddresses() []netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var own []netip.Prefix
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		addr, ok := netip.AddrFromSlice(n.IP)
+		ones, bits := n.Mask.Size()
+		if addr = addr.Unmap(); ok && bits == addr.BitLen() {
+			own = append(own, netip.PrefixFrom(addr, ones))
+		}
+	}
+	return own
+}
