@@ -10,6 +10,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/sign"
 )
 
 // The two lines of the cask that change from release to release.
@@ -19,7 +20,7 @@ var (
 )
 
 // fillCask writes version and hash of a finished disk image into the cask. It runs anywhere.
-func fillCask(_ context.Context, m *machine, o order) error {
+func fillCask(_ context.Context, m *sign.Mac, o order) error {
 	app, err := readApp(o.app)
 	if err != nil {
 		return err
@@ -48,7 +49,7 @@ func fillCask(_ context.Context, m *machine, o order) error {
 	if err := atomicfile.Write(o.cask, []byte(filled), 0o644); err != nil {
 		return fmt.Errorf("writing the cask: %w", err)
 	}
-	fmt.Fprintf(m.say, "%s: version %s\n", o.cask, app.Version)
+	fmt.Fprintf(m.Say, "%s: version %s\n", o.cask, app.Version)
 	return nil
 }
 

@@ -32,7 +32,7 @@ func TestCaskIsFilled(t *testing.T) {
 		m.write("image.dmg", "image of "+version)
 		args := append([]string{"cask", "-dmg", filepath.Join(m.dir, "image.dmg"), "-cask", path}, m.app(version)...)
 		on := m.machine()
-		on.goos = "linux" // this step needs no Mac
+		on.GOOS = "linux" // this step needs no Mac
 		if code, stderr := m.release(on, args...); code != 0 {
 			t.Fatal(stderr)
 		}

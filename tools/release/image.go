@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/calmenu/calmenu/internal/sign"
 )
 
 const hdiutil = "/usr/bin/hdiutil"
@@ -14,8 +16,8 @@ const hdiutil = "/usr/bin/hdiutil"
 // then fails with "Resource busy".
 const imageTries = 4
 
-func makeImage(ctx context.Context, m *machine, o order) error {
-	if err := m.onMac("making the disk image", "hdiutil"); err != nil {
+func makeImage(ctx context.Context, m *sign.Mac, o order) error {
+	if err := onMac(m, "making the disk image", "hdiutil"); err != nil {
 		return err
 	}
 	_, err := image(ctx, m, o)
@@ -23,7 +25,7 @@ func makeImage(ctx context.Context, m *machine, o order) error {
 }
 
 // image makes the disk image and returns its path: the application, and a link to the folder to drag it into.
-func image(ctx context.Context, m *machine, o order) (string, error) {
+func image(ctx context.Context, m *sign.Mac, o order) (string, error) {
 	app, err := readApp(o.app)
 	if err != nil {
 		return "", err
@@ -40,7 +42,7 @@ func image(ctx context.Context, m *machine, o order) (string, error) {
 		return "", fmt.Errorf("making the disk image: %w", err)
 	}
 	// ditto keeps what a signature is made over: modes, links and extended attributes.
-	_, err = m.step(ctx, "copying "+o.app, "", "/usr/bin/ditto", o.app, filepath.Join(stage, app.Name+".app"))
+	_, err = m.Step(ctx, "copying "+o.app, "", sign.Ditto, o.app, filepath.Join(stage, app.Name+".app"))
 	if err != nil {
 		return "", err
 	}
@@ -51,21 +53,21 @@ func image(ctx context.Context, m *machine, o order) (string, error) {
 	}
 	const advice = "Eject volumes called CALMenu in the Finder, and look at df -h for free space."
 	for try := 1; ; try++ {
-		out, err := m.step(ctx, "making "+path, advice, argv...)
+		out, err := m.Step(ctx, "making "+path, advice, argv...)
 		if err == nil {
 			break
 		}
-		if try == imageTries || !strings.Contains(out.all, "Resource busy") {
+		if try == imageTries || !strings.Contains(out.All, "Resource busy") {
 			return "", err
 		}
 	}
 	if o.identity != adHoc {
-		_, err := m.step(ctx, "signing "+path, signAdvice, codesign, "--force", "--timestamp", "--sign", o.identity, path)
+		_, err := m.Step(ctx, "signing "+path, sign.SignAdvice, sign.Codesign, "--force", "--timestamp", "--sign", o.identity, path)
 		if err != nil {
 			return "", err
 		}
 	}
-	if _, err := m.step(ctx, "checking "+path, advice, hdiutil, "verify", path); err != nil {
+	if _, err := m.Step(ctx, "checking "+path, advice, hdiutil, "verify", path); err != nil {
 		return "", err
 	}
 	return path, nil

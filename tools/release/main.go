@@ -19,11 +19,12 @@ import (
 	"os/signal"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/sign"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	code := run(ctx, os.Args[1:], thisMachine(os.Stdout), os.Stderr)
+	code := run(ctx, os.Args[1:], sign.ThisMac(os.Stdout), os.Stderr)
 	stop()
 	os.Exit(code)
 }
@@ -35,15 +36,19 @@ type order struct {
 	dmg, cask                        string
 }
 
+func (o order) credentials() sign.Credentials {
+	return sign.Credentials{Profile: o.profile, Keychain: o.keychain}
+}
+
 const usage = "usage: release sign|dmg|notarize|cask [flags]; release COMMAND -h lists them\n"
 
-func run(ctx context.Context, args []string, m *machine, stderr io.Writer) int {
+func run(ctx context.Context, args []string, m *sign.Mac, stderr io.Writer) int {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage)
 		return 2
 	}
-	command, ok := map[string]func(context.Context, *machine, order) error{
-		"sign": sign, "dmg": makeImage, "notarize": notarize, "cask": fillCask,
+	command, ok := map[string]func(context.Context, *sign.Mac, order) error{
+		"sign": signApp, "dmg": makeImage, "notarize": notarize, "cask": fillCask,
 	}[args[0]]
 	if !ok {
 		fmt.Fprint(stderr, usage)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/golden"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/sign"
 )
 
 const (
@@ -42,9 +43,9 @@ func newMac(t *testing.T, answers ...answer) *mac {
 	return &mac{t: t, dir: t.TempDir(), answers: answers}
 }
 
-func (m *mac) machine() *machine { return &machine{goos: "darwin", say: &m.said, command: m.run} }
+func (m *mac) machine() *sign.Mac { return &sign.Mac{GOOS: "darwin", Say: &m.said, Command: m.run} }
 
-func (m *mac) run(_ context.Context, argv []string) (output, error) {
+func (m *mac) run(_ context.Context, argv []string) (sign.Output, error) {
 	line := m.plain(argv...)
 	m.asked = append(m.asked, line)
 	if i := slices.Index(argv, "--entitlements"); i >= 0 {
@@ -60,21 +61,21 @@ func (m *mac) run(_ context.Context, argv []string) (output, error) {
 		}
 		m.answers = slices.Delete(m.answers, i, i+1)
 		if a.fails {
-			return output{a.stdout + a.stderr, a.stdout}, errors.New("exit status 1")
+			return sign.Output{All: a.stdout + a.stderr, Stdout: a.stdout}, errors.New("exit status 1")
 		}
-		return output{a.stdout + a.stderr, a.stdout}, nil
+		return sign.Output{All: a.stdout + a.stderr, Stdout: a.stdout}, nil
 	}
 	switch filepath.Base(argv[0]) + " " + argv[1] {
 	case "hdiutil create":
-		return output{}, m.makeImage(argv)
+		return sign.Output{}, m.makeImage(argv)
 	case "xcrun notarytool":
 		s := `{"id":"2efe2717-52ef-43a5-96dc-0797e4ca1041","status":"Accepted","message":"Processing complete"}`
-		return output{s, s}, nil
+		return sign.Output{All: s, Stdout: s}, nil
 	}
 	if filepath.Base(argv[0]) == "ditto" && argv[1] != "-c" {
-		return output{}, os.CopyFS(argv[2], os.DirFS(argv[1]))
+		return sign.Output{}, os.CopyFS(argv[2], os.DirFS(argv[1]))
 	}
-	return output{}, nil
+	return sign.Output{}, nil
 }
 
 // makeImage notes what lies in the folder that becomes a disk image, which must hold the application and a link.
@@ -145,7 +146,7 @@ func (m *mac) write(name, text string) {
 }
 
 // release runs one command line and returns its exit code and what went to standard error.
-func (m *mac) release(on *machine, args ...string) (int, string) {
+func (m *mac) release(on *sign.Mac, args ...string) (int, string) {
 	m.t.Helper()
 	var stderr strings.Builder
 	code := run(m.t.Context(), args, on, &stderr)
@@ -285,7 +286,7 @@ func TestFailures(t *testing.T) {
 		{
 			"no ticket yet", "v1.2.3", full,
 			[]answer{{to: "stapler staple", stderr: "CloudKit query failed", fails: true}},
-			[]string{"CloudKit query failed", "try make notarize again"},
+			[]string{"CloudKit query failed", "after the verdict: try again"},
 		},
 		{
 			"Gatekeeper is not content", "v1.2.3", full,
@@ -326,7 +327,7 @@ func TestElsewhere(t *testing.T) {
 	} {
 		m := newMac(t)
 		var said strings.Builder
-		on := &machine{goos: "linux", say: &said, command: m.run}
+		on := &sign.Mac{GOOS: "linux", Say: &said, Command: m.run}
 		code, stderr := m.release(on, append([]string{command}, m.app("v1.2.3")...)...)
 		if (code == 0) != (want == "") || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit code %d: %s", command, code, stderr)
@@ -346,13 +347,6 @@ func TestCommandLine(t *testing.T) {
 		if code, stderr := m.release(m.machine(), args...); code != 2 || stderr == "" || len(m.asked) > 0 {
 			t.Errorf("%v: exit code %d, %q, ran %v", args, code, stderr, m.asked)
 		}
-	}
-}
-
-func TestExecute(t *testing.T) {
-	out, err := execute(t.Context(), []string{"/bin/sh", "-c", "echo out; echo err >&2; exit 3"})
-	if err == nil || out.stdout != "out\n" || out.all != "out\nerr\n" {
-		t.Errorf("execute = %+v, %v", out, err)
 	}
 }
 
