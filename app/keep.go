@@ -17,6 +17,7 @@ import (
 	"github.com/calmenu/calmenu/internal/host"
 	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/journal"
+	"github.com/calmenu/calmenu/internal/netpolicy"
 	outbox "github.com/calmenu/calmenu/internal/sync"
 	"github.com/calmenu/calmenu/internal/tunnel"
 	"github.com/calmenu/calmenu/internal/vm"
@@ -94,10 +95,10 @@ type keeper struct {
 	*App
 	w      *config.Workspace
 	hooks  Hooks
-	policy tunnel.Policy
+	policy netpolicy.Policy
 
 	servicesMu sync.Mutex // guards services and servicesAt
-	services   []tunnel.Rule
+	services   []netpolicy.Rule
 	servicesAt time.Time
 
 	refusals refusals
@@ -199,22 +200,22 @@ func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 }
 
 // networkPolicyNow is the policy with the services of the agents the workspace has by now.
-func (k *keeper) networkPolicyNow() tunnel.Policy {
+func (k *keeper) networkPolicyNow() netpolicy.Policy {
 	k.servicesMu.Lock()
 	defer k.servicesMu.Unlock()
 	if now := time.Now(); now.Sub(k.servicesAt) > servicesEvery {
 		k.services, k.servicesAt = k.agentServices(k.w), now
 	}
-	return tunnel.Policy{Allow: slices.Concat(k.policy.Allow, k.services)}
+	return netpolicy.Policy{Rules: slices.Concat(k.policy.Rules, k.services)}
 }
 
 // servicesEvery is how soon an agent that was just installed can reach its service.
 const servicesEvery = time.Second
 
 // agentServices are the destinations the workspace's own agent and those installed in it cannot do without.
-func (a *App) agentServices(w *config.Workspace) []tunnel.Rule {
+func (a *App) agentServices(w *config.Workspace) []netpolicy.Rule {
 	known := a.CachedAgents(w.Name)
-	var rules []tunnel.Rule
+	var rules []netpolicy.Rule
 	list := a.Agents()
 	for i := range list {
 		ag := &list[i]
@@ -222,7 +223,7 @@ func (a *App) agentServices(w *config.Workspace) []tunnel.Rule {
 			continue
 		}
 		for _, s := range ag.Services {
-			r, err := tunnel.ParseRule(s)
+			r, err := netpolicy.ParseRule(s)
 			if err != nil {
 				a.Log.Warn().Str("agent", ag.ID).Str("service", s).Err(err).Msg("agent's service")
 				continue
@@ -330,23 +331,23 @@ func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
 
 // networkPolicy is what a guest may reach: what its configuration names, the package registries this host itself is set up
 // to use, and those the guest's image was made from and came set up for.
-func (a *App) networkPolicy(ctx context.Context, w *config.Workspace) tunnel.Policy {
-	var p tunnel.Policy
+func (a *App) networkPolicy(ctx context.Context, w *config.Workspace) netpolicy.Policy {
+	var p netpolicy.Policy
 	for _, s := range w.Network.Allow {
-		r, err := tunnel.ParseRule(s)
+		r, err := netpolicy.ParseRule(s)
 		if err != nil {
 			a.Log.Warn().Str("rule", s).Err(err).Msg("network.allow") // the configuration has checked it; refuse to guess
 			continue
 		}
-		p.Allow = append(p.Allow, r)
+		p.Rules = append(p.Rules, r)
 	}
-	p.Allow = append(p.Allow, tunnel.HostRegistries(ctx)...)
+	p.Rules = append(p.Rules, tunnel.HostRegistries(ctx)...)
 	if s, ok := a.Driver.(vm.Supplied); ok {
 		urls, err := s.Registries(ctx, w.Name)
 		if err != nil {
 			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("reading the image's registries")
 		}
-		p.Allow = append(p.Allow, tunnel.SourceRules(urls)...)
+		p.Rules = append(p.Rules, tunnel.SourceRules(urls)...)
 	}
 	return p
 }

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/netpolicy"
 )
 
 // An agent reaches its own service, and that of no agent the workspace has not.
@@ -18,7 +18,7 @@ func TestAgentsReachTheirServices(t *testing.T) {
 		t.Fatal(err)
 	}
 	allowed := func(host string) bool {
-		return tunnel.Policy{Allow: a.agentServices(w)}.DecideName(host, 443).Allowed
+		return netpolicy.Policy{Rules: a.agentServices(w)}.DecideName(host, 443).Allowed
 	}
 	if !allowed("api.openai.com") || allowed("api.anthropic.com") || allowed("example.org") {
 		t.Errorf("codex: %v", a.agentServices(w))
@@ -35,7 +35,7 @@ func TestAgentsReachTheirServices(t *testing.T) {
 			t.Errorf("%s talks to %q", ag.ID, ag.Services)
 		}
 		for _, s := range ag.Services {
-			if r, err := tunnel.ParseRule(s); err != nil || !slices.Contains([]string{s, s + ":443"}, r.String()) {
+			if r, err := netpolicy.ParseRule(s); err != nil || !slices.Contains([]string{s, s + ":443"}, r.String()) {
 				t.Errorf("%s: service %q is the rule %v, %v", ag.ID, s, r, err)
 			}
 		}

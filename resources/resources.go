@@ -15,6 +15,12 @@ import (
 //go:embed all:guest
 var guest embed.FS
 
+// NetworkPresets returns network/presets.yaml: lists of destinations that belong together.
+func NetworkPresets() []byte { return networkPresets }
+
+//go:embed network/presets.yaml
+var networkPresets []byte
+
 // Guest returns a file of the Linux guest's recipe by its name in resources/guest.
 func Guest(name string) ([]byte, error) { return guest.ReadFile("guest/" + name) }
 

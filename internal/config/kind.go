@@ -13,6 +13,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"gopkg.in/yaml.v3"
+
+	"github.com/calmenu/calmenu/internal/netpolicy"
 )
 
 // kind is a type of value: how it is written in YAML, what is right, and how its text is read.
@@ -217,8 +219,13 @@ func isGlob(s string) bool {
 	return err == nil && !strings.HasPrefix(s, "/") && !strings.Contains(s, "..")
 }
 
+func isDestination(s string) bool {
+	_, err := netpolicy.ParseDestination(s, "")
+	return err == nil
+}
+
 func isRule(s string) bool {
-	_, err := ParseRule(s)
+	_, err := netpolicy.ParseEntry(s, "")
 	return err == nil
 }
 

@@ -175,7 +175,7 @@ var schema = []field{
 	},
 	{
 		key: "network.allow", vm: []string{"network.allow"},
-		kind: listOf("names, *.names, addresses or CIDR ranges with an optional :port", isRule),
+		kind: listOf("names, *.names, addresses or CIDR ranges with an optional :port, or preset:NAME", isDestination),
 		doc: "destinations the guest may reach, beside the package registries of this host and of its image; " +
 			"everything else is refused. A workspace's list replaces the general one",
 		put: func(s *Settings, v any) { s.Network.Allow = v.([]string) },

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/calmenu/calmenu/internal/netpolicy"
 	"github.com/calmenu/calmenu/internal/tunnel"
 )
 
@@ -24,10 +25,10 @@ func TestTunnelOverTheConnection(t *testing.T) {
 		fmt.Fprintf(w, "%s %d", r.Method, len(data))
 	}))
 	defer server.Close()
-	rule, err := tunnel.ParseRule(server.Listener.Addr().String())
+	rule, err := netpolicy.ParseRule(server.Listener.Addr().String())
 	must(t, err)
 	p := &tunnel.Proxy{Gate: &tunnel.Gate{
-		Policy:   func() tunnel.Policy { return tunnel.Policy{Allow: []tunnel.Rule{rule}} },
+		Policy:   func() netpolicy.Policy { return netpolicy.Policy{Rules: []netpolicy.Rule{rule}} },
 		Upstream: func(*url.URL) (*url.URL, error) { return nil, nil },
 	}}
 	served := make(chan error, 1)

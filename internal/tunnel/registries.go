@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/netpolicy"
 )
 
 // HostRegistries are the package sources this host itself is configured for, as rules: the mirrors in its apt sources,
@@ -194,11 +196,11 @@ func sourceRule(text string) (Rule, bool) {
 		return Rule{}, false
 	}
 	if addr.IsValid() {
-		if r, _ := judge(addr, ownAddresses()); r == never {
+		if r, _ := netpolicy.Judge(addr, ownAddresses()); r == netpolicy.Never {
 			return Rule{}, false
 		}
 	}
-	r, err := parseRule(hostPort(u.Hostname(), port))
+	r, err := netpolicy.ParseRule(hostPort(u.Hostname(), port))
 	return r, err == nil
 }
 
