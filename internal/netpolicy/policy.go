@@ -36,7 +36,12 @@ type Policy struct {
 	Mode Mode
 	// Rules are tried in order; the first that is for a destination decides.
 	Rules []Rule
+	// HiddenNames lets connections be that do not show which name they are for.
+	HiddenNames bool
 }
+
+// LetsHide tells whether a connection that was allowed for a name may keep to itself which name it is for.
+func (p Policy) LetsHide() bool { return p.HiddenNames || p.Mode == Open }
 
 // Decision is a policy's answer about one destination.
 type Decision struct {
@@ -55,6 +60,9 @@ const (
 	openRule = "network.policy: open"
 	modeRule = "network.policy"
 )
+
+// unanswered is why a destination that is asked about is not reached yet.
+const unanswered = "is refused: nobody has allowed it yet"
 
 // DecideName judges what can be judged before a name is resolved, so that names that are not allowed are not even asked
 // for: a question to the DNS is a way out too. Allowed then means: resolve it and ask Decide. A name is judged by the
@@ -77,7 +85,7 @@ func (p Policy) DecideName(host string, port int) Decision {
 		case Allowing:
 			d.Allowed = true
 		case Asking:
-			d.Ask = true
+			d.Ask, d.Reason = true, unanswered
 		case Denying:
 			d.Reason = "is refused by the rule " + strconv.Quote(r.String())
 		}
@@ -110,7 +118,7 @@ func (p Policy) DecideLookup(name string) Decision {
 			d.Allowed = true
 			return d
 		case r.Action == Asking && asks == nil:
-			d.Ask = true
+			d.Ask, d.Reason = true, unanswered
 			asks = &d
 		case r.Action == Denying && len(r.ports) == 0 && asks == nil:
 			d.Reason = "is refused by the rule " + strconv.Quote(r.String())
@@ -131,7 +139,7 @@ func (p Policy) unknown(name string) Decision {
 	case p.Mode == Open:
 		return Decision{Allowed: true, Rule: openRule, Origin: modeRule}
 	case p.Mode == Ask:
-		return Decision{Ask: true, Rule: "network.policy: ask", Origin: modeRule}
+		return Decision{Ask: true, Rule: "network.policy: ask", Origin: modeRule, Reason: unanswered}
 	}
 	return Decision{Reason: "is not on the allow list of this workspace"}
 }
@@ -147,9 +155,7 @@ func (p Policy) unknown(name string) Decision {
 func (p Policy) Decide(host string, port int, resolved []netip.Addr, own []netip.Prefix) Decision {
 	d := p.DecideName(host, port)
 	if !d.Allowed {
-		if d.Ask {
-			return Decision{Rule: d.Rule, Origin: d.Origin, Reason: "is refused: nobody has allowed it"}
-		}
+		d.Ask = false
 		return d
 	}
 	name, addr, _ := destination(host, port)

@@ -52,7 +52,12 @@ func (g *Gate) Answer(ctx context.Context, question []byte) []byte {
 	if err != nil || addr.IsValid() {
 		return answerTo(head, &q, dnsmessage.RCodeNameError, nil)
 	}
-	if d := g.Policy().DecideLookup(name); !d.Allowed {
+	d := g.Policy().DecideLookup(name)
+	if d.Ask && q.Type == dnsmessage.TypeA {
+		// It is resolved when a person has allowed it, which they are asked when the guest dials what stands for it.
+		return answerTo(head, &q, dnsmessage.RCodeSuccess, []netip.Addr{g.answered.stand(name, time.Now())})
+	}
+	if !d.Allowed && !d.Ask {
 		g.log(Connection{Time: time.Now(), Way: WayDNS, Host: oneLine(host), Port: 53, Reason: oneLine(d.Reason)})
 		return answerTo(head, &q, dnsmessage.RCodeNameError, nil)
 	}

@@ -100,6 +100,7 @@ func (s *session) forward(req *http.Request) bool {
 	record.Host, record.Port = oneLine(host), port
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
+	s.gate.consult(ctx, Destination{Host: host, Port: port, Way: WayHTTP})
 	judging, judged := context.WithTimeout(ctx, dialTime)
 	r, err := s.gate.admit(judging, Destination{Host: host, Port: port, Way: WayHTTP}, record)
 	judged()

@@ -38,6 +38,9 @@ type Gate struct {
 	// NO_PROXY of the environment. Destinations behind it are judged by name, and by address if the host can resolve them;
 	// the proxy there resolves them again by itself.
 	Upstream func(*url.URL) (*url.URL, error)
+	// Ask asks a person about a destination the policy leaves to one, and returns when there is an answer in the policy, or
+	// nobody has given one in time. Nil asks nobody: such destinations are refused.
+	Ask func(ctx context.Context, host string, port int)
 	// Log is told of every connection or plain request when it is over, and of every refusal, from several goroutines at
 	// once; of connections beyond a limit once a second.
 	Log func(Connection)
@@ -80,6 +83,7 @@ type Connection struct {
 	Addr      netip.Addr    `json:"addr,omitzero"`
 	Port      int           `json:"port,omitempty"`
 	Rule      string        `json:"rule,omitempty"`
+	Origin    string        `json:"origin,omitempty"` // where the rule comes from
 	Allowed   bool          `json:"allowed"`
 	Reason    string        `json:"reason,omitempty"` // why it was refused
 	BytesUp   int64         `json:"up"`               // from the guest; bodies only for plain HTTP
@@ -99,6 +103,7 @@ func (e *RefusedError) Error() string { return e.Sentence }
 // it. near is closed in the end.
 func (g *Gate) Carry(ctx context.Context, d Destination, near Stream, answer func(error) error) {
 	defer near.Close()
+	d, near = g.sniffed(d, near)
 	record := newRecord(d)
 	far, err := g.open(ctx, d, record)
 	if err != nil {
@@ -107,6 +112,7 @@ func (g *Gate) Carry(ctx context.Context, d Destination, near Stream, answer fun
 		return
 	}
 	defer far.Close()
+	defer far.inspection.end()
 	stop := context.AfterFunc(ctx, func() {
 		_ = near.Close()
 		_ = far.Close()
@@ -115,14 +121,19 @@ func (g *Gate) Carry(ctx context.Context, d Destination, near Stream, answer fun
 	if err = answer(nil); err == nil {
 		record.BytesUp, record.BytesDown, err = relay(near, far)
 	}
-	if err != nil {
+	var inside insideError
+	switch {
+	case errors.As(err, &inside):
+		record.Allowed, record.Reason = false, inside.Error()
+	case err != nil:
 		record.Err = oneLine(err.Error())
 	}
 	g.finish(record)
 }
 
 // open judges and dials, and notes in the record what came of it.
-func (g *Gate) open(ctx context.Context, d Destination, record *Connection) (net.Conn, error) {
+func (g *Gate) open(ctx context.Context, d Destination, record *Connection) (*inspected, error) {
+	g.consult(ctx, d)
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	r, err := g.admit(ctx, d, record)
@@ -134,13 +145,14 @@ func (g *Gate) open(ctx context.Context, d Destination, record *Connection) (net
 		far, err = g.connectUpstream(ctx, r.upstream, hostPort(r.name, d.Port))
 	} else {
 		far, err = g.dial(ctx, &r)
-		record.Addr, record.Rule = r.decision.Addr, r.decision.Rule
+		record.Addr = r.decision.Addr
+		record.Rule, record.Origin = r.decision.Rule, r.decision.Origin
 	}
 	if err != nil {
 		record.Err = oneLine(err.Error())
 		return nil, fmt.Errorf("connect to %s: %w", hostPort(record.Host, d.Port), err)
 	}
-	return far, nil
+	return g.inspect(far, &r), nil
 }
 
 func newRecord(d Destination) *Connection {
@@ -165,7 +177,7 @@ func (g *Gate) admit(ctx context.Context, d Destination, record *Connection) (ro
 	if d.Way.caught() && r.name != "" {
 		record.Host = oneLine(r.name)
 	}
-	record.Allowed, record.Rule = r.decision.Allowed, r.decision.Rule
+	record.Allowed, record.Rule, record.Origin = r.decision.Allowed, r.decision.Rule, r.decision.Origin
 	record.Addr, record.Reason = r.decision.Addr, oneLine(r.decision.Reason)
 	if err != nil {
 		record.Err = oneLine(err.Error())
@@ -195,8 +207,8 @@ type route struct {
 // judge resolves and judges a destination. A route that is not allowed has its reason in decision; err is a failure to
 // find out.
 func (g *Gate) judge(ctx context.Context, d Destination) (route, error) {
-	if d.Way.caught() {
-		return g.judgeCaught(d)
+	if _, addr, err := canonical(d.Host); d.Way.caught() && err == nil && addr.IsValid() {
+		return g.judgeCaught(ctx, d)
 	}
 	policy := g.Policy()
 	r := route{name: d.Host, port: d.Port, policy: policy, decision: policy.DecideName(d.Host, d.Port)}
@@ -248,7 +260,7 @@ func (g *Gate) findUpstream(r *route, w Way) (err error) {
 
 // judgeCaught judges an address the guest's program dialled by itself, by the names that were answered with it: the first
 // one that is allowed there counts. An address that was no answer is judged as an address.
-func (g *Gate) judgeCaught(d Destination) (route, error) {
+func (g *Gate) judgeCaught(ctx context.Context, d Destination) (route, error) {
 	policy := g.Policy()
 	r := route{name: d.Host, port: d.Port, policy: policy, own: g.own()}
 	_, addr, err := canonical(d.Host)
@@ -276,9 +288,15 @@ func (g *Gate) judgeCaught(d Destination) (route, error) {
 		if err := g.findUpstream(&r, d.Way); err != nil {
 			return r, err
 		}
-		if r.upstream == nil {
-			return r, errors.New("the host no longer has the proxy that knew this name")
+		if r.upstream != nil {
+			return r, nil
 		}
+		// The name was not resolved when the guest asked for it: nobody had allowed it yet, or only a proxy knew it.
+		var err error
+		if r.addrs, err = g.resolver().LookupNetIP(ctx, "ip", r.name); err != nil {
+			return r, fmt.Errorf("resolve %s: %w", r.name, err)
+		}
+		r.decision = policy.Decide(r.name, d.Port, r.addrs, r.own)
 		return r, nil
 	case !standIn && !r.decision.Allowed:
 		if byAddr := policy.Decide(addr.String(), d.Port, nil, r.own); byAddr.Allowed || len(names) == 0 {

@@ -11,28 +11,32 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+
+	"golang.org/x/net/proxy"
 )
 
 // connectUpstream opens a tunnel through the host's own proxy.
-func (g *Gate) connectUpstream(ctx context.Context, proxy *url.URL, destination string) (net.Conn, error) {
-	port := proxy.Port()
+func (g *Gate) connectUpstream(ctx context.Context, server *url.URL, destination string) (net.Conn, error) {
+	port := server.Port()
 	switch {
-	case proxy.Scheme != "http" && proxy.Scheme != "https":
-		return nil, fmt.Errorf("the host's proxy is of kind %q; http and https are supported", proxy.Scheme)
-	case port == "" && proxy.Scheme == "http":
+	case server.Scheme == "socks5" || server.Scheme == "socks5h":
+		return g.connectSOCKS(ctx, server, destination)
+	case server.Scheme != "http" && server.Scheme != "https":
+		return nil, fmt.Errorf("the host's proxy is of kind %q; http, https and socks5 are supported", server.Scheme)
+	case port == "" && server.Scheme == "http":
 		port = "80"
 	case port == "":
 		port = "443"
 	}
-	conn, err := g.dialer()(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), port))
+	conn, err := g.dialer()(ctx, "tcp", net.JoinHostPort(server.Hostname(), port))
 	if err != nil {
 		return nil, fmt.Errorf("reach the host's proxy: %w", err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	if proxy.Scheme == "https" {
-		conn = tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), MinVersion: tls.VersionTLS12})
+	if server.Scheme == "https" {
+		conn = tls.Client(conn, &tls.Config{ServerName: server.Hostname(), MinVersion: tls.VersionTLS12})
 	}
-	tunnel, err := askForTunnel(conn, proxy, destination)
+	tunnel, err := askForTunnel(conn, server, destination)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -46,13 +50,46 @@ func (g *Gate) connectUpstream(ctx context.Context, proxy *url.URL, destination 
 	return tunnel, nil
 }
 
-func askForTunnel(conn net.Conn, proxy *url.URL, destination string) (net.Conn, error) {
+// connectSOCKS opens a connection through the host's own SOCKS5 proxy, which resolves the name.
+func (g *Gate) connectSOCKS(ctx context.Context, server *url.URL, destination string) (net.Conn, error) {
+	port := server.Port()
+	if port == "" {
+		port = "1080"
+	}
+	var login *proxy.Auth
+	if server.User != nil {
+		password, _ := server.User.Password()
+		login = &proxy.Auth{User: server.User.Username(), Password: password}
+	}
+	socks, err := proxy.SOCKS5("tcp", net.JoinHostPort(server.Hostname(), port), login, dialFunc(g.dialer()))
+	if err != nil {
+		return nil, fmt.Errorf("ask the host's proxy: %w", err)
+	}
+	conn, err := socks.(proxy.ContextDialer).DialContext(ctx, "tcp", destination)
+	if err != nil {
+		return nil, fmt.Errorf("ask the host's proxy: %w", err)
+	}
+	return conn, nil
+}
+
+// dialFunc is a way to dial for those who want one with a name.
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (f dialFunc) Dial(network, address string) (net.Conn, error) {
+	return f(context.Background(), network, address)
+}
+
+func (f dialFunc) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return f(ctx, network, address)
+}
+
+func askForTunnel(conn net.Conn, server *url.URL, destination string) (net.Conn, error) {
 	req := &http.Request{
 		Method: http.MethodConnect, URL: &url.URL{Opaque: destination}, Host: destination, Header: http.Header{},
 	}
-	if proxy.User != nil {
-		password, _ := proxy.User.Password()
-		login := base64.StdEncoding.EncodeToString([]byte(proxy.User.Username() + ":" + password))
+	if server.User != nil {
+		password, _ := server.User.Password()
+		login := base64.StdEncoding.EncodeToString([]byte(server.User.Username() + ":" + password))
 		req.Header.Set("Proxy-Authorization", "Basic "+login)
 	}
 	if err := req.Write(conn); err != nil {

@@ -1,0 +1,145 @@
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/netpolicy"
+)
+
+// insideError says that what a guest sends over a connection is for another name than the one it was allowed for.
+type insideError struct{ error }
+
+// inspected is the far side of a connection whose bytes are looked at on their way there.
+type inspected struct {
+	net.Conn
+	inspection *inspection
+}
+
+func (c *inspected) Write(p []byte) (int, error) {
+	if err := c.inspection.check(p); err != nil {
+		return 0, insideError{err}
+	}
+	return c.Conn.Write(p)
+}
+
+// CloseWrite passes on the end of what the guest sends.
+func (c *inspected) CloseWrite() error {
+	if !closeWrite(c.Conn) {
+		return errors.ErrUnsupported
+	}
+	return nil
+}
+
+// inspect has a connection that was opened for a route looked into.
+func (g *Gate) inspect(far net.Conn, r *route) *inspected {
+	policy := g.Policy()
+	j := judgeInner{hidden: policy.LetsHide(), name: func(inner string) error { return g.judgeInner(r, inner) }}
+	if _, addr, err := canonical(r.name); err == nil && addr.IsValid() {
+		j.hidden = true // it was allowed as an address, whatever name it has
+	}
+	return &inspected{far, newInspection(j)}
+}
+
+// judgeInner judges a name found inside a connection. Another one than the connection was opened for is as good if the
+// guest may reach it at that address.
+func (g *Gate) judgeInner(r *route, inner string) error {
+	name, _, err := canonical(inner)
+	if err != nil {
+		return errors.New("is no name")
+	}
+	if name == r.name {
+		return nil
+	}
+	policy := g.Policy()
+	_, addr, _ := canonical(r.name)
+	d := policy.DecideName(inner, r.port)
+	switch {
+	case addr.IsValid():
+		// By an address: what is inside is for nobody to say, unless a rule forbids that name.
+		if d.Allowed || d.Ask || d.Rule == "" {
+			return nil
+		}
+	case d.Allowed && r.decision.Addr.IsValid():
+		d = policy.Decide(inner, r.port, []netip.Addr{r.decision.Addr}, r.own)
+	}
+	if d.Allowed {
+		return nil
+	}
+	return errors.New(d.Reason)
+}
+
+// consult has a person asked about a destination the policy leaves to one, and waits for the answer. What came of it is
+// in the policy.
+func (g *Gate) consult(ctx context.Context, d Destination) {
+	if g.Ask == nil {
+		return
+	}
+	host := d.Host
+	if _, addr, err := canonical(host); err == nil && addr.IsValid() && d.Way.caught() {
+		if names, _ := g.answered.names(addr); len(names) > 0 {
+			host = names[0]
+		}
+	}
+	if g.Policy().DecideName(host, d.Port).Ask {
+		g.Ask(ctx, host, d.Port)
+	}
+}
+
+// sniffTime is how long a guest that dialled an address nobody gave it has to say which name it means.
+const sniffTime = 5 * time.Second
+
+// sniffed finds out by its first bytes which name a guest means by an address that was no answer to it and that no rule is
+// for; the stream then has them still. Everything else is left as it is.
+func (g *Gate) sniffed(d Destination, near Stream) (Destination, Stream) {
+	_, addr, err := canonical(d.Host)
+	if err != nil || !addr.IsValid() || !d.Way.caught() {
+		return d, near
+	}
+	policy := g.Policy()
+	if names, _ := g.answered.names(addr); len(names) > 0 || policy.Mode == netpolicy.Offline ||
+		policy.DecideName(d.Host, d.Port).Allowed {
+		return d, near
+	}
+	late := time.AfterFunc(sniffTime, func() { _ = near.Close() })
+	defer late.Stop()
+	found := ""
+	i := newInspection(judgeInner{hidden: true, name: func(name string) error {
+		found = name
+		return errFound
+	}})
+	defer i.end()
+	var seen []byte
+	buf := make([]byte, 4<<10)
+	for found == "" && !i.over() && len(seen) < maxHello {
+		n, err := near.Read(buf)
+		seen = append(seen, buf[:n]...)
+		if n > 0 && i.check(buf[:n]) != nil || err != nil {
+			break
+		}
+	}
+	if name, _, err := canonical(found); err == nil && name != "" {
+		d.Host = name
+	}
+	return d, &replayed{near, seen}
+}
+
+var errFound = errors.New("found")
+
+// replayed is a stream with what was read of it already.
+type replayed struct {
+	Stream
+	seen []byte
+}
+
+func (r *replayed) Read(p []byte) (int, error) {
+	if len(r.seen) > 0 {
+		n := copy(p, r.seen)
+		r.seen = r.seen[n:]
+		return n, nil
+	}
+	return r.Stream.Read(p)
+}
