@@ -68,26 +68,6 @@ type Count struct {
 	Bytes   int64 `json:"bytes"`   // of the files, as large as they are now
 }
 
-func (c *Count) add(dir bool, size int64) {
-	if dir {
-		c.Folders++
-		return
-	}
-	c.Files++
-	if c.Bytes += size; c.Bytes < 0 { // sizes are the guest's word
-		c.Bytes = 1<<63 - 1
-	}
-}
-
-func (c Count) plus(o Count) Count {
-	c.Files += o.Files
-	c.Folders += o.Folders
-	if c.Bytes += o.Bytes; c.Bytes < 0 {
-		c.Bytes = 1<<63 - 1
-	}
-	return c
-}
-
 // None tells that there is nothing.
 func (c Count) None() bool { return c.Files == 0 && c.Folders == 0 }
 

@@ -2,12 +2,12 @@ package changes
 
 import (
 	"bytes"
-	"cmp"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/guest/changes/tally"
 )
 
 // The script's output is a row of fields, each ended by a NUL byte; the first byte says what it is:
@@ -65,19 +65,19 @@ type home struct {
 	l       Limits
 	clock   func(guest string)     // called once
 	looked  func(gitDirs []string) // called once, with where to look for commits
-	yours   Count
-	git     Count
-	caches  Count
-	top     []File
+	found   tally.Home
 	records int
 	repos   []Repo
-	gitDirs []string
-	asked   int // of gitDirs the guest was asked for
+	asked   int // of the git directories found the guest was asked for
 	more    bool
 	seen    string // every letter that came once
 	strange bool
 	partial bool // find could not look everywhere
 	failed  []string
+}
+
+func newHome(l Limits, clock func(guest string), looked func(gitDirs []string)) *home {
+	return &home{l: l, clock: clock, looked: looked, found: tally.Home{Top: l.Top, Repos: l.Repos}}
 }
 
 func (h *home) once(letter byte) bool {
@@ -113,8 +113,8 @@ func (h *home) field(f string) {
 	case 'x':
 		if h.once('x') {
 			h.partial = body != "0"
-			h.asked = min(len(h.gitDirs), h.l.Repos)
-			h.looked(h.gitDirs[:h.asked])
+			h.asked = min(len(h.found.GitDirs), h.l.Repos)
+			h.looked(h.found.GitDirs[:h.asked])
 		}
 	case 'r', 'k', 'e':
 		h.repoField(f[0], body)
@@ -130,34 +130,7 @@ func (h *home) add(c changed) {
 		h.more = true
 		return
 	}
-	if cached(c.path) {
-		h.caches.add(c.dir, c.size)
-		return
-	}
-	if dir, ok := gitDirOf(c.path); ok && len(h.gitDirs) <= h.l.Repos && !slices.Contains(h.gitDirs, dir) {
-		h.gitDirs = append(h.gitDirs, dir)
-	}
-	if inRepository(c.path) {
-		h.git.add(c.dir, c.size)
-		return
-	}
-	h.yours.add(c.dir, c.size)
-	if !c.dir {
-		h.rank(File{Path: c.path, Bytes: c.size})
-	}
-}
-
-// rank keeps the largest files, in order; of two as large the one whose name is first.
-func (h *home) rank(f File) {
-	order := func(a, b File) int { return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Path, b.Path)) }
-	if n := len(h.top); n == h.l.Top {
-		if order(f, h.top[n-1]) >= 0 {
-			return
-		}
-		h.top = h.top[:n-1]
-	}
-	i, _ := slices.BinarySearchFunc(h.top, f, order)
-	h.top = slices.Insert(h.top, i, f)
+	h.found.Add(c.path, c.dir, c.size)
 }
 
 func (h *home) repoField(kind byte, body string) {
@@ -208,8 +181,7 @@ func (h *home) repoField(kind byte, body string) {
 type system struct {
 	l       Limits
 	root    string // what paths begin with before the guest's own; empty but in tests
-	found   Count
-	caches  Count
+	found   tally.System
 	records int
 	more    bool
 	ended   bool
@@ -231,20 +203,17 @@ func (s *system) field(f string) {
 		s.more = true
 		return
 	}
-	if cachedInSystem(strings.TrimPrefix(c.path, s.root)) {
-		s.caches.add(c.dir, c.size)
-	} else {
-		s.found.add(c.dir, c.size)
-	}
+	s.found.Add(strings.TrimPrefix(c.path, s.root), c.dir, c.size)
 }
 
 // report puts together what both said.
 func report(since time.Time, h *home, s *system) Report {
 	r := Report{
-		Since: since, Yours: h.yours, Git: h.git, System: s.found, Caches: h.caches.plus(s.caches),
-		Top: make([]File, 0, len(h.top)), Repos: make([]Repo, 0, len(h.repos)),
+		Since: since, Yours: Count(h.found.Yours), Git: Count(h.found.Git), System: Count(s.found.Found),
+		Caches: Count(h.found.Caches.Plus(s.found.Caches)),
+		Top:    make([]File, 0, len(h.found.Largest)), Repos: make([]Repo, 0, len(h.repos)),
 	}
-	for _, f := range h.top {
+	for _, f := range h.found.Largest {
 		r.Top = append(r.Top, File{Path: clean(f.Path, maxShown), Bytes: f.Bytes})
 	}
 	for _, repo := range h.repos {
@@ -263,10 +232,18 @@ func report(since time.Time, h *home, s *system) Report {
 	doubt(!s.ended, "the search outside of the home did not come to its end")
 	doubt(h.partial, "not every folder of the home could be looked into")
 	doubt(h.more || s.more, "more changed than is counted")
-	doubt(len(h.gitDirs) > h.l.Repos, "there are more repositories than are asked for commits")
+	doubt(len(h.found.GitDirs) > h.l.Repos, "there are more repositories than are asked for commits")
 	for _, f := range h.failed {
 		doubt(true, "the commits of "+clean(path.Dir(f), maxShown)+" could not be listed")
 	}
 	doubt(h.strange || s.strange, "part of the guest's answer is not understood")
 	return r
+}
+
+// workTree is what a git directory is known by: the folder its .git is in, if it is one.
+func workTree(gitDir string) string {
+	if gitDir == ".git" {
+		return "."
+	}
+	return strings.TrimSuffix(gitDir, "/.git")
 }

@@ -11,12 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mattn/go-runewidth"
 	"pgregory.net/rapid"
+
+	"github.com/calmenu/calmenu/internal/guest/changes/tally"
 )
 
 // listen reads what a guest said, in pieces of any size.
 func listen(out, errOut string, l Limits, size int) (Report, []string) {
 	var asked []string
-	h := &home{l: l, clock: func(string) {}, looked: func(dirs []string) { asked = slices.Clone(dirs) }}
+	h := newHome(l, func(string) {}, func(dirs []string) { asked = slices.Clone(dirs) })
 	s := &system{l: l}
 	for text, w := range map[string]*splitter{out: {field: h.field}, errOut: {field: s.field}} {
 		for piece := range slices.Chunk([]byte(text), max(1, size)) {
@@ -55,56 +57,26 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestGitDirOf knows a repository by the files that each commit writes.
-func TestGitDirOf(t *testing.T) {
-	for file, want := range map[string]string{
-		".git/HEAD":                               "./.git",
-		"a/.git/logs/refs/heads/x/y":              "./a/.git",
-		"a/.git/refs/heads/refs/heads/x":          "./a/.git",
-		"a/.git/packed-refs":                      "./a/.git",
-		"a/.git/worktrees/w/logs/HEAD":            "./a/.git",
-		"a/.git/worktrees/w/HEAD":                 "./a/.git",
-		"a/.git/modules/lib/logs/HEAD":            "./a/.git/modules/lib",
-		"a/.git/modules/deep/lib/refs/heads/main": "./a/.git/modules/deep/lib",
-		"a/logs/b/.git/reftable/0x1.ref":          "./a/logs/b/.git",
-		"bare.git/refs/heads/main":                "./bare.git",
-		"worktrees/bare/packed-refs":              "./worktrees/bare",
-		"a/.git/objects/pack/x":                   "",
-		"a/.git/index":                            "",
-		"a/logs/today":                            "",
-		"refs/heads/x":                            "",
-		"HEAD":                                    "",
-		"":                                        "",
-		"a/.gitignore":                            "",
-		"a/.github/logs/HEAD":                     "./a/.github/logs", // is none; git says so
-	} {
-		got, ok := gitDirOf(file)
-		if got != want || ok != (want != "") {
-			t.Errorf("%s: %q, %v, want %q", file, got, ok, want)
-		}
-	}
-}
-
 // TestTop keeps the same files as sorting all of them would.
 func TestTop(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sizes := rapid.SliceOf(rapid.Int64Range(0, 20)).Draw(t, "sizes")
 		n := rapid.IntRange(1, 5).Draw(t, "top")
-		h := &home{l: Limits{Top: n}.withDefaults()}
-		var all []File
+		h := newHome(Limits{Top: n}.withDefaults(), nil, nil)
+		var all []tally.File
 		var sum int64
 		for i, size := range sizes {
-			f := File{Path: fmt.Sprintf("f%04d", i), Bytes: size}
+			f := tally.File{Path: fmt.Sprintf("f%04d", i), Bytes: size}
 			all = append(all, f)
 			sum += size
 			h.field(fmt.Sprintf("+f %d %s", f.Bytes, f.Path))
 		}
-		slices.SortStableFunc(all, func(a, b File) int { return int(b.Bytes - a.Bytes) })
-		if d := cmp.Diff(all[:min(n, len(all))], h.top); d != "" {
+		slices.SortStableFunc(all, func(a, b tally.File) int { return int(b.Bytes - a.Bytes) })
+		if d := cmp.Diff(all[:min(n, len(all))], h.found.Largest); d != "" {
 			t.Fatal(d)
 		}
-		if h.yours != (Count{Files: len(all), Bytes: sum}) {
-			t.Fatalf("%+v", h.yours)
+		if h.found.Yours != (tally.Count{Files: len(all), Bytes: sum}) {
+			t.Fatalf("%+v", h.found.Yours)
 		}
 	})
 }

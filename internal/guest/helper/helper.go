@@ -49,13 +49,11 @@ var mu sync.Mutex
 // user, which is where commands start. The directory must be one programs may be run from; where it is not, the first
 // run fails like that of any missing program. ErrNone if there is no helper for the guest's system.
 func Ensure(ctx context.Context, c Client) (string, error) {
-	program, err := resources.CalHelper(c.GuestOS())
+	program, hash, err := forGuest(c.GuestOS())
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrNone, err)
+		return "", err
 	}
-	sum := sha256.Sum256(program)
-	hash := hex.EncodeToString(sum[:])
-	name := path.Join(dir, "calhelper-"+hash[:16])
+	name := nameOf(hash)
 	mu.Lock()
 	defer mu.Unlock()
 	there, err := present(ctx, c, name, hash)
@@ -74,6 +72,27 @@ func Ensure(ctx context.Context, c Client) (string, error) {
 	}
 	return name, nil
 }
+
+// Name is the name the helper has in a guest of an operating system once it is there. To start it without Ensure saves
+// the time that takes to look; whoever does so has to be ready to find nothing.
+func Name(guestOS string) (string, error) {
+	_, hash, err := forGuest(guestOS)
+	if err != nil {
+		return "", err
+	}
+	return nameOf(hash), nil
+}
+
+func forGuest(guestOS string) (program []byte, hash string, err error) {
+	program, err = resources.CalHelper(guestOS)
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: %w", ErrNone, err)
+	}
+	sum := sha256.Sum256(program)
+	return program, hex.EncodeToString(sum[:]), nil
+}
+
+func nameOf(hash string) string { return path.Join(dir, "calhelper-"+hash[:16]) }
 
 func present(ctx context.Context, c Client, name, hash string) (bool, error) {
 	r, err := c.Output(ctx, guest.Cmd{

@@ -1,4 +1,4 @@
-package changes
+package tally
 
 import "strings"
 
@@ -18,7 +18,13 @@ var systemCaches = []string{
 	"/etc/ssh/ssh_host_ed25519_key.pub", "/etc/ld.so.cache", "/etc/.pwd.lock",
 }
 
-func cached(file string) bool { return below(file, homeCaches) }
+func cached(file string) bool {
+	// Most names are none of them by their first letter already; there may be hundreds of thousands to look at.
+	if file == "" || strings.IndexByte(".gL", file[0]) < 0 {
+		return false
+	}
+	return below(file, homeCaches)
+}
 
 func cachedInSystem(file string) bool {
 	return below(strings.TrimPrefix(file, "/private"), systemCaches)
@@ -42,6 +48,11 @@ func inRepository(file string) bool {
 // gitDirOf names the git directory (from the home, beginning with "./") in which a commit was made if this file in it
 // changed: each commit writes one of the files looked for. It may be no git directory after all.
 func gitDirOf(file string) (string, bool) {
+	if !strings.Contains(file, ".git/") && !strings.Contains(file, "/refs/heads/") &&
+		!strings.Contains(file, "/reftable/") && !strings.HasSuffix(file, "/HEAD") &&
+		!strings.HasSuffix(file, "/packed-refs") {
+		return "", false
+	}
 	file = "/" + file
 	dir, rest := "", file
 	if i := strings.Index(file+"/", "/.git/"); i >= 0 {
@@ -70,12 +81,4 @@ func gitDirOf(file string) (string, bool) {
 		return "", false
 	}
 	return "." + dir, true
-}
-
-// workTree is what a git directory is known by: the folder its .git is in, if it is one.
-func workTree(gitDir string) string {
-	if gitDir == ".git" {
-		return "."
-	}
-	return strings.TrimSuffix(gitDir, "/.git")
 }
