@@ -59,7 +59,7 @@ func (a *App) EndDisposable(ctx context.Context, name string, p vm.Progress) (go
 // discard deletes a disposable workspace. What the agent put out lands first; a workspace whose output cannot be fetched
 // stays.
 func (a *App) discard(ctx context.Context, name string, p vm.Progress) error {
-	if _, err := a.Sync(ctx, name, p); err != nil {
+	if _, _, err := a.Sync(ctx, name, p); err != nil {
 		return hint.Wrap(fmt.Errorf("workspace %q stays, because its output could not be fetched: %w", name, err),
 			"CALMenu delete "+name+" deletes it with what is in it.")
 	}

@@ -31,7 +31,9 @@ var ErrKept = errors.New("another process looks after this workspace")
 
 // Hooks are told what happens while a workspace is kept. Nil hooks are not called.
 type Hooks struct {
-	Landed func(w *config.Workspace, r outbox.Report)
+	Landed       func(w *config.Workspace, r outbox.Report)
+	HookFailed   func(w *config.Workspace, f HookFailure)
+	OutboxFailed func(w *config.Workspace, err error)
 }
 
 // Keep looks after one running workspace until ctx ends or its machine does: the guest's way out to the network, its
@@ -51,6 +53,11 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 	}
 	defer func() { _ = l.Close() }()
 
+	k := &keeper{App: a, w: w, hooks: h, again: make(chan struct{}, 1)}
+	// Hooks outlive connections and the machine; they end with who asked for all of this.
+	asked := ctx
+	k.after.run = func(landed []outbox.Artifact) { k.runAfter(asked, landed) }
+	defer k.after.wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o, _, err := a.guestOptions(w.Name)
@@ -61,7 +68,7 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 		a.Log.Info().Str("workspace", w.Name).Bool("up", up).AnErr("cause", err).Msg("guest connection")
 	})
 	defer func() { _ = link.Close() }()
-	k := &keeper{App: a, w: w, hooks: h, policy: a.networkPolicy(ctx, w), again: make(chan struct{}, 1)}
+	k.policy = a.networkPolicy(ctx, w)
 	defer a.Rhythm.Listen(func(e host.Event) { k.heard(e, link) })()
 	go a.makeTemplate(ctx, w)
 	for ctx.Err() == nil {
@@ -100,6 +107,9 @@ type keeper struct {
 	servicesMu sync.Mutex // guards services and servicesAt
 	services   []netpolicy.Rule
 	servicesAt time.Time
+
+	lastOutboxError string // of the outbox part alone
+	after           hookQueue
 
 	refusals refusals
 	alone    detachedAgents // over all connections
@@ -263,26 +273,6 @@ func (r *refusals) news(host string, now time.Time) bool {
 	}
 	r.last[host] = now
 	return true
-}
-
-func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {
-	o, err := k.outboxOptions(ctx, k.w)
-	if err != nil {
-		return err
-	}
-	t, err := outbox.OverTar(c, o)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.Close() }()
-	return outbox.Watch(ctx, t, o, func(r outbox.Report) {
-		if err := k.recordReport(k.w.Name, r); err != nil {
-			k.Log.Warn().Err(err).Msg("journaling what landed")
-		}
-		if k.hooks.Landed != nil && len(r.Landed)+len(r.Refused) > 0 {
-			k.hooks.Landed(k.w, r)
-		}
-	}, nil)
 }
 
 // isolation proves the claims again and again; at once if nobody has proven them for this machine.

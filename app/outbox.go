@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/journal"
@@ -23,23 +24,29 @@ func (a *App) outboxOptions(ctx context.Context, w *config.Workspace) (outbox.Op
 	o := outbox.Options{
 		Workspace: w.Name, Agent: w.Agent, GuestDir: "output", Dest: dest, State: a.outboxState(w.Name),
 	}
+	o.KeepVersions, o.Exclude = w.Outbox.KeepVersions, w.Outbox.Exclude
 	o.Limits.MaxFile, o.Limits.MaxTotal, o.Limits.MaxFiles = w.Outbox.MaxFile, w.Outbox.MaxTotal, w.Outbox.MaxFiles
 	return o, nil
 }
 
 // Sync brings in what the guest has put into its outbox since the last time.
-func (a *App) Sync(ctx context.Context, name string, p vm.Progress) (outbox.Report, error) {
-	var r outbox.Report
+// What hooks did not do is returned beside it, and is no error of the sync.
+func (a *App) Sync(ctx context.Context, name string, p vm.Progress) (r outbox.Report, failed []HookFailure, err error) {
 	w, err := a.Workspace(name)
 	if err != nil {
-		return r, err
+		return r, nil, err
 	}
 	op := a.Journal.Begin(w.Name, "sync")
 	r, err = a.syncOnce(ctx, w, func(ph vm.Phase) {
 		op.Phase(ph.Name, ph.Done, ph.Total)
 		p.Report(ph)
 	})
-	return r, op.End(err, "")
+	if err == nil && len(a.Config().Hooks) > 0 && len(r.Landed) > 0 {
+		op.Phase("running hooks", 0, 0)
+		p.Report(vm.Phase{Name: "running hooks"})
+		failed, err = a.runHooks(ctx, w, r.Landed)
+	}
+	return r, failed, op.End(err, "")
 }
 
 func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progress) (outbox.Report, error) {
@@ -48,11 +55,7 @@ func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progr
 		return outbox.Report{}, err
 	}
 	defer func() { _ = c.Close() }()
-	o, err := a.outboxOptions(ctx, w)
-	if err != nil {
-		return outbox.Report{}, err
-	}
-	t, err := outbox.OverTar(c, o)
+	t, o, err := a.openOutbox(ctx, w, c)
 	if err != nil {
 		return outbox.Report{}, err
 	}
@@ -71,6 +74,7 @@ func (a *App) recordReport(name string, r outbox.Report) error {
 	for _, x := range r.Landed {
 		err := a.Journal.Append(journal.Event{
 			Kind: journal.Landed, Workspace: name, Path: x.Path, Size: x.Size, SHA256: x.SHA256,
+			Detail: strings.Join(x.Warnings, journal.WarningsSeparator),
 		})
 		if err != nil {
 			return err
@@ -83,13 +87,4 @@ func (a *App) recordReport(name string, r outbox.Report) error {
 		}
 	}
 	return nil
-}
-
-// Artifacts lists what has landed of a workspace, newest first.
-func (a *App) Artifacts(name string) ([]outbox.Artifact, error) {
-	w, err := a.Workspace(name)
-	if err != nil {
-		return nil, err
-	}
-	return outbox.ReadManifest(a.outboxState(w.Name))
 }

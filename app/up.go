@@ -188,7 +188,7 @@ func (s *story) build(ctx context.Context) (string, error) {
 
 func (s *story) land(ctx context.Context) (string, error) {
 	// The agent that looks after the workspace may land it first; then there is nothing left to do but look.
-	if _, err := s.app.Sync(ctx, s.name, s.progress); err != nil {
+	if _, _, err := s.app.Sync(ctx, s.name, s.progress); err != nil {
 		return "", err
 	}
 	list, err := s.app.Artifacts(s.name)

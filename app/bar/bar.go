@@ -45,6 +45,7 @@ type Agent struct {
 	tasks   tasks
 	asks    asks
 	awake   awake
+	bursts  bursts
 	login   login
 
 	configured time.Time // when config.yaml was last changed; of the goroutine that runs
@@ -73,6 +74,7 @@ func New(a *app.App, desk desktop.Desktop) (*Agent, error) {
 		app: a, github: a, risks: a, desk: desk, self: self,
 		refresh: make(chan struct{}, 1), ended: make(chan struct{}), keeping: map[string]bool{},
 	}
+	b.bursts.tell = b.announce
 	b.over, b.quit = context.WithCancel(context.Background())
 	return b, nil
 }
@@ -311,7 +313,9 @@ func (b *Agent) keep(ctx context.Context, name string) {
 		return
 	}
 	b.keeping[name] = b.tasks.start(func() {
-		err := b.app.Keep(ctx, name, app.Hooks{Landed: b.landed})
+		err := b.app.Keep(ctx, name, app.Hooks{
+			Landed: b.landed, HookFailed: b.hookFailed, OutboxFailed: b.outboxFailed,
+		})
 		if err != nil && !errors.Is(err, app.ErrKept) && ctx.Err() == nil {
 			b.app.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")
 		}

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
-
-	"github.com/dustin/go-humanize"
 
 	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/app/menu"
@@ -18,7 +15,6 @@ import (
 	"github.com/calmenu/calmenu/internal/desktop"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/snapshot"
-	outbox "github.com/calmenu/calmenu/internal/sync"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -76,6 +72,8 @@ func (b *Agent) act(ctx context.Context, a menu.Action) error {
 		return b.desk.Open(ctx, u.URL)
 	case menu.Reveal:
 		return b.desk.Reveal(ctx, a.Arg)
+	case menu.Sign:
+		return b.sign(ctx, a.Workspace, a.Arg)
 	case menu.OpenOutput:
 		return b.openOutput(ctx, a.Workspace)
 	case menu.Switch:
@@ -105,13 +103,16 @@ func (b *Agent) change(ctx context.Context, a menu.Action) error {
 	case menu.Restart:
 		return b.app.Restart(ctx, name, nil)
 	case menu.Sync:
-		r, err := b.app.Sync(ctx, name, nil)
+		r, failed, err := b.app.Sync(ctx, name, nil)
 		if err == nil && len(r.Landed)+len(r.Refused) == 0 {
 			b.notify(desktop.Notification{Title: "Nothing new", Body: "~/output in " + name + " holds nothing that has not landed."})
 		}
 		if err == nil {
 			if w, werr := b.app.Workspace(name); werr == nil {
 				b.landed(w, r)
+				for _, f := range failed {
+					b.hookFailed(w, f)
+				}
 			}
 		}
 		return err
@@ -244,26 +245,4 @@ func (b *Agent) preferences(ctx context.Context) error {
 		}
 	}
 	return b.desk.Open(ctx, file)
-}
-
-// landed announces what a burst brought; clicking reveals the first of it.
-func (b *Agent) landed(w *config.Workspace, r outbox.Report) {
-	if n := len(r.Landed); n > 0 {
-		first := r.Landed[0]
-		body := fmt.Sprintf("%s (%s)", filepath.Base(first.Path), humanize.Bytes(uint64(first.Size)))
-		if n > 1 {
-			body += fmt.Sprintf(" and %d more, %s in all", n-1, humanize.Bytes(uint64(r.Bytes)))
-		}
-		reveal := func() { b.Do(menu.Action{Verb: menu.Reveal, Workspace: w.Name, Arg: first.Path}) }
-		b.notify(desktop.Notification{
-			Title: "Artifact from " + w.Name, Body: body, OnClick: reveal,
-			Actions: []desktop.Action{{Label: desktop.Reveal, Run: reveal}},
-		})
-	}
-	if n := len(r.Refused); n > 0 {
-		b.notify(desktop.Notification{
-			Title: "Artifact refused",
-			Body:  fmt.Sprintf("%s: %s: %s", w.Name, r.Refused[0].Name, r.Refused[0].Reason),
-		})
-	}
 }

@@ -1,6 +1,8 @@
 package bar
 
 import (
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/calmenu/calmenu/app/state"
@@ -57,7 +59,11 @@ func broughtInByOthers(events []journal.Event, workspace string, since time.Time
 		}
 		switch e.Kind {
 		case journal.Landed:
-			r.Landed = append(r.Landed, outbox.Artifact{Path: e.Path, Size: e.Size, SHA256: e.SHA256})
+			a := outbox.Artifact{Name: filepath.Base(e.Path), Path: e.Path, Size: e.Size, SHA256: e.SHA256}
+			if e.Detail != "" {
+				a.Warnings = strings.Split(e.Detail, journal.WarningsSeparator)
+			}
+			r.Landed = append(r.Landed, a)
 			r.Bytes += e.Size
 		case journal.Refused:
 			r.Refused = append(r.Refused, outbox.Refusal{Name: e.Path, Reason: e.Detail})

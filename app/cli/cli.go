@@ -33,7 +33,7 @@ const (
 	exitOK        = 0
 	exitFailed    = 1
 	exitUsage     = 2   // the command line or the configuration is wrong
-	exitNotFound  = 3   // no such workspace, snapshot or agent
+	exitNotFound  = 3   // no such workspace, snapshot, artifact or agent
 	exitBroken    = 4   // isolation is not proven
 	exitState     = 5   // the machine runs, or does not, or there are too many
 	exitDeclined  = 6   // the person said no
@@ -48,7 +48,7 @@ var ExitCodes = []struct {
 	{exitOK, "success"},
 	{exitFailed, "failure"},
 	{exitUsage, "the command line or the configuration is wrong"},
-	{exitNotFound, "no such workspace, snapshot or agent"},
+	{exitNotFound, "no such workspace, snapshot, artifact or agent"},
 	{exitBroken, "isolation is not proven"},
 	{exitState, "the machine is running, or is not, or too many are"},
 	{exitDeclined, "declined by the person asked"},
@@ -133,7 +133,7 @@ func exitCode(ctx context.Context, err error) int {
 		errors.Is(err, vm.ErrExists):
 		return exitState
 	case errors.Is(err, vm.ErrNotFound), errors.Is(err, vm.ErrNoSnapshot), errors.Is(err, config.ErrNoWorkspace),
-		errors.Is(err, app.ErrNoWorkspace), errors.Is(err, agent.ErrUnknown):
+		errors.Is(err, app.ErrNoWorkspace), errors.Is(err, app.ErrNoArtifact), errors.Is(err, agent.ErrUnknown):
 		return exitNotFound
 	}
 	return exitFailed
@@ -181,7 +181,7 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 		c.up(), c.list(), c.status(), c.newWorkspace(), c.start(), c.stop(), c.restart(), c.delete(), c.switchTo(),
 		c.session(), c.shell(), c.exec(),
 		c.snapshot(), c.rollback(), c.keep(),
-		c.sync(), c.artifacts(),
+		c.sync(), c.artifacts(), c.sign(),
 		c.sshConfig(), c.sshProxy(),
 		c.agent(), c.isolation(), c.doctor(), c.config(), c.logs(), c.version(), c.man(),
 	)

@@ -11,46 +11,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
 	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/isolation"
-	outbox "github.com/calmenu/calmenu/internal/sync"
 	"github.com/calmenu/calmenu/internal/vm"
 )
-
-func (c *cmd) syncNow(cc *cobra.Command, name string) (r outbox.Report, err error) {
-	err = c.quietly(func(p vm.Progress) error {
-		r, err = c.app.Sync(cc.Context(), name, p)
-		return err
-	})
-	return r, err
-}
-
-func (c *cmd) artifacts() *cobra.Command {
-	return &cobra.Command{
-		Use: "artifacts [WORKSPACE]", Short: "List what has landed, newest first", Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.workspaceNames,
-		RunE: func(_ *cobra.Command, args []string) error {
-			list, err := c.app.Artifacts(arg(args, 0))
-			if err != nil {
-				return err
-			}
-			return c.print(list, table("LANDED\tSIZE\tVERSION\tSHA-256\tPATH", func(yield func(string) bool) {
-				for _, x := range list {
-					row := fmt.Sprintf("%s\t%s\t%d\t%.12s\t%s", x.LandedAt.Local().Format(time.DateTime),
-						humanize.Bytes(uint64(x.Size)), x.Version, x.SHA256, x.Path)
-					if !yield(row) {
-						return
-					}
-				}
-			}))
-		},
-	}
-}
 
 // pause waits for Enter, for windows that would close at once.
 func (c *cmd) pause() {

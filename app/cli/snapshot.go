@@ -7,7 +7,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/calmenu/calmenu/internal/hint"
@@ -179,32 +178,4 @@ func (c *cmd) snapshotDelete() *cobra.Command {
 		})
 	}
 	return cc
-}
-
-func (c *cmd) sync() *cobra.Command {
-	return &cobra.Command{
-		Use: "sync [WORKSPACE]", Short: "Bring in what the guest has put into ~/output", Args: cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.workspaceNames,
-		RunE: func(cc *cobra.Command, args []string) error {
-			r, err := c.syncNow(cc, arg(args, 0))
-			if err != nil {
-				return err
-			}
-			return c.print(r, func(w io.Writer) error {
-				for _, x := range r.Landed {
-					if _, err := fmt.Fprintf(w, "landed   %s (%s)\n", printable(x.Path), humanize.Bytes(uint64(x.Size))); err != nil {
-						return err
-					}
-				}
-				for _, x := range r.Refused {
-					if _, err := fmt.Fprintf(w, "refused  %s: %s\n", printable(x.Name), printable(x.Reason)); err != nil {
-						return err
-					}
-				}
-				_, err := fmt.Fprintf(w, "%d landed, %d refused, %d unchanged (%s in %.1f s)\n", len(r.Landed), len(r.Refused),
-					r.Unchanged, humanize.Bytes(uint64(r.Bytes)), r.Duration.Seconds())
-				return err
-			})
-		},
-	}
 }

@@ -4,7 +4,6 @@ package menu
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,6 +42,7 @@ const (
 	Undo        = "undo"        // undoes the last rollback
 	Sync        = "sync"        // brings in the outbox now
 	Reveal      = "reveal"      // Arg: path
+	Sign        = "sign"        // Arg: path; asks who signs
 	OpenOutput  = "open-output" // opens the folder artifacts land in
 	Switch      = "switch"      // makes another workspace the menu's
 	New         = "new"         // asks for a name
@@ -202,19 +202,7 @@ func artifactItems(s state.State, w state.Workspace) []statusicon.Item {
 			entry("Sign In...", Action{SignIn, w.Name, ""}),
 		}})
 	}
-	art := statusicon.Item{Title: "Artifacts"}
-	for _, a := range w.Artifacts {
-		title := fmt.Sprintf("%s (%s, %s)", filepath.Base(a.Path), size(a.Size), age(s.Time, a.Time))
-		art.Children = append(art.Children, entry(title, Action{Reveal, w.Name, a.Path}))
-	}
-	for _, r := range w.Refused {
-		art.Children = append(art.Children, label(clip(fmt.Sprintf("Refused %s: %s", r.Name, r.Reason), 100)))
-	}
-	if len(art.Children) > 0 {
-		art.Children = append(art.Children, separator)
-	}
-	art.Children = append(art.Children, entry("Open output folder", Action{OpenOutput, w.Name, ""}))
-	return append(items, art)
+	return append(items, artifactsItem(s, w))
 }
 
 func workspaceItem(s state.State, w state.Workspace) statusicon.Item {

@@ -59,8 +59,11 @@ func running(change func(*state.Workspace)) state.State {
 			{ID: "s2", Name: "before the rewrite", Kind: snapshot.Manual, Created: now.Add(-time.Hour), SizeBytes: 12e6, Warm: true},
 			{ID: "s1", Name: "session-2026-03-01", Kind: snapshot.Session, Created: now.Add(-26 * time.Hour), SizeBytes: 3e9},
 		},
-		Artifacts: []state.Artifact{{Path: "/out/demo/app.ipa", Size: 4_200_000, Time: now.Add(-30 * time.Second)}},
-		Refused:   []state.Refusal{{Name: "evil", Reason: "a symbolic link", Time: now}},
+		Artifacts: []state.Artifact{
+			{Path: "/out/demo/app.ipa", Size: 4_200_000, Time: now.Add(-30 * time.Second)},
+			{Path: "/out/demo/run.sh", Size: 42, Time: now.Add(-time.Hour), Warnings: []string{"is a script"}},
+		},
+		Refused: []state.Refusal{{Name: "evil", Reason: "a symbolic link", Time: now}},
 	}
 	if change != nil {
 		change(&w)

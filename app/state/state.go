@@ -5,6 +5,7 @@ package state
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/isolation"
@@ -130,9 +131,10 @@ func (w Workspace) WaitOf(agent string) (Wait, bool) {
 
 // Artifact is a file that landed.
 type Artifact struct {
-	Path string    `json:"path"` // on the host
-	Size int64     `json:"size"`
-	Time time.Time `json:"time"`
+	Path     string    `json:"path"` // on the host
+	Size     int64     `json:"size"`
+	Time     time.Time `json:"time"`
+	Warnings []string  `json:"warnings,omitempty"` // what would run by itself later
 }
 
 // Refusal is something of the guest's that was not let through.
@@ -295,7 +297,11 @@ func history(f Facts, name string) past {
 		case journal.SessionEnd:
 			p.sessions = slices.DeleteFunc(p.sessions, func(s Session) bool { return s.ID == e.Op })
 		case journal.Landed:
-			p.artifacts = append(p.artifacts, Artifact{Path: e.Path, Size: e.Size, Time: e.Time})
+			a := Artifact{Path: e.Path, Size: e.Size, Time: e.Time}
+			if e.Detail != "" {
+				a.Warnings = strings.Split(e.Detail, journal.WarningsSeparator)
+			}
+			p.artifacts = append(p.artifacts, a)
 		case journal.Refused:
 			p.refused = append(p.refused, Refusal{Name: e.Path, Reason: e.Detail, Time: e.Time})
 		case journal.Connection:

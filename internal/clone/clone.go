@@ -28,17 +28,46 @@ func File(from *os.File, dir *os.Root, name string, mode os.FileMode) (to *os.Fi
 	if err != nil {
 		return nil, false, err
 	}
-	if err = blocks(from, to); err == nil {
-		return to, true, nil
-	}
-	// io.Copy has the kernel do it where that can (copy_file_range).
-	if _, err = from.Seek(0, io.SeekStart); err == nil {
-		_, err = io.Copy(to, from)
+	info, err := from.Stat()
+	if err == nil {
+		shared, err = Into(to, from, info.Size())
 	}
 	if err != nil {
 		_ = to.Close()
 		_ = dir.Remove(name)
 		return nil, false, err
 	}
-	return to, false, nil
+	return to, shared, nil
+}
+
+// Into makes an open, empty file hold the first size bytes of another, with its holes. It reports whether the file system
+// shares the blocks; then all that the other has is there, also beyond size.
+func Into(to, from *os.File, size int64) (shared bool, err error) {
+	if err := blocks(from, to); err == nil {
+		return true, nil
+	}
+	for at := int64(0); at < size; {
+		start, end, err := nextData(from, at, size)
+		if err != nil {
+			return false, err
+		}
+		if start >= size {
+			break
+		}
+		if _, err := from.Seek(start, io.SeekStart); err != nil {
+			return false, err
+		}
+		if _, err := to.Seek(start, io.SeekStart); err != nil {
+			return false, err
+		}
+		// CopyN has the kernel do it where that can (copy_file_range).
+		if _, err := io.CopyN(to, from, end-start); err != nil {
+			if errors.Is(err, io.EOF) { // it has become shorter
+				return false, nil
+			}
+			return false, err
+		}
+		at = end
+	}
+	return false, to.Truncate(size)
 }

@@ -35,6 +35,7 @@ type Config struct {
 	View
 	Home   Home
 	Agents map[string]AgentSettings // agents.<id> as the user wrote them
+	Hooks  []Hook                   // on_artifact, in order
 
 	env          func(string) string
 	defaults     Resources
@@ -107,6 +108,9 @@ func (c *Config) readConfigFile(problems *Problems) error {
 			c.file[f.key] = value{l.value, l.text, origin}
 			continue
 		}
+		if c.readHook(l) {
+			continue
+		}
 		agent := c.Agents[l.id]
 		for _, e := range agentSchema {
 			if l.pattern == "agents.*."+e.key {
@@ -116,6 +120,7 @@ func (c *Config) readConfigFile(problems *Problems) error {
 		c.Agents[l.id] = agent
 		c.agentOrigins[l.key] = value{l.value, l.text, origin}
 	}
+	c.checkHooks(path, problems)
 	return nil
 }
 

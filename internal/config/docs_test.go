@@ -48,7 +48,7 @@ func TestDocs(t *testing.T) {
 	got := string(data)
 	for name, table := range map[string]string{
 		"settings": config.Reference(), "agents": config.AgentReference(),
-		"permissions": config.PermissionReference(),
+		"permissions": config.PermissionReference(), "hooks": config.HookReference(),
 	} {
 		begin, end := "<!-- "+name+": made by go test ./internal/config -update -->\n", "<!-- end of "+name+" -->\n"
 		before, rest, ok := strings.Cut(got, begin)

@@ -97,10 +97,11 @@ var schema = []field{
 	},
 	{
 		key: "isolation.defaults.output.watch_patterns", vm: []string{"output.watch_patterns"},
-		def:  "*.xcarchive, *.ipa, *.apk, *.aab, *.app, *.exe, *.dll, *.xcresult",
+		def:  "*",
 		kind: listOf("name patterns such as *.ipa", isGlob),
-		doc:  "artifacts that count as build products",
-		put:  func(s *Settings, v any) { s.Output.WatchPatterns = v.([]string) },
+		doc: "artifacts that a notification tells of when they have landed; everything lands, and what was refused or " +
+			"would run by itself is told of in any case",
+		put: func(s *Settings, v any) { s.Output.WatchPatterns = v.([]string) },
 	},
 	{
 		key: "isolation.defaults.proxy.mode", vm: []string{"proxy.mode"}, flag: "proxy", def: "auto",
@@ -258,9 +259,10 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Session.AutonomousDeadline = v.(time.Duration) },
 	},
 	{
-		key: "outbox.share", vm: []string{"outbox.share"}, def: "false", kind: yesNo(),
-		doc: "where the driver can (Tart), let the guest write ~/output into a staging folder of the host, and nothing else",
-		put: func(s *Settings, v any) { s.Outbox.Share = v.(bool) },
+		key: "outbox.transport", vm: []string{"outbox.transport"}, def: "auto", kind: oneOf("auto", "ssh", "share"),
+		doc: "how ~/output comes to the host: over the SSH connection, or by a staging folder of the host that the guest " +
+			"writes into (which rules out warm snapshots); auto is ssh; share fails where the driver cannot",
+		put: func(s *Settings, v any) { s.Outbox.Transport = v.(string) },
 	},
 	{
 		key: "outbox.max_file", vm: []string{"outbox.max_file"}, def: "2GB", kind: byteSize("1kB", "1TB"),
@@ -276,6 +278,17 @@ var schema = []field{
 		key: "outbox.max_files", vm: []string{"outbox.max_files"}, def: "20000", kind: wholeNumber(1, 1000000),
 		doc: "most files that are kept of one workspace",
 		put: func(s *Settings, v any) { s.Outbox.MaxFiles = v.(int) },
+	},
+	{
+		key: "outbox.keep_versions", vm: []string{"outbox.keep_versions"}, def: "5", kind: wholeNumber(1, 1000),
+		doc: "earlier contents of an artifact that are kept when it lands again",
+		put: func(s *Settings, v any) { s.Outbox.KeepVersions = v.(int) },
+	},
+	{
+		key: "outbox.exclude", vm: []string{"outbox.exclude"},
+		kind: listOf("name patterns such as *.o or node_modules", isGlob),
+		doc:  "names, or elements of names, that do not land and are not told of",
+		put:  func(s *Settings, v any) { s.Outbox.Exclude = v.([]string) },
 	},
 	{
 		key: "ui.theme", def: "auto", kind: oneOf("auto", "light", "dark"),

@@ -95,11 +95,12 @@ type SessionSettings struct {
 
 // OutboxSettings limit what is taken from the guest's ~/output.
 type OutboxSettings struct {
-	MaxFile  int64 // bytes
-	MaxTotal int64 // bytes
-	MaxFiles int
-	// Share has the outbox be a staging folder of the host that the guest writes into, where the driver can.
-	Share bool
+	MaxFile      int64 // bytes
+	MaxTotal     int64 // bytes
+	MaxFiles     int
+	KeepVersions int
+	Exclude      []string
+	Transport    string // "auto", "ssh" or "share"
 }
 
 // IsolationSettings are those of the isolation checks.

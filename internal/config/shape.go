@@ -119,6 +119,9 @@ var configShape = func() *shape {
 	for _, e := range agentSchema {
 		s.keys["agents.*."+e.key] = shapeKey{kind: e.kind}
 	}
+	for _, e := range hookSchema {
+		s.keys[hookKey+"."+e.key] = shapeKey{kind: e.kind}
+	}
 	return s
 }()
 

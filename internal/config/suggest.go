@@ -58,11 +58,19 @@ func (w *walker) childNames(pattern string) string {
 	return strings.Join(names, ", ")
 }
 
+// renamed says what has become of keys that there were.
+var renamed = map[string]string{
+	"outbox.share": "outbox.transport instead: share for what was true, auto for what was false",
+}
+
 // suggestion says what an unknown key may have been meant to be: a near neighbour, else the same name elsewhere in the
 // file, else what the section holds.
 func (w *walker) suggestion(pattern, name string) string {
 	if name == "<<" {
 		return "no merge keys: write the values out"
+	}
+	if now, ok := renamed[join(pattern, name)]; ok {
+		return now
 	}
 	if near := Nearest(name, w.shape.children(pattern)); near != "" && near != "*" {
 		return "a known key; did you mean " + near + "?"

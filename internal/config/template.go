@@ -41,6 +41,10 @@ func Template() []byte {
 		"  # change an agent, or add one of your own; docs/config.md lists the keys\n" +
 		"  # claude-code:\n" +
 		"  #   install_command: npm install -g @anthropic-ai/claude-code\n")
+	b.WriteString("\n# run a program of this computer on what has landed; docs/config.md lists the keys\n" +
+		"# on_artifact:\n" +
+		"#   - match: [\"*.ipa\"]\n" +
+		"#     argv: [/usr/local/bin/publish, \"{path}\"]\n")
 	return []byte(b.String())
 }
 
@@ -79,6 +83,9 @@ func Reference() string {
 
 // AgentReference is the table of the keys of agents.<id>.
 func AgentReference() string { return keysTable(agentSchema) }
+
+// HookReference is the table of the keys of on_artifact.
+func HookReference() string { return keysTable(hookSchema) }
 
 // PermissionReference is the table of the keys of agent_config.<id>.
 func PermissionReference() string { return keysTable(permissionSchema) }

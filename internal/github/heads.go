@@ -13,12 +13,14 @@ type Head struct {
 	Path   string // below the guest's home
 	Branch string // empty: detached
 	Commit string // empty: none yet, or not found
+	// Recent marks the one whose index, which git writes at nearly all it does, was written last.
+	Recent bool
 }
 
 // headsScript prints path, HEAD and the commit it leads to of each repository in ~/workspace, NUL-separated. It starts no
 // process: in an emulated guest one git costs more than all of this.
 const headsScript = `cd "$HOME/workspace" 2>/dev/null || exit 0
-n=0
+n=0 recent=
 for d in */; do
 	[ -f "$d.git/HEAD" ] || continue
 	n=$((n+1)); [ $n -le 64 ] || break
@@ -36,7 +38,9 @@ for d in */; do
 	*) commit=$head;;
 	esac
 	printf '%s\0%s\0%s\0' "workspace/${d%/}" "$head" "$commit"
-done`
+	[ -e "$recent.git/index" ] && ! [ "$d.git/index" -nt "$recent.git/index" ] || recent=$d
+done
+[ -z "$recent" ] || printf '@%s\0\0\0' "workspace/${recent%/}"`
 
 // Heads tells where the repositories in the guest's ~/workspace stand, without asking git. It is for the record: what a
 // hostile guest says of itself is cut to size and made harmless, not made true.
@@ -60,6 +64,12 @@ func parseHeads(out string) []Head {
 	fields := strings.Split(out, "\x00")
 	var all []Head
 	for ; len(fields) > 3; fields = fields[3:] {
+		if recent, ok := strings.CutPrefix(fields[0], "@"); ok {
+			for i := range all {
+				all[i].Recent = all[i].Path == clean(recent, maxHeadText)
+			}
+			continue
+		}
 		h := Head{Path: clean(fields[0], maxHeadText)}
 		if branch, ok := strings.CutPrefix(fields[1], "ref: refs/heads/"); ok {
 			h.Branch = clean(branch, maxHeadText)

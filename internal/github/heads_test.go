@@ -31,6 +31,7 @@ export GIT_CONFIG_GLOBAL=$HOME/id
 git init -q -b main empty
 git init -q -b agent/fix "a b"; git -C "a b" commit -q --allow-empty -m 1; git -C "a b" rev-parse HEAD
 git init -q -b main packed; git -C packed commit -q --allow-empty -m 1; git -C packed pack-refs --all; git -C packed rev-parse HEAD
+touch -d 2040-01-01 packed/.git/index
 git init -q -b main detached; git -C detached commit -q --allow-empty -m 1; git -C detached checkout -q --detach
 mkdir -p hostile/.git; printf 'ref: ../../../../../../etc/passwd\n' >hostile/.git/HEAD
 mkdir -p fifo/.git; mkfifo fifo/.git/HEAD`)
@@ -42,7 +43,10 @@ mkdir -p fifo/.git; mkfifo fifo/.git/HEAD`)
 		t.Errorf("detached: %+v", detached)
 	}
 	want := []Head{
-		{"workspace/a b", "agent/fix", first}, detached, {"workspace/empty", "main", ""}, {"workspace/packed", "main", rest},
+		{"workspace/a b", "agent/fix", first, false},
+		detached,
+		{"workspace/empty", "main", "", false},
+		{"workspace/packed", "main", rest, true},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -19,14 +19,19 @@ const (
 	// empty for an agent no terminal is attached to.
 	SessionWaiting Kind = "session.waiting" // Agent, Detail: what it said, stripped and capped
 	SessionActive  Kind = "session.active"  // Agent
-	Landed         Kind = "artifact"        // Path, Size, SHA256
+	Landed         Kind = "artifact"        // Path, Size, SHA256, Detail: warnings
 	Refused        Kind = "refused"         // Path, Detail
+	OutboxFailed   Kind = "outbox.failed"   // Error, Hint: nothing lands
+	Hook           Kind = "hook"            // Path, Detail: program; Error, Hint (both empty: it succeeded)
 	Isolation      Kind = "isolation"       // Level, Detail
 	Connection     Kind = "connection"      // Detail: host, port and rule of a refused connection of the guest
 	AgentBegin     Kind = "agent.begin"     // the menu-bar (or headless) agent started
 	AgentEnd       Kind = "agent.end"
 	Notice         Kind = "notice" // Detail
 )
+
+// WarningsSeparator stands between an artifact's warnings in Event.Detail.
+const WarningsSeparator = "; "
 
 // Event is one line of the journal. Which of the optional fields are set depends on Kind.
 type Event struct {

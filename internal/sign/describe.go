@@ -28,6 +28,9 @@ type Description struct {
 	mobile bool   // an application of iOS and the like
 }
 
+// NeedsProfile tells whether it cannot be signed without a provisioning profile.
+func (d Description) NeedsProfile() bool { return d.Kind == Archive || d.mobile }
+
 // infoPlist is what is read of an application's Info.plist.
 type infoPlist struct {
 	ID      string `plist:"CFBundleIdentifier"`

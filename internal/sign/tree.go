@@ -27,37 +27,11 @@ const (
 // errOutward is a link that leads out of what is signed.
 var errOutward = errors.New("a link leads out of it")
 
-// copyTree copies a file or bundle to the top of another directory, under its own name. Links of a bundle are copied as
-// links; those that lead out of it refuse the whole.
+// copyTree copies a file or bundle to the top of another directory, under its own name. Links of a bundle that lead out
+// of it refuse the whole.
 func copyTree(from *os.Root, name string, to *os.Root) error {
 	base := path.Base(name)
-	files, size := 0, int64(0)
-	err := fs.WalkDir(from.FS(), name, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		at := path.Join(base, strings.TrimPrefix(p, name))
-		if files++; files > maxFiles {
-			return fmt.Errorf("it has more than %d files", maxFiles)
-		}
-		switch {
-		case d.IsDir():
-			return to.Mkdir(at, 0o755)
-		case d.Type()&fs.ModeSymlink != 0 && p != name:
-			target, err := from.Readlink(p)
-			if err != nil {
-				return err
-			}
-			return to.Symlink(target, at)
-		case !d.Type().IsRegular():
-			return fmt.Errorf("%s is no file", inspect.Name(p))
-		}
-		n, err := copyFile(from, p, to, at)
-		if size += n; err == nil && size > maxTree {
-			err = fmt.Errorf("it has more than %d bytes", int64(maxTree))
-		}
-		return err
-	})
+	_, err := clone.Tree(from, name, to, base, clone.Limits{Files: maxFiles, Bytes: maxTree})
 	if err == nil {
 		err = linksStay(to, base)
 	}
@@ -65,23 +39,6 @@ func copyTree(from *os.Root, name string, to *os.Root) error {
 		return fmt.Errorf("copying %s to sign it: %w", inspect.Name(base), err)
 	}
 	return nil
-}
-
-func copyFile(from *os.Root, name string, to *os.Root, at string) (int64, error) {
-	f, err := from.Open(name)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return 0, errors.Join(err, fs.ErrInvalid)
-	}
-	c, _, err := clone.File(f, to, at, 0o600|info.Mode().Perm()&0o755)
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), c.Close()
 }
 
 // linksStay makes sure that no link of a bundle leads out of it, by following each within the bundle's own handle. One

@@ -39,6 +39,22 @@ type Artifact struct {
 	Agent     string      `json:"agent,omitempty"`
 	Version   int         `json:"version"` // 1 for the first content of this name
 	Bundle    bool        `json:"bundle,omitempty"`
+
+	Origin   string   `json:"origin,omitempty"`   // how it came: "ssh", "share", or "sign" for what was signed here
+	Warnings []string `json:"warnings,omitempty"` // what would run by itself later; safe to show
+	// Repository and Commit are where the guest's repository stood that had been worked in last when it landed: a path
+	// below the guest's home, which may or may not be what it was built from.
+	Repository string `json:"repository,omitempty"`
+	Commit     string `json:"commit,omitempty"`
+	// SignedFrom is the SHA-256 of the artifact that this is the signed copy of, and SignedBy who signed it.
+	SignedFrom string `json:"signed_from,omitempty"`
+	SignedBy   string `json:"signed_by,omitempty"`
+}
+
+// Build is what a guest says it was at work on.
+type Build struct {
+	Repository string // path below the guest's home, safe to show
+	Commit     string // hexadecimal digits
 }
 
 // Refusal is something of the guest's that does not land.
@@ -56,8 +72,19 @@ type Progress struct {
 	TotalBytes int64
 }
 
-// Mismatch is a recorded artifact that is no longer on the host as it landed.
+// Mismatch is what is not on the host as it landed.
 type Mismatch struct {
-	Name   string `json:"name"`
-	Reason string `json:"reason"`
+	Name   string       `json:"name"`
+	Kind   MismatchKind `json:"kind"`
+	Reason string       `json:"reason"`
 }
+
+// MismatchKind is a sort of Mismatch.
+type MismatchKind string
+
+// The sorts of Mismatch.
+const (
+	Missing MismatchKind = "missing"
+	Altered MismatchKind = "changed"
+	Extra   MismatchKind = "extra" // it never landed
+)

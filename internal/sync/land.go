@@ -27,6 +27,8 @@ type lander struct {
 	o    Options
 	now  func() time.Time
 	dirs map[string]bool // directories of the host known to be none of links
+	// built tells what the guest was at work on.
+	built func() Build
 }
 
 // land gives a staged item its name. before is what is known about the name; the zero record if nothing is. It reports
@@ -70,6 +72,9 @@ func (l *lander) land(s *staged, before record) (a Artifact, same bool, err erro
 		}
 		a.Version = version + 1
 	}
+	a.Warnings = look(l.dest, s.at, s.Name, s.Bundle)
+	b := l.built()
+	a.Origin, a.Repository, a.Commit = l.o.Origin, b.Repository, b.Commit
 	if err := l.dest.Rename(s.at, s.Name); err != nil {
 		return a, false, err
 	}
@@ -181,6 +186,9 @@ func (l *lander) holds(name string, there fs.FileInfo, a Artifact) bool {
 
 // digest is the SHA-256 of a staged item's content.
 func (s *staged) digest() string {
+	if s.sum != "" {
+		return s.sum
+	}
 	if !s.Bundle {
 		return s.sums[0]
 	}
@@ -217,6 +225,10 @@ func digestOf(root *os.Root, name string, bundle bool) (string, error) {
 		case d.IsDir():
 			lines = append(lines, bundleLine(below, "directory"))
 			return nil
+		case d.Type()&fs.ModeSymlink != 0: // of what was signed here
+			target, err := root.Readlink(p)
+			lines = append(lines, bundleLine(below, "link "+target))
+			return err
 		case !d.Type().IsRegular():
 			return fmt.Errorf("%s is not a file", display(p))
 		}

@@ -205,7 +205,7 @@ func (p *pass) fetch(ctx context.Context, todo []Item) ([]staged, error) {
 		return nil, onHost(err)
 	}
 	defer func() { _ = p.dest.RemoveAll(stagingDir) }()
-	ld := &lander{dest: p.dest, o: p.o, now: time.Now, dirs: map[string]bool{}}
+	ld := p.newLander(ctx)
 	into := newStaging(p.dest, p.o, todo, p.tell, func(batch []*staged) error { return p.land(ld, batch) })
 	err := p.t.Fetch(ctx, todo, into)
 	if !errors.Is(err, errHost) {

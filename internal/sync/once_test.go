@@ -251,12 +251,18 @@ func TestVerify(t *testing.T) {
 	b.must(os.WriteFile(filepath.Join(b.o.Dest, "changed"), []byte("CHANGED"), 0o644))
 	b.must(os.Remove(filepath.Join(b.o.Dest, "gone")))
 	b.must(os.WriteFile(filepath.Join(b.o.Dest, "B.app", "more"), nil, 0o644))
+	for _, n := range []string{"stranger", "dir/stranger"} {
+		b.must(os.MkdirAll(filepath.Dir(filepath.Join(b.o.Dest, n)), 0o755))
+		b.must(os.WriteFile(filepath.Join(b.o.Dest, n), nil, 0o644))
+	}
 	bad, err := Verify(b.o)
 	b.must(err)
 	if d := cmp.Diff([]Mismatch{
-		{"B.app", "has other content than what landed"},
-		{"changed", "has other content than what landed"},
-		{"gone", "is not there any more"},
+		{"B.app", Altered, "has other content than what landed"},
+		{"changed", Altered, "has other content than what landed"},
+		{"dir", Extra, "did not land: something else put it there"},
+		{"gone", Missing, "is not there any more"},
+		{"stranger", Extra, "did not land: something else put it there"},
 	}, bad); d != "" {
 		t.Error(d)
 	}

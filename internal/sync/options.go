@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"context"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -17,6 +18,10 @@ type Options struct {
 	GuestDir string // the outbox in the guest, absolute or under the home of its user; default "output"
 	Dest     string // where artifacts land: a directory of the host, made when missing
 	State    string // manifest and lock, never shared with a guest: a directory of the host, made when missing
+
+	Origin string // recorded with each artifact
+	// Built tells what the guest was at work on; it is asked once in a pass that lands something. nil: nobody knows.
+	Built func(context.Context) Build
 
 	Limits  Limits
 	Exclude []string // patterns of path.Match, against the whole name or any one element of it: not landed, not reported

@@ -42,6 +42,7 @@ type staged struct {
 	Item
 	at      string   // its name below the destination
 	sums    []string // SHA-256 of each file in hexadecimal digits, "" before it is there
+	sum     string   // of all of it, where it is known already
 	made    bool     // the directories of a bundle are
 	verdict verdict
 	reason  string // of a refusal

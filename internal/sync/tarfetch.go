@@ -55,20 +55,10 @@ func (t *tarTransport) Fetch(ctx context.Context, items []Item, into *Staging) e
 		if err != nil {
 			return err
 		}
-		now := sources(l, t.o)
-		for i, it := range todo {
-			switch source, there := now[it.Name]; {
-			case !there || source != it.Source:
-				into.Changed(first + i)
-			case slices.ContainsFunc(it.Files, func(e Entry) bool { return l.Open[e.Name] }):
-				into.Busy(first + i)
-			default:
-				if err := into.Whole(first + i); err != nil {
-					return err
-				}
-			}
-		}
-		if err := into.flush(); err != nil {
+		err = judge(l, t.o, todo, first, into, func(i int) bool {
+			return slices.ContainsFunc(todo[i].Files, func(e Entry) bool { return l.Open[e.Name] })
+		})
+		if err != nil {
 			return err
 		}
 		first += len(todo)
