@@ -12,6 +12,7 @@ import (
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/snapshot"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
 
 // realGuest opens an App on the real driver with a home of its own, and starts a workspace in it.
@@ -37,13 +38,19 @@ func realGuest(t *testing.T, ctx context.Context, name string) *App {
 	t.Setenv("HOME", home)
 	t.Setenv("CAL_HOME", filepath.Join(home, ".cal"))
 	t.Setenv("CAL_DRIVER", "qemu")
-	t.Setenv("CAL_VM_TEMPLATE", "off")
 	a, err := Open(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.Close() })
-	if err := a.New(ctx, name, map[string]string{"agent": "shell"}, nil); err != nil {
+	if err := vmtest.Ready(ctx, a.Driver, vmtest.Size); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{
+		"agent": "shell", "resources.cpu": strconv.Itoa(vmtest.Size.CPU), "resources.memory": strconv.Itoa(vmtest.Size.MemoryMiB),
+		"resources.disk_size": strconv.Itoa(vmtest.Size.DiskGiB),
+	}
+	if err := a.New(ctx, name, values, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

@@ -21,21 +21,14 @@ stage() {
   printf '=== %s ok, %d s (%d s in all)\n' "$name" "$(($(date +%s) - begun))" "$(($(date +%s) - started))"
 }
 
+# All tests, with the race detector; those that start virtual machines or a desktop skip themselves. Then exactly those,
+# from another build: the programs they start are as they are shipped. CAL_TEST_RACE=1 gives them the race detector too.
 unit_tests() {
-  CGO_ENABLED=1 "$GO" test -race -timeout 10m ./...
+  "$GO" run ./tools/teststage unit -race
 }
 
-# Packages whose tests start virtual machines or a desktop say so by naming the variable that lets them, or the harness
-# that asks for it. One at a time: each of them may load all cores. The scripts on Tart's double were played before.
 machine_tests() {
-  packages=$(grep -rlE --include='*_test.go' 'CAL_TEST_(VM|DESKTOP)|desktoptest\.' app cmd internal tools 2>/dev/null |
-    xargs -r -n 1 dirname | sort -u | sed 's|^|./|')
-  [ -n "$packages" ] || {
-    printf 'no package has VM or desktop tests\n'
-    return 0
-  }
-  # shellcheck disable=SC2086 # a list of packages
-  CGO_ENABLED=1 CAL_TEST_VM=1 CAL_TEST_DESKTOP=1 "$GO" test -race -p 1 -count 1 -timeout 40m -skip '^TestTart$' $packages
+  "$GO" run ./tools/teststage machines ${CAL_TEST_RACE:+-race}
 }
 
 stage setup scripts/setup.sh test

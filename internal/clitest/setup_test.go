@@ -2,6 +2,7 @@ package clitest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/vm/qemu"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
 
 // script is the double's: one macOS image can be pulled.
@@ -98,6 +102,13 @@ func setUpTart(dir string, e surroundings) error {
 	})
 }
 
+// template has new machines of the size that most scripts make start as copies of one that has booted. A script of other
+// sizes sets CAL_VM_TEMPLATE=off: making its template would compete with what is tested.
+func template(cache string) error {
+	machines := qemu.New(qemu.Options{Dir: filepath.Join(root, "none"), CacheDir: cache})
+	return vmtest.Ready(context.Background(), machines, vmtest.Size)
+}
+
 func setUpQEMU(dir string, e surroundings) error {
 	if err := setUp(dir, e); err != nil {
 		return err
@@ -113,7 +124,9 @@ func setUpQEMU(dir string, e surroundings) error {
 	}
 	e.Setenv("CAL_CACHE", cache)
 	e.Setenv("CAL_DRIVER", "qemu")
-	e.Setenv("CAL_VM_TEMPLATE", "off") // making one would compete with what is tested
+	if err := template(cache); err != nil {
+		return err
+	}
 	// The guest may reach the registries this host is set up for; HOME, where npm is told of its own, is another one here.
 	out, err := exec.Command("npm", "config", "get", "registry").Output()
 	if err != nil {

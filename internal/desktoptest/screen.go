@@ -10,6 +10,7 @@ import (
 	"image/color"
 	"image/draw"
 	"image/png"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,32 +22,44 @@ import (
 
 // Screen returns what the screen shows now. It reads the framebuffer that Xvfb maps into a file in XWD format
 // (X11/XWDFile.h): no program has to be started to look.
-func (s *Session) Screen() *image.RGBA {
+func (s *Session) Screen() *image.RGBA { return s.top(Height) }
+
+// top returns the topmost rows of the screen, as Screen does all.
+func (s *Session) top(rows int) *image.RGBA {
 	s.t.Helper()
-	data, err := os.ReadFile(s.fb)
+	f, err := os.Open(s.fb)
 	if err != nil {
 		s.t.Fatalf("reading the screen: %v", err)
 	}
-	img, err := decodeXWD(data)
+	defer f.Close()
+	img, err := decodeXWD(f, rows)
 	if err != nil {
 		s.t.Fatalf("reading the screen: %v", err)
 	}
 	return img
 }
 
-func decodeXWD(data []byte) (*image.RGBA, error) {
-	if len(data) < 100 {
-		return nil, fmt.Errorf("%d bytes are no XWD file", len(data))
+func decodeXWD(r io.Reader, rows int) (*image.RGBA, error) {
+	header := make([]byte, 100)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return nil, fmt.Errorf("the header of an XWD file: %w", err)
 	}
-	field := func(i int) int { return int(binary.BigEndian.Uint32(data[4*i:])) }
-	width, height, littleEndian, bits, stride := field(4), field(5), field(7) == 0, field(11), field(12)
+	field := func(i int) int { return int(binary.BigEndian.Uint32(header[4*i:])) }
+	width, height, littleEndian, bits, stride := field(4), min(field(5), rows), field(7) == 0, field(11), field(12)
 	start := field(0) + 12*field(19)
-	if bits != 32 || !littleEndian || len(data) < start+stride*height {
-		return nil, fmt.Errorf("an XWD file of %d bits a pixel, %d bytes", bits, len(data))
+	if bits != 32 || !littleEndian || start < len(header) || stride < 4*width || stride*height > 64<<20 {
+		return nil, fmt.Errorf("an XWD file of %d bits a pixel, %d bytes a line", bits, stride)
+	}
+	if _, err := io.CopyN(io.Discard, r, int64(start-len(header))); err != nil {
+		return nil, fmt.Errorf("the colours of an XWD file: %w", err)
+	}
+	data := make([]byte, stride*height)
+	if _, err := io.ReadFull(r, data); err != nil {
+		return nil, fmt.Errorf("the pixels of an XWD file: %w", err)
 	}
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
-		in, out := data[start+y*stride:], img.Pix[y*img.Stride:]
+		in, out := data[y*stride:], img.Pix[y*img.Stride:]
 		for x := range width {
 			out[4*x], out[4*x+1], out[4*x+2], out[4*x+3] = in[4*x+2], in[4*x+1], in[4*x], 0xff
 		}
@@ -86,7 +99,7 @@ func (s *Session) Screenshot(name string) string {
 // TrayIcon returns where on the screen the icon of status is, by its picture, and whether it is there at all.
 func (s *Session) TrayIcon(status statusicon.Status) (image.Rectangle, bool) {
 	s.t.Helper()
-	panel := s.Screen().SubImage(image.Rect(0, 0, Width, panelHeight)).(*image.RGBA)
+	panel := s.top(panelHeight)
 	ground := panel.RGBAAt(Width/2, panelHeight/2)
 	large := statusicon.Draw(status, 64)
 	picture := image.NewRGBA(image.Rect(0, 0, trayIconSize, trayIconSize))

@@ -275,14 +275,32 @@ func (s *Session) waitFor(cond func() bool, timeout time.Duration, what func() s
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.done, timeout)
 	defer cancel()
-	look := time.NewTicker(30 * time.Millisecond)
-	defer look.Stop()
-	for !cond() {
+	if !Poll(ctx, cond) {
+		path := s.Screenshot("failed-" + strings.NewReplacer("/", "-", " ", "-").Replace(s.t.Name()))
+		s.t.Fatalf("waited %v for %s (see %s)", timeout, what(), path)
+	}
+}
+
+// Poll looks at cond until it holds or ctx ends, and tells which. It looks at what costs little all the time, and rests
+// for four times as long as a look that starts programs takes: what is waited for needs the processor as well.
+func Poll(ctx context.Context, cond func() bool) bool {
+	const often, little = 5 * time.Millisecond, 10 * time.Millisecond
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for {
 		select {
-		case <-look.C:
+		case <-rest.C:
 		case <-ctx.Done():
-			path := s.Screenshot("failed-" + strings.NewReplacer("/", "-", " ", "-").Replace(s.t.Name()))
-			s.t.Fatalf("waited %v for %s (see %s)", timeout, what(), path)
+			return false
 		}
+		began := time.Now()
+		if cond() {
+			return true
+		}
+		pause := often
+		if took := time.Since(began); took > little {
+			pause = 4 * took
+		}
+		rest.Reset(pause)
 	}
 }

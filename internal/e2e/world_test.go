@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/desktoptest"
 	"github.com/calmenu/calmenu/internal/journal"
 )
 
@@ -193,23 +194,9 @@ func (w *world) waitFor(cond func() bool, limit time.Duration, what string) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), limit)
 	defer cancel()
-	if !poll(ctx, cond) {
+	if !desktoptest.Poll(ctx, cond) {
 		w.t.Fatalf("waited %v for %s", limit, what)
 	}
-}
-
-// poll looks at cond until it holds or ctx ends, and tells which.
-func poll(ctx context.Context, cond func() bool) bool {
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !cond() {
-		select {
-		case <-look.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return true
 }
 
 // waitState waits until the workspace is in that state with nothing under way, and returns it.
@@ -275,7 +262,7 @@ func (w *world) gone(pid int) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // also called when the test is over
 	defer cancel()
-	if !poll(ctx, func() bool { return !alive(pid) }) {
+	if !desktoptest.Poll(ctx, func() bool { return !alive(pid) }) {
 		w.t.Errorf("process %d does not end", pid)
 	}
 }

@@ -2,6 +2,7 @@ package sessiontest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,6 +22,8 @@ import (
 	"github.com/calmenu/calmenu/app/cli"
 	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/journal"
+	"github.com/calmenu/calmenu/internal/vm/qemu"
+	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
 
 var (
@@ -110,14 +113,18 @@ func newWorld() (*world, error) {
 	}
 	w.env = []string{
 		"PATH=" + filepath.Join(w.dir, "bin") + ":" + os.Getenv("PATH"), "HOME=" + filepath.Join(w.dir, "home"),
-		"CAL_HOME=" + filepath.Join(w.dir, "cal"), "CAL_CACHE=" + cache, "CAL_DRIVER=qemu", "CAL_VM_TEMPLATE=off", "WORK=" + w.dir,
+		"CAL_HOME=" + filepath.Join(w.dir, "cal"), "CAL_CACHE=" + cache, "CAL_DRIVER=qemu", "WORK=" + w.dir,
 		"LANG=C.UTF-8", "GORACE=atexit_sleep_ms=0 halt_on_error=1",
 		// Most tests are about what follows.
 		"CAL_SNAPSHOTS_AUTO_SNAPSHOT_ON_SESSION_START=false",
 	}
 	begun := time.Now()
+	machines := qemu.New(qemu.Options{Dir: filepath.Join(w.dir, "none"), CacheDir: cache})
+	if err := vmtest.Ready(context.Background(), machines, vmtest.Size); err != nil {
+		return w, err
+	}
 	if _, err := os.Stat(filepath.Join(w.dir, "cal", "isolation", "vms", "demo")); err != nil {
-		if _, err := w.try("new", "demo", "--cpu", "2", "--memory", "768"); err != nil {
+		if _, err := w.try("new", "demo", "--cpu", "2", "--memory", "1024"); err != nil {
 			return w, err
 		}
 	}

@@ -30,12 +30,17 @@ func needVM(t *testing.T) {
 const bootLimit = 3 * time.Minute
 
 func vmSpec(name string) vm.Spec {
-	return vm.Spec{Name: name, CPU: 2, MemoryMiB: 1024, DiskGiB: markDisk >> 30}
+	s := vmtest.Size
+	s.Name, s.DiskGiB = name, markDisk>>30
+	return s
 }
 
 func TestConformance(t *testing.T) {
 	needVM(t)
 	g := newGuest(t)
+	if err := vmtest.Ready(t.Context(), New(Options{Dir: t.TempDir()}), vmSpec("")); err != nil {
+		t.Fatal(err)
+	}
 	vmtest.Conformance(t, func(t *testing.T) vm.Driver { return New(Options{Dir: t.TempDir()}) }, vmtest.Options{
 		WriteMark: g.writeMark,
 		ReadMark:  g.readMark,
@@ -64,11 +69,15 @@ func TestConformance(t *testing.T) {
 	})
 }
 
-// boot creates and starts a machine that ends with the test.
+// boot creates and starts a machine that ends with the test: from a template, unless the driver takes none.
 func boot(t *testing.T, d *Driver, name string, g guest) {
 	t.Helper()
 	ctx := t.Context()
-	if err := d.EnsureImage(ctx, "", nil); err != nil {
+	ready := func() error { return vmtest.Ready(ctx, d, vmSpec(name)) }
+	if d.opts.NoTemplates {
+		ready = func() error { return d.EnsureImage(ctx, "", nil) }
+	}
+	if err := ready(); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Create(ctx, vmSpec(name), nil); err != nil {
@@ -98,7 +107,7 @@ func start(t *testing.T, d *Driver, name string, g guest) {
 // TestGuest says what a guest is like inside.
 func TestGuest(t *testing.T) {
 	needVM(t)
-	d, g := New(Options{Dir: t.TempDir()}), newGuest(t)
+	d, g := New(Options{Dir: t.TempDir(), NoTemplates: true}), newGuest(t)
 	if err := d.EnsureImage(t.Context(), "", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +184,7 @@ func TestKVMFallsBack(t *testing.T) {
 	if err != nil || hasVirtualisation(info) {
 		t.Skip("this host's KVM works")
 	}
-	d, g := New(Options{Dir: t.TempDir(), Accel: AccelKVM}), newGuest(t)
+	d, g := New(Options{Dir: t.TempDir(), Accel: AccelKVM, NoTemplates: true}), newGuest(t)
 	boot(t, d, "stubborn", g)
 	ctx, cancel := context.WithTimeout(t.Context(), bootLimit)
 	defer cancel()

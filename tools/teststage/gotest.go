@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// goTest is one run of the go command.
+type goTest struct {
+	race     bool
+	limit    time.Duration // of each package
+	packages []string
+	filter   string // of -run
+	env      []string
+	fresh    bool // not from the cache
+}
+
+// run runs the tests, and returns an error if any failed.
+func (g goTest) run(ctx context.Context, c *collector) error {
+	args := []string{"test", "-json", "-timeout", g.limit.String()}
+	if g.race {
+		args = append(args, "-race")
+	} else {
+		args = append(args, "-trimpath") // as make build does: what that has compiled is not compiled again
+	}
+	if g.fresh {
+		args = append(args, "-count=1", "-vet=off") // the stage before has vetted it
+	}
+	if g.filter != "" {
+		args = append(args, "-run", g.filter)
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, g.packages...)...)
+	cgo := "0"
+	if g.race { // which is C
+		cgo = "1"
+	}
+	cmd.Env = append(append(os.Environ(), "CGO_ENABLED="+cgo), g.env...)
+	cmd.Stderr = os.Stderr
+	// The tests end first what they have started.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = time.Minute
+	events, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("running the tests: %w", err)
+	}
+	read := c.follow(events)
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("tests failed (%w)", err)
+	}
+	return errors.Join(err, read)
+}
