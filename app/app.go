@@ -51,8 +51,14 @@ type settings struct {
 // Config is the configuration in force.
 func (a *App) Config() *config.Config { return a.settings.Load().config }
 
-// Agents is the catalogue of coding agents, the user's own included.
-func (a *App) Agents() agent.List { return a.settings.Load().agents }
+// Agents is the catalogue of coding agents, the user's own included, as this driver's guests run them.
+func (a *App) Agents() agent.List {
+	list := a.settings.Load().agents
+	if a.Driver.Info().Capabilities.Emulated {
+		return list.Emulated()
+	}
+	return list
+}
 
 // Reload reads the configuration again. If something in it is wrong, the old one stays in force.
 func (a *App) Reload() error {

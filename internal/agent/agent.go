@@ -54,6 +54,8 @@ type Agent struct {
 	// lets them through while the agent is the workspace's own or installed in it.
 	Services []string
 	Custom   bool // only the user's config.yaml knows it
+	// Emulated are variables, NAME=VALUE, its program is started with where the guest's processor is emulated.
+	Emulated []string
 }
 
 // Auth says how to sign in and how to know whether one is.

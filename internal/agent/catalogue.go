@@ -39,6 +39,24 @@ func (l List) Get(id string) (*Agent, error) {
 	return nil, hint.Wrap(fmt.Errorf("finding agent %q: %w", id, ErrUnknown), advice)
 }
 
+// Emulated is the catalogue for guests whose processor is emulated: every start of an agent's program, by whichever of its
+// commands, sets the variables it has for that.
+func (l List) Emulated() List {
+	l = slices.Clone(l)
+	for i := range l {
+		a := &l[i]
+		if len(a.Emulated) == 0 {
+			continue
+		}
+		for _, argv := range []*[]string{&a.Launch, &a.Version, &a.Auth.Check, &a.Auth.Login, &a.Auth.Logout} {
+			if len(*argv) > 0 {
+				*argv = slices.Concat([]string{"env"}, a.Emulated, *argv)
+			}
+		}
+	}
+	return l
+}
+
 // Catalogue is the built-in catalogue changed and completed by agents.<id> of config.yaml.
 func Catalogue(c *config.Config) (List, error) {
 	list, err := Parse(agents.YAML)
@@ -75,8 +93,9 @@ func apply(a *Agent, s config.AgentSettings) {
 	}
 	if !s.LaunchCommand.IsZero() {
 		a.Launch = s.LaunchCommand.Args()
+		a.Emulated = nil // that was of another program
 		if s.HeadlessArgs == nil {
-			a.Headless = nil // those were of another program
+			a.Headless = nil // and so were those
 		}
 		if s.Probe.IsZero() && a.Custom {
 			a.Probe = [][]string{{"sh", "-c", `command -v "$1"`, "sh", a.Launch[0]}}
@@ -160,7 +179,8 @@ type entry struct {
 		Allow   string `yaml:"allow_key"`
 		Deny    string `yaml:"deny_key"`
 	} `yaml:"permission"`
-	Notes string `yaml:"notes"`
+	Notes    string   `yaml:"notes"`
+	Emulated []string `yaml:"emulated"`
 }
 
 const maxCatalogue = 256 << 10
@@ -199,7 +219,7 @@ func (e entry) agent() Agent {
 	a := Agent{
 		ID: e.ID, Name: e.Name, Install: e.Install, Requires: e.Requires, Probe: e.Probe, ConfigDir: e.ConfigDir,
 		Launch: e.Launch, Prompt: e.Prompt, Autonomous: e.Autonomous, Homepage: e.Homepage, Notes: e.Notes,
-		Headless: e.Headless, Package: e.Package, Version: e.Version, Services: e.Services,
+		Headless: e.Headless, Package: e.Package, Version: e.Version, Services: e.Services, Emulated: e.Emulated,
 		Auth: Auth{
 			Check: e.Auth.Check, Yes: e.Auth.Yes, No: e.Auth.No, ExitCode: e.Auth.ExitCode,
 			Login: e.Auth.Login, Logout: e.Auth.Logout, Hosts: e.Auth.Hosts, Advice: e.Auth.Advice,
@@ -214,9 +234,10 @@ func (e entry) agent() Agent {
 }
 
 var (
-	anchorRE  = regexp.MustCompile(`(?m)(^|[\s\[{,:-])&[A-Za-z0-9]`)
-	packageRE = regexp.MustCompile(`^(@[a-z0-9-]+/)?[a-z0-9][a-z0-9._-]*$`)
-	idRE      = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	anchorRE   = regexp.MustCompile(`(?m)(^|[\s\[{,:-])&[A-Za-z0-9]`)
+	packageRE  = regexp.MustCompile(`^(@[a-z0-9-]+/)?[a-z0-9][a-z0-9._-]*$`)
+	variableRE = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+	idRE       = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 )
 
 // check tells what keeps an agent from being used.
@@ -236,6 +257,11 @@ func check(a Agent) error {
 		return errors.New("package must be the name of an npm package")
 	case a.Permission != nil && !strings.HasPrefix(a.Permission.Path, "~/"):
 		return errors.New("permission path must begin with ~/")
+	}
+	for _, v := range a.Emulated {
+		if !variableRE.MatchString(v) {
+			return fmt.Errorf("emulated must be variables, NAME=VALUE, not %q", v)
+		}
 	}
 	for system, argv := range a.Install {
 		if system != "" && system != "linux" && system != "darwin" {

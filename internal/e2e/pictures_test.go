@@ -42,6 +42,7 @@ func TestPictures(t *testing.T) {
 	for _, agent := range []struct{ id, name, picture, draws string }{
 		{"codex", "Codex", "session-codex", `ChatGPT`},
 		{"claude-code", "Claude Code", "session-claude", `Welcome.*Claude`},
+		{"opencode", "opencode", "session-opencode", `Ask anything`},
 	} {
 		d.step(agent.name+" installed", func() { d.install(agent.id) })
 		d.step(agent.name+" drew", func() {
