@@ -12,7 +12,7 @@ import (
 // The sizes of what is printed, in bytes: on this host, and in a guest whose processor may be emulated.
 const (
 	hostFlood  = 100 << 20
-	guestFlood = 8 << 20
+	guestFlood = 4 << 20
 )
 
 const keysTyped = 400
@@ -122,13 +122,13 @@ func (d duel) measure(ctx context.Context, b *bench, dir string) error {
 
 func (d duel) throughput(ctx context.Context, b *bench, kind, file string) error {
 	var ours, ssh, oursCPU, sshCPU []float64
-	for range b.runs {
-		o, err := measureFlood(d.ours(ctx, flooding(file)))
-		if err != nil {
-			return err
+	for i := range 2*b.runs + 1 { // in turns, and neither always first
+		var o, s flood
+		measure := []func() error{
+			func() (err error) { o, err = measureFlood(d.ours(ctx, flooding(file))); return err },
+			func() (err error) { s, err = measureFlood(d.ssh(ctx, flooding(file))); return err },
 		}
-		s, err := measureFlood(d.ssh(ctx, flooding(file)))
-		if err != nil {
+		if err := errors.Join(measure[i%2](), measure[(i+1)%2]()); err != nil {
 			return err
 		}
 		ours, ssh = append(ours, o.seconds), append(ssh, s.seconds)
@@ -150,16 +150,12 @@ func (d duel) throughput(ctx context.Context, b *bench, kind, file string) error
 
 func (d duel) latency(ctx context.Context, b *bench) error {
 	var ours, ssh []float64
-	for range b.runs { // in turns, so that the machine's moods meet both
-		s, err := measureKeys(ctx, d.ssh(ctx, echoing), keysTyped)
+	for range b.runs {
+		times, err := measureKeys(ctx, keysTyped, d.ssh(ctx, echoing), d.ours(ctx, echoing))
 		if err != nil {
 			return err
 		}
-		o, err := measureKeys(ctx, d.ours(ctx, echoing), keysTyped)
-		if err != nil {
-			return err
-		}
-		ours, ssh = append(ours, o...), append(ssh, s...)
+		ssh, ours = append(ssh, times[0]...), append(ours, times[1]...)
 	}
 	note := fmt.Sprintf("p50 %.2f, peer p50 %.2f; %d keys", percentile(ours, 50), percentile(ssh, 50), len(ours))
 	b.add(Figure{

@@ -70,20 +70,50 @@ func measureFlood(cmd *exec.Cmd) (flood, error) {
 // echoing is a shell command that says it is ready and then gives back each key as it comes.
 const echoing = "stty raw -echo; printf 'CAL-%s' BEGIN; exec cat"
 
-// measureKeys types keys one at a time and returns how long each took to come back, in milliseconds.
-func measureKeys(ctx context.Context, cmd *exec.Cmd, n int) ([]float64, error) {
+// measureKeys types keys into each of the clients in turns, so that the machine's moods meet all of them, and returns how
+// long each key took to come back, in milliseconds, by client.
+func measureKeys(ctx context.Context, n int, cmds ...*exec.Cmd) ([][]float64, error) {
+	open := make([]*typist, len(cmds))
+	for i, cmd := range cmds {
+		t, err := newTypist(ctx, cmd)
+		if err != nil {
+			return nil, err
+		}
+		defer t.close()
+		open[i] = t
+	}
+	times := make([][]float64, len(cmds))
+	for i := range n {
+		key := []byte{byte('a' + i%26)}
+		for k := range open {
+			who := (i + k) % len(open) // none is always the first
+			took, err := open[who].key(ctx, key)
+			if err != nil {
+				return nil, err
+			}
+			times[who] = append(times[who], float64(took.Microseconds())/1000)
+			time.Sleep(2 * time.Millisecond) // a person is not faster, and what trails the echo is not the next key's
+		}
+	}
+	return times, nil
+}
+
+// typist sits at a terminal with a client whose remote command is echoing.
+type typist struct {
+	cmd      *exec.Cmd
+	terminal *os.File
+	read     chan []byte
+	seen     []byte
+}
+
+func newTypist(ctx context.Context, cmd *exec.Cmd) (*typist, error) {
 	terminal, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: 120})
 	if err != nil {
 		return nil, fmt.Errorf("opening a terminal: %w", err)
 	}
-	defer func() {
-		_ = terminal.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait() // it was killed
-	}()
-	read := make(chan []byte)
+	t := &typist{cmd: cmd, terminal: terminal, read: make(chan []byte)}
 	go func() {
-		defer close(read)
+		defer close(t.read)
 		for {
 			buffer := make([]byte, 4096)
 			n, err := terminal.Read(buffer)
@@ -91,47 +121,53 @@ func measureKeys(ctx context.Context, cmd *exec.Cmd, n int) ([]float64, error) {
 				return
 			}
 			select {
-			case read <- buffer[:n]:
+			case t.read <- buffer[:n]:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	var seen []byte
-	await := func(mark []byte) error {
-		for !bytes.Contains(seen, mark) {
-			select {
-			case b, open := <-read:
-				if !open {
-					return fmt.Errorf("typing: the client ended: %s", seen)
-				}
-				seen = append(seen, b...)
-			case <-time.After(30 * time.Second):
-				return errors.New("typing: a key was not echoed within 30 s")
-			case <-ctx.Done():
-				return fmt.Errorf("typing: %w", context.Cause(ctx))
-			}
-		}
-		seen = seen[:0]
-		return nil
-	}
-	if err := await([]byte(beginMark)); err != nil {
+	if err := t.await(ctx, []byte(beginMark)); err != nil {
+		t.close()
 		return nil, err
 	}
-	times := make([]float64, 0, n)
-	for i := range n {
-		key := []byte{byte('a' + i%26)}
-		began := time.Now()
-		if _, err := terminal.Write(key); err != nil {
-			return nil, fmt.Errorf("typing: %w", err)
-		}
-		if err := await(key); err != nil {
-			return nil, err
-		}
-		times = append(times, float64(time.Since(began).Microseconds())/1000)
-		time.Sleep(2 * time.Millisecond) // a person is not faster, and what trails the echo is not the next key's
+	return t, nil
+}
+
+func (t *typist) close() {
+	_ = t.terminal.Close()
+	_ = t.cmd.Process.Kill()
+	_ = t.cmd.Wait()   // it was killed
+	for range t.read { // what it said last
 	}
-	return times, nil
+}
+
+// key types a key and returns how long it took to come back.
+func (t *typist) key(ctx context.Context, key []byte) (time.Duration, error) {
+	began := time.Now()
+	if _, err := t.terminal.Write(key); err != nil {
+		return 0, fmt.Errorf("typing: %w", err)
+	}
+	err := t.await(ctx, key)
+	return time.Since(began), err
+}
+
+func (t *typist) await(ctx context.Context, mark []byte) error {
+	for !bytes.Contains(t.seen, mark) {
+		select {
+		case b, open := <-t.read:
+			if !open {
+				return fmt.Errorf("typing: the client ended: %s", t.seen)
+			}
+			t.seen = append(t.seen, b...)
+		case <-time.After(30 * time.Second):
+			return errors.New("typing: a key was not echoed within 30 s")
+		case <-ctx.Done():
+			return fmt.Errorf("typing: %w", context.Cause(ctx))
+		}
+	}
+	t.seen = t.seen[:0]
+	return nil
 }
 
 // writeFlood writes about size bytes as a terminal gets them: lines of text or, in colour, of words with 24-bit colours.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,7 +78,10 @@ type job struct {
 	seconds float64 // what they took last time
 }
 
-// plan finds the tests to run by why they did not, the longest package first: what took long last time, or many tests.
+// longest are the packages that take longest, first the longest, where no results of an earlier run tell.
+var longest = []string{"internal/clitest", "internal/e2e", "internal/sessiontest", "internal/vm/qemu"}
+
+// plan finds the tests to run by why they did not, the longest package first, so that no lane is left with it at the end.
 func plan(before, last []result, packages []string) (jobs []job) {
 	took := map[string]float64{}
 	for _, r := range last {
@@ -102,14 +106,18 @@ func plan(before, last []result, packages []string) (jobs []job) {
 	}
 	slices.SortFunc(jobs, func(a, b job) int {
 		if a.seconds != b.seconds {
-			return int(b.seconds - a.seconds)
+			return cmp.Compare(b.seconds, a.seconds)
 		}
-		if len(a.tests) != len(b.tests) {
-			return len(b.tests) - len(a.tests)
-		}
-		return strings.Compare(a.pkg, b.pkg)
+		return cmp.Or(cmp.Compare(rank(a.pkg), rank(b.pkg)), strings.Compare(a.pkg, b.pkg))
 	})
 	return jobs
+}
+
+func rank(pkg string) int {
+	if i := slices.Index(longest, short(pkg)); i >= 0 {
+		return i
+	}
+	return len(longest)
 }
 
 // among tells whether a package is one of those asked for, by its path in the module or its end.
