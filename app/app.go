@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -36,6 +37,7 @@ type App struct {
 	// Rhythm says when probes rest, as far as somebody tells it what happens to the computer: the menu-bar agent does.
 	Rhythm *host.Rhythm
 
+	links    sync.Map // by workspace that this process keeps: its *guest.Link
 	flags    map[string]string
 	settings atomic.Pointer[settings]
 	logFile  *os.File

@@ -84,6 +84,42 @@ func (a *App) Connect(ctx context.Context, w *config.Workspace) (*guest.Client, 
 	return c, nil
 }
 
+// keptAnswer is how soon the connection a workspace is kept over must answer to be used for something else: as long as a
+// new one takes.
+const keptAnswer = 2 * time.Second
+
+// borrow returns a connection there is already, which is the caller's or the one this process keeps the workspace over, or
+// makes one; done ends what it made.
+func (a *App) borrow(
+	ctx context.Context, c *guest.Client, w *config.Workspace,
+) (use *guest.Client, done func(), err error) {
+	if c != nil && c.Err() == nil {
+		return c, func() {}, nil
+	}
+	if c := a.kept(ctx, w.Name); c != nil {
+		return c, func() {}, nil
+	}
+	if c, err = a.Connect(ctx, w); err != nil {
+		return nil, nil, err
+	}
+	return c, func() { _ = c.Close() }, nil
+}
+
+// kept returns the connection this process keeps a workspace over, if there is one that lives.
+func (a *App) kept(ctx context.Context, name string) *guest.Client {
+	link, ok := a.links.Load(name)
+	if !ok {
+		return nil
+	}
+	soon, cancel := context.WithTimeout(ctx, keptAnswer)
+	defer cancel()
+	c, err := link.(*guest.Link).Client(soon)
+	if err != nil || c.Ping(soon) != nil {
+		return nil
+	}
+	return c
+}
+
 // await connects to a guest that is still booting, and reports how long it has been waiting.
 func (a *App) await(ctx context.Context, w *config.Workspace, report vm.Progress) (*guest.Client, error) {
 	if err := a.introduce(ctx, w, report); err != nil {

@@ -79,7 +79,6 @@ var faultOps = map[string]faultOp{
 	"remove": {
 		do:    remove,
 		after: []string{"gone"},
-		part:  [][]string{{"no machine"}}, // and to remove it again ends that
 		again: remove,
 		frees: true,
 	},

@@ -35,6 +35,13 @@ func (a *App) State(ctx context.Context) (state.State, error) {
 		byName[m.Name] = m
 	}
 	for _, n := range names {
+		if _, ok := byName[n]; !ok && a.markedDeleting(n) {
+			// Its machine is gone, and who was deleting it is too, or is about to delete the rest.
+			if err := a.Recover(ctx, n); err != nil {
+				a.Log.Warn().Str("workspace", n).Err(err).Msg("recovering")
+			}
+			continue
+		}
 		c, err := a.configured(ctx, n, byName)
 		if err != nil {
 			return state.State{}, err

@@ -235,32 +235,3 @@ func (a *App) Restart(ctx context.Context, name string, p vm.Progress) error {
 		return a.start(ctx, w, report)
 	})
 }
-
-// Delete removes a workspace with its machine and all its snapshots. What has landed in the output folder stays. A
-// running machine is powered off: its disk is about to go.
-func (a *App) Delete(ctx context.Context, name string, p vm.Progress) error {
-	if err := vm.ValidName(name); err != nil {
-		return err
-	}
-	return a.operate(ctx, name, "delete", p, func(ctx context.Context, report vm.Progress) error {
-		_, cfgErr := a.Config().Workspace(name)
-		m, unknown := a.Driver.Machine(ctx, name)
-		if errors.Is(unknown, vm.ErrNotFound) && cfgErr != nil {
-			return cfgErr
-		}
-		if unknown == nil && m.Running {
-			report.Report(vm.Phase{Name: "powering off"})
-			if err := a.Driver.Stop(ctx, name, vm.Shutdown{}); err != nil && !errors.Is(err, vm.ErrNotRunning) {
-				return fmt.Errorf("deleting workspace %q: %w", name, err)
-			}
-		}
-		report.Report(vm.Phase{Name: "removing its disks"})
-		if err := a.Driver.Delete(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
-			// What could not be told before may be why: a machine that runs is to be powered off first.
-			return fmt.Errorf("deleting workspace %q: %w", name, errors.Join(err, unknown))
-		}
-		err := errors.Join(a.forgetPassword(name), a.Config().DeleteWorkspace(name))
-		a.RefreshSSHConfig()
-		return err
-	})
-}

@@ -73,10 +73,20 @@ func (a *App) operate(
 	if err = a.Driver.Recover(ctx, name); errors.Is(err, vm.ErrNotFound) {
 		err = nil // a workspace that has no machine yet
 	}
-	if err != nil && (verb == "stop" || verb == "delete") {
+	if err != nil && (verb == "stop" || verb == verbDelete) {
 		// What cannot be recovered must still be possible to end and to remove.
 		a.Log.Error().Str("workspace", name).Err(err).Msg("recovering")
 		err = nil
+	}
+	gone := false
+	if err == nil {
+		gone, err = a.recoverDelete(ctx, name)
+	}
+	if err == nil && gone && verb != "new" && verb != verbDelete {
+		_, err = a.Config().Workspace(name) // says that there is none
+	}
+	if gone && verb == verbDelete {
+		f = func(context.Context, vm.Progress) error { return nil }
 	}
 	if err == nil {
 		err = a.step("operate:begun")
@@ -145,6 +155,9 @@ func (a *App) Recover(ctx context.Context, name string) error {
 	}
 	defer func() { _ = l.Close() }()
 	if err := a.Driver.Recover(ctx, name); err != nil && !errors.Is(err, vm.ErrNotFound) {
+		return fmt.Errorf("recovering workspace %q: %w", name, err)
+	}
+	if _, err := a.recoverDelete(ctx, name); err != nil {
 		return fmt.Errorf("recovering workspace %q: %w", name, err)
 	}
 	return nil

@@ -75,12 +75,11 @@ func (a *App) previewOver(ctx context.Context, c *guest.Client, name, ref string
 		return p, err
 	}
 	ws, _ := known.Find(w.Name)
-	if c == nil || c.Err() != nil {
-		dialing, cancel := context.WithTimeout(ctx, a.previewTime())
-		defer cancel()
-		if c, err = a.Connect(dialing, w); err == nil {
-			defer func() { _ = c.Close() }()
-		}
+	dialing, cancel := context.WithTimeout(ctx, a.previewTime())
+	defer cancel()
+	c, done, err := a.borrow(dialing, c, w)
+	if err == nil {
+		defer done()
 	}
 	var atWork map[string]bool
 	if err == nil {

@@ -72,7 +72,7 @@ func (a *App) takeWarm(
 		return snapshot.Snapshot{}, err
 	}
 	defer done()
-	a.describe(ctx, c, w, &s)
+	s.Ask = a.describe(ctx, c, w)
 	report.Report(vm.Phase{Name: "saving the memory"})
 	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Memory: true, Freeze: c.WriteOut})
 }
@@ -94,7 +94,7 @@ func (a *App) takeCold(
 		return snapshot.Snapshot{}, err
 	}
 	defer done()
-	a.describe(ctx, c, w, &s)
+	s.Ask = a.describe(ctx, c, w)
 	report.Report(vm.Phase{Name: "freezing the file system"})
 	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Freeze: c.Freeze})
 }
@@ -102,17 +102,26 @@ func (a *App) takeCold(
 // describeTime bounds the look at where repositories stand, which a snapshot can do without.
 const describeTime = 5 * time.Second
 
-// describe records where the guest's repositories stand.
-func (a *App) describe(ctx context.Context, c *guest.Client, w *config.Workspace, s *snapshot.Snapshot) {
+// describe begins to look where the guest's repositories stand, while the snapshot is being taken. The function it returns
+// waits for what was found.
+func (a *App) describe(ctx context.Context, c *guest.Client, w *config.Workspace) func() []snapshot.Repository {
 	ctx, cancel := context.WithTimeout(ctx, describeTime)
-	defer cancel()
-	heads, err := github.Heads(ctx, c)
-	if err != nil {
-		a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("describing a snapshot")
-	}
-	for _, h := range heads {
-		s.Repositories = append(s.Repositories, snapshot.Repository{Path: h.Path, Branch: h.Branch, Commit: h.Commit})
-	}
+	found := make(chan []snapshot.Repository, 1)
+	go func() {
+		defer cancel()
+		heads, err := github.HeadsAndStates(ctx, c)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("describing a snapshot")
+		}
+		var list []snapshot.Repository
+		for _, h := range heads {
+			list = append(list, snapshot.Repository{
+				Path: h.Path, Branch: h.Branch, Commit: h.Commit, State: snapshot.State(h.State),
+			})
+		}
+		found <- list
+	}()
+	return func() []snapshot.Repository { return <-found }
 }
 
 // SnapshotHolds says, for people, what a snapshot taken now would hold.
@@ -136,19 +145,6 @@ func (a *App) SnapshotHolds(ctx context.Context, name string) (string, error) {
 		return fmt.Sprintf("It holds the disk alone, because %s: a rollback to it boots.", m.Warm.Reason), nil
 	}
 	return "It holds the disk and the memory: a rollback to it goes on with what runs now.", nil
-}
-
-// borrow returns a connection there is already, or makes one; done ends what it made.
-func (a *App) borrow(
-	ctx context.Context, c *guest.Client, w *config.Workspace,
-) (use *guest.Client, done func(), err error) {
-	if c != nil && c.Err() == nil {
-		return c, func() {}, nil
-	}
-	if c, err = a.Connect(ctx, w); err != nil {
-		return nil, nil, err
-	}
-	return c, func() { _ = c.Close() }, nil
 }
 
 // setAside ends a running machine whose disk is about to be replaced, with its memory where that can be saved: undoing

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -43,13 +44,40 @@ mkdir -p fifo/.git; mkfifo fifo/.git/HEAD`)
 		t.Errorf("detached: %+v", detached)
 	}
 	want := []Head{
-		{"workspace/a b", "agent/fix", first, false},
+		{"workspace/a b", "agent/fix", first, false, ""},
 		detached,
-		{"workspace/empty", "main", "", false},
-		{"workspace/packed", "main", rest, true},
+		{"workspace/empty", "main", "", false, ""},
+		{"workspace/packed", "main", rest, true, ""},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+// TestStates tells which repositories have files that are not as committed, and runs nothing they name.
+func TestStates(t *testing.T) {
+	h := hostShell{t.TempDir()}
+	h.run(t, `mkdir workspace && cd workspace
+git config --file ../id user.name A; git config --file ../id user.email a@b
+export GIT_CONFIG_GLOBAL=$HOME/id
+for r in clean untracked changed broken; do git init -q -b main $r; (cd $r && echo x >f && git add f && git commit -q -m 1); done
+echo y >untracked/g; echo y >>changed/f; rm -r broken/.git/objects broken/.git/refs
+git init -q -b main "./-new line
+x"
+git -C changed config core.fsmonitor "touch $HOME/ran"; git -C changed config core.hooksPath "$HOME"`)
+	got := map[string]string{}
+	for _, r := range parseHeads(h.run(t, headsScript+statesScript)) {
+		got[r.Path] = r.State
+	}
+	want := map[string]string{
+		"workspace/clean": "clean", "workspace/untracked": "dirty", "workspace/changed": "dirty", "workspace/broken": "",
+		clean("workspace/-new line\nx", 200): "clean",
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if _, err := os.Lstat(h.home + "/ran"); err == nil {
+		t.Error("a program a repository names was run")
 	}
 }
 
@@ -58,9 +86,11 @@ func TestHeadsOfAHostileGuest(t *testing.T) {
 		out  string
 		want []Head
 	}{
-		"nothing":     {"", nil},
-		"half a word": {"workspace/x\x00ref: refs/heads/main\x00", nil},
-		"escapes":     {"w\x1b[2J\x00ref: refs/heads/\x1b]0;x\x07\x00$(rm)\x00", []Head{{Path: clean("w\x1b[2J", 200), Branch: clean("\x1b]0;x\x07", 200)}}},
+		"nothing":         {"", nil},
+		"a state of none": {"!workspace/x\x00dirty\x00\x00", nil},
+		"no state at all": {"x\x00\x00\x00!x\x00\x1b[2J\x00\x00", []Head{{Path: "x"}}},
+		"half a word":     {"workspace/x\x00ref: refs/heads/main\x00", nil},
+		"escapes":         {"w\x1b[2J\x00ref: refs/heads/\x1b]0;x\x07\x00$(rm)\x00", []Head{{Path: clean("w\x1b[2J", 200), Branch: clean("\x1b]0;x\x07", 200)}}},
 	} {
 		if got := parseHeads(c.out); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)

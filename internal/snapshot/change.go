@@ -128,6 +128,8 @@ func (c *Catalog) Create(ctx context.Context, s Snapshot, o vm.SnapshotOptions) 
 	if s.Name == "" {
 		s.Name = unused(t.list, now.Format("2006-01-02 15:04:05"))
 	}
+	ask := s.Ask
+	s.Ask = nil
 	t.book.Snapshots[s.ID] = s
 	if err := t.journal(s.ID); err != nil {
 		return Snapshot{}, err
@@ -143,6 +145,9 @@ func (c *Catalog) Create(ctx context.Context, s Snapshot, o vm.SnapshotOptions) 
 		return Snapshot{}, t.settle(ctx, err)
 	}
 	s.Warm, s.SizeBytes = h.Memory, h.SizeBytes
+	if ask != nil {
+		s.Repositories = bounded(ask())
+	}
 	t.book.Snapshots[s.ID] = s
 	return s, t.finish()
 }

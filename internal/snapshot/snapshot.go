@@ -54,6 +54,8 @@ type Snapshot struct {
 
 	// Mode is what is asked for where one is taken, empty as configured; it is not recorded.
 	Mode string `json:"-"`
+	// Ask, unless nil, is what Create calls for the Repositories once the snapshot is taken: nothing waits for them before.
+	Ask func() []Repository `json:"-"`
 }
 
 // Repository is a git repository as it was in a snapshot. All of it is text of the guest's.
@@ -61,6 +63,23 @@ type Repository struct {
 	Path   string `json:"path"` // below the guest's home
 	Branch string `json:"branch,omitempty"`
 	Commit string `json:"commit,omitempty"`
+	State  State  `json:"state,omitempty"`
+}
+
+// State is what a repository's files were like; empty if that could not be found out in time.
+type State string
+
+// The states of a repository.
+const (
+	Clean State = "clean" // as committed
+	Dirty State = "dirty" // changed or untracked files, or an unfinished merge
+)
+
+func (s State) known() State {
+	if s == Clean || s == Dirty {
+		return s
+	}
+	return ""
 }
 
 // Bounds of what is recorded of a guest that says what it likes.
@@ -75,6 +94,7 @@ func bounded(all []Repository) []Repository {
 	for _, r := range all[:min(len(all), maxRepositories)] {
 		kept = append(kept, Repository{
 			Path: cut(r.Path, maxGuestText), Branch: cut(r.Branch, maxGuestText), Commit: cut(r.Commit, 64),
+			State: r.State.known(),
 		})
 	}
 	if len(kept) == 0 {
