@@ -43,7 +43,10 @@ func TestHotkeys(t *testing.T) {
 			[]string{"⌨c", "+new", "⌨\r", "Message:", "⌨\r\r \r", "⌨x\r", "✓"},
 			`diff app; commit app "x"`,
 		},
-		"commit, nothing is changed": {func(a *fakeActions) { a.repos = nil }, []string{"⌨c", "Nothing to commit"}, ""},
+		"commit, no repository": {func(a *fakeActions) { a.repos = nil }, []string{"⌨c", "There is no repository"}, ""},
+		"commit, nothing is changed": {
+			func(a *fakeActions) { a.repos = []Repository{{Name: "app", Branch: "main"}} }, []string{"⌨c", "Nothing to commit"}, "",
+		},
 		"pull request": {
 			nil,
 			[]string{"⌨p", "Pull request from", "⌨" + down, "▸ 2  site", "⌨\r", "Title of", "⌨A title\r", "✓ https://example.com/pr/1"},

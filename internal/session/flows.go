@@ -65,7 +65,7 @@ func (f flows) pushIn(r Repository) (string, error) {
 }
 
 func (f flows) pullRequest() (string, error) {
-	r, err := f.repository("Pull request from", "There is no repository in ~/workspace.", nil)
+	r, err := f.repository("Pull request from", noRepository, nil)
 	if err != nil {
 		return "", err
 	}
@@ -87,11 +87,16 @@ type nothing string
 
 func (n nothing) Error() string { return string(n) }
 
+const noRepository = "There is no repository in ~/workspace."
+
 // repository returns the one repository that is wanted, or lets the person choose.
 func (f flows) repository(title, none string, wanted func(Repository) bool) (Repository, error) {
 	all, err := load(f.dialog, "Looking at the repositories", f.do.Repositories)
 	if err != nil {
 		return Repository{}, err
+	}
+	if len(all) == 0 {
+		return Repository{}, nothing(noRepository)
 	}
 	var fit []Repository
 	var items []string
