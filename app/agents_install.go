@@ -130,7 +130,7 @@ func (a *App) installFailed(w *config.Workspace, ag *agent.Agent, exit int, said
 }
 
 func allowHint(name, host string) string {
-	return fmt.Sprintf("To allow it, add it to network.allow: CALMenu config set --workspace %s network.allow %s", name, host)
+	return fmt.Sprintf("To allow it: CALMenu net allow --workspace %s %s", name, host)
 }
 
 // refusedSince returns the destination an installer was refused: one journaled since it began, or one it speaks of that
@@ -141,7 +141,7 @@ func (a *App) refusedSince(name string, begun time.Time, said string) (host, why
 		return "", ""
 	}
 	for _, e := range events {
-		if e.Kind != journal.Connection || e.Workspace != name || e.Time.Before(begun.Add(-refusalEvery)) {
+		if e.Kind != journal.Connection || e.Workspace != name || e.Time.Before(begun.Add(-toldEvery)) {
 			continue
 		}
 		bare, _, _ := strings.Cut(e.Path, ":")

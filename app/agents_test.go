@@ -139,7 +139,7 @@ func TestInstallSaysWhichHostWasRefused(t *testing.T) {
 	}
 	_, err := a.InstallAgent(t.Context(), "demo", "fake", false, nil)
 	if err == nil || !strings.Contains(err.Error(), "the guest may not reach registry.example.org:443, which is not on the allow list") ||
-		!strings.Contains(hint.Of(err), "network.allow") {
+		!strings.Contains(hint.Of(err), "net allow") {
 		t.Errorf("%v, hint %q", err, hint.Of(err))
 	}
 }

@@ -66,6 +66,8 @@ func (a *App) configured(ctx context.Context, name string, machines map[string]v
 	if ag, err := a.Agents().Get(w.Agent); err == nil {
 		c.AgentName = ag.Name
 	}
+	reach := decideReach(w.Proxy.Mode, w.Network.Probe, a.lastReach(name))
+	c.Network = state.Network{Policy: w.Network.Policy, Mode: reach.Mode, Tunnel: reach.Tunnel, Why: reach.Why}
 	m, ok := machines[name]
 	c.Machine = m
 	if !ok {

@@ -3,8 +3,6 @@ package app
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"strings"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/isolation"
@@ -55,32 +53,4 @@ func (a *App) check(ctx context.Context, w *config.Workspace, c isolation.Runner
 	return r, a.Journal.Append(journal.Event{
 		Kind: journal.Isolation, Workspace: w.Name, Level: string(r.Level), Detail: r.Reason,
 	})
-}
-
-// weakened lists what a workspace's configuration lets through beyond names of its own choosing.
-func weakened(w *config.Workspace) []string {
-	var why []string
-	for _, rule := range w.Network.Allow {
-		host := rule
-		if strings.HasPrefix(host, "*") && strings.Count(host, ".") < 2 {
-			why = append(why, fmt.Sprintf("network.allow lets the guest reach %s", rule))
-			continue
-		}
-		p, err := netip.ParsePrefix(host)
-		if err != nil {
-			ap, aerr := netip.ParseAddrPort(host)
-			if aerr != nil {
-				addr, derr := netip.ParseAddr(host)
-				if derr != nil {
-					continue
-				}
-				ap = netip.AddrPortFrom(addr, 0)
-			}
-			p = netip.PrefixFrom(ap.Addr(), ap.Addr().BitLen())
-		}
-		if ad := p.Addr(); ad.IsLoopback() || ad.IsPrivate() || ad.IsLinkLocalUnicast() || ad.IsUnspecified() || p.Bits() < 8 {
-			why = append(why, fmt.Sprintf("network.allow lets the guest reach %s, which may be this host or its network", rule))
-		}
-	}
-	return why
 }

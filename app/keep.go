@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,10 +15,7 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/host"
 	"github.com/calmenu/calmenu/internal/isolation"
-	"github.com/calmenu/calmenu/internal/journal"
-	"github.com/calmenu/calmenu/internal/netpolicy"
 	outbox "github.com/calmenu/calmenu/internal/sync"
-	"github.com/calmenu/calmenu/internal/tunnel"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -68,7 +64,8 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 		a.Log.Info().Str("workspace", w.Name).Bool("up", up).AnErr("cause", err).Msg("guest connection")
 	})
 	defer func() { _ = link.Close() }()
-	k.policy = a.networkPolicy(ctx, w)
+	k.net = a.openNetwork(ctx, w)
+	defer k.net.close()
 	defer a.Rhythm.Listen(func(e host.Event) { k.heard(e, link) })()
 	go a.makeTemplate(ctx, w)
 	for ctx.Err() == nil {
@@ -100,19 +97,14 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 
 type keeper struct {
 	*App
-	w      *config.Workspace
-	hooks  Hooks
-	policy netpolicy.Policy
-
-	servicesMu sync.Mutex // guards services and servicesAt
-	services   []netpolicy.Rule
-	servicesAt time.Time
+	w     *config.Workspace
+	hooks Hooks
+	net   *network
 
 	lastOutboxError string // of the outbox part alone
 	after           hookQueue
 
-	refusals refusals
-	alone    detachedAgents // over all connections
+	alone detachedAgents // over all connections
 
 	stale atomic.Int64  // Unix time in nanoseconds: what was proven before it is to be proven again
 	again chan struct{} // holds one: stale has changed
@@ -124,6 +116,7 @@ func (k *keeper) heard(e host.Event, link *guest.Link) {
 		return
 	}
 	link.Check(e == host.DidWake)
+	k.net.reach.heard()
 	k.stale.Store(time.Now().UnixNano())
 	select {
 	case k.again <- struct{}{}:
@@ -185,96 +178,6 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 	wg.Wait()
 }
 
-// network gives the guest its one way out: a proxy on its own loopback, served here, deny by default.
-func (k *keeper) network(ctx context.Context, c *guest.Client) error {
-	l, err := c.Listen(guestProxy)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = l.Close() }()
-	p := &tunnel.Proxy{Gate: &tunnel.Gate{
-		Policy: k.networkPolicyNow,
-		Log: func(c tunnel.Connection) {
-			if c.Allowed || !k.refusals.news(c.Host, time.Now()) {
-				return
-			}
-			err := k.Journal.Append(journal.Event{
-				Kind: journal.Connection, Workspace: k.w.Name, Path: fmt.Sprintf("%s:%d", c.Host, c.Port), Detail: c.Reason,
-			})
-			if err != nil {
-				k.Log.Warn().Err(err).Msg("journaling a refused connection")
-			}
-		},
-	}}
-	return p.Serve(ctx, l)
-}
-
-// networkPolicyNow is the policy with the services of the agents the workspace has by now.
-func (k *keeper) networkPolicyNow() netpolicy.Policy {
-	k.servicesMu.Lock()
-	defer k.servicesMu.Unlock()
-	if now := time.Now(); now.Sub(k.servicesAt) > servicesEvery {
-		k.services, k.servicesAt = k.agentServices(k.w), now
-	}
-	return netpolicy.Policy{Rules: slices.Concat(k.policy.Rules, k.services)}
-}
-
-// servicesEvery is how soon an agent that was just installed can reach its service.
-const servicesEvery = time.Second
-
-// agentServices are the destinations the workspace's own agent and those installed in it cannot do without.
-func (a *App) agentServices(w *config.Workspace) []netpolicy.Rule {
-	known := a.CachedAgents(w.Name)
-	var rules []netpolicy.Rule
-	list := a.Agents()
-	for i := range list {
-		ag := &list[i]
-		if ag.ID != w.Agent && !known[ag.ID].Installed {
-			continue
-		}
-		for _, s := range ag.Services {
-			r, err := netpolicy.ParseRule(s)
-			if err != nil {
-				a.Log.Warn().Str("agent", ag.ID).Str("service", s).Err(err).Msg("agent's service")
-				continue
-			}
-			rules = append(rules, r)
-		}
-	}
-	return rules
-}
-
-// refusals decides which refused connections are journaled: a guest that knocks a thousand times a second, and the canary
-// of every isolation check, are told of once in a while.
-type refusals struct {
-	mu   sync.Mutex // guards last
-	last map[string]time.Time
-}
-
-const (
-	refusalEvery = 10 * time.Minute
-	refusalMost  = 64 // hosts told of within that time
-)
-
-// news tells whether a refusal of this host has not been told of lately.
-func (r *refusals) news(host string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for h, t := range r.last {
-		if now.Sub(t) >= refusalEvery {
-			delete(r.last, h)
-		}
-	}
-	if _, told := r.last[host]; told || len(r.last) >= refusalMost {
-		return false
-	}
-	if r.last == nil {
-		r.last = map[string]time.Time{}
-	}
-	r.last[host] = now
-	return true
-}
-
 // isolation proves the claims again and again; at once if nobody has proven them for this machine.
 func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
 	every := k.w.Isolation.CheckInterval
@@ -317,27 +220,4 @@ func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
 			return err
 		}
 	}
-}
-
-// networkPolicy is what a guest may reach: what its configuration names, the package registries this host itself is set up
-// to use, and those the guest's image was made from and came set up for.
-func (a *App) networkPolicy(ctx context.Context, w *config.Workspace) netpolicy.Policy {
-	var p netpolicy.Policy
-	for _, s := range w.Network.Allow {
-		r, err := netpolicy.ParseRule(s)
-		if err != nil {
-			a.Log.Warn().Str("rule", s).Err(err).Msg("network.allow") // the configuration has checked it; refuse to guess
-			continue
-		}
-		p.Rules = append(p.Rules, r)
-	}
-	p.Rules = append(p.Rules, tunnel.HostRegistries(ctx)...)
-	if s, ok := a.Driver.(vm.Supplied); ok {
-		urls, err := s.Registries(ctx, w.Name)
-		if err != nil {
-			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("reading the image's registries")
-		}
-		p.Rules = append(p.Rules, tunnel.SourceRules(urls)...)
-	}
-	return p
 }

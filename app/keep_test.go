@@ -7,7 +7,7 @@ import (
 )
 
 func TestRefusalsAreToldOfOnceInAWhile(t *testing.T) {
-	var r refusals
+	var r told
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	told := 0
 	for i := range 1000 {
@@ -23,7 +23,7 @@ func TestRefusalsAreToldOfOnceInAWhile(t *testing.T) {
 			told++
 		}
 	}
-	if told > refusalMost+2 {
+	if told > toldMost+2 {
 		t.Errorf("a thousand hosts are told of %d times", told)
 	}
 }

@@ -253,6 +253,7 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	b.awake.look(s, b.app.Log.Warn)
 	b.announceOthers(before, s)
 	b.announceWaiting(ctx, s)
+	b.announceAsks(before, s)
 	if text, news := b.app.DiskWarningToTell(); news {
 		b.notify(desktop.Notification{
 			Title: "The disk is nearly full", Body: text + ". CALMenu snapshot prune frees what snapshots hold.",

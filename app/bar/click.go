@@ -89,6 +89,9 @@ func (b *Agent) act(ctx context.Context, a menu.Action) error {
 	case menu.Quit:
 		return b.askQuit(ctx)
 	}
+	if isNetwork(a.Verb) {
+		return b.network(ctx, a)
+	}
 	return b.change(ctx, a)
 }
 

@@ -57,7 +57,7 @@ func (t *tasks) finish(a menu.Action) {
 	defer t.mu.Unlock()
 	delete(t.doing, a)
 	switch a.Verb {
-	case menu.Launch, menu.GoTo, menu.Shell, menu.Isolation, menu.Doctor:
+	case menu.Launch, menu.GoTo, menu.Shell, menu.Isolation, menu.Doctor, menu.NetLog:
 		t.done[a] = time.Now()
 	}
 }

@@ -182,6 +182,7 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 		c.session(), c.shell(), c.exec(),
 		c.snapshot(), c.rollback(), c.keep(),
 		c.sync(), c.artifacts(), c.sign(),
+		c.net(),
 		c.sshConfig(), c.sshProxy(),
 		c.agent(), c.isolation(), c.doctor(), c.config(), c.logs(), c.version(), c.man(),
 	)

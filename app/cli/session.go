@@ -36,6 +36,7 @@ left in its output folder lands first; with --yes the workspace goes only if no 
 	f.BoolVar(&o.Yes, "yes", false, "launch without asking")
 	f.BoolVar(&c.pauseOnError, "pause", false, "wait for Enter after an error")
 	f.BoolVar(&o.AcceptBroken, "i-accept-no-isolation", false, "launch although isolation is not proven")
+	networkFlags(cc)
 	f.BoolVar(&disposable, "disposable", false, "in a new workspace that is deleted at the end, unless it is kept")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
 		o.Workspace = arg(args, 0)
@@ -46,6 +47,9 @@ left in its output folder lands first; with --yes the workspace goes only if no 
 			if err := c.newDisposable(cc, &o); err != nil {
 				return err
 			}
+		}
+		if err := c.setNetwork(cc, o.Workspace); err != nil {
+			return err
 		}
 		if auto.on {
 			err := c.runAutonomous(cc, o, auto)

@@ -26,6 +26,7 @@ func (c *cmd) up() *cobra.Command {
 window, with the icon in the tray; in a terminal right there; without either, play the whole loop once and print
 each step, its time, and where things landed.`,
 	}
+	networkFlags(cc)
 	cc.Flags().BoolVar(&story, "story", false, "play the whole loop once, whatever there is to show it on")
 	cc.RunE = func(cc *cobra.Command, _ []string) error {
 		ctx := cc.Context()
@@ -35,6 +36,9 @@ each step, its time, and where things landed.`,
 			return err
 		})
 		if err != nil {
+			return err
+		}
+		if err := c.setNetwork(cc, name); err != nil {
 			return err
 		}
 		desk, why := c.desktop()

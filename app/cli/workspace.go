@@ -134,9 +134,13 @@ downloaded first if it is missing.`,
 	cc.Flags().Int("cpu", 0, "processors")
 	cc.Flags().Int("memory", 0, "memory in MiB")
 	cc.Flags().Int("disk", 0, "disk in GiB")
+	networkFlags(cc)
 	cc.RunE = func(cc *cobra.Command, args []string) error {
 		values := map[string]string{}
-		for flag, key := range map[string]string{"cpu": "resources.cpu", "memory": "resources.memory", "disk": "resources.disk_size"} {
+		for flag, key := range map[string]string{
+			"cpu": "resources.cpu", "memory": "resources.memory", "disk": "resources.disk_size",
+			"proxy": "proxy.mode", "network": "network.policy",
+		} {
 			if f := cc.Flags().Lookup(flag); f.Changed {
 				values[key] = f.Value.String()
 			}
@@ -168,10 +172,13 @@ func (c *cmd) say(format string, args ...any) error {
 }
 
 func (c *cmd) start() *cobra.Command {
-	return &cobra.Command{
+	cc := &cobra.Command{
 		Use: "start [WORKSPACE]", Short: "Start a workspace and prove its isolation", Args: cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.workspaceNames,
 		RunE: func(cc *cobra.Command, args []string) error {
+			if err := c.setNetwork(cc, arg(args, 0)); err != nil {
+				return err
+			}
 			p := c.newProgress()
 			began := time.Now()
 			err := c.app.Start(cc.Context(), arg(args, 0), p.Report)
@@ -182,6 +189,8 @@ func (c *cmd) start() *cobra.Command {
 			return c.after(cc, arg(args, 0), began)
 		},
 	}
+	networkFlags(cc)
+	return cc
 }
 
 // after prints the state a verb has led to.

@@ -49,10 +49,16 @@ const (
 	Start       = "start"
 	Stop        = "stop"
 	Restart     = "restart"
-	Delete      = "delete"    // asks first
-	Commit      = "commit"    // asks for a message; commits and pushes
-	SignIn      = "sign-in"   // asks for a token of GitHub's
-	OpenPage    = "open-page" // Arg: address
+	Delete      = "delete"     // asks first
+	Commit      = "commit"     // asks for a message; commits and pushes
+	NetMode     = "net-mode"   // Arg: auto, on or off
+	NetPolicy   = "net-policy" // Arg: allowlist, ask, open or offline
+	NetAllow    = "net-allow"  // Arg: host:port
+	NetOnce     = "net-once"   // Arg: host:port
+	NetDeny     = "net-deny"   // Arg: host:port
+	NetLog      = "net-log"    // opens a terminal on the log of connections
+	SignIn      = "sign-in"    // asks for a token of GitHub's
+	OpenPage    = "open-page"  // Arg: address
 	Isolation   = "isolation"
 	Doctor      = "doctor"
 	Logs        = "logs"
@@ -86,7 +92,7 @@ func Build(s state.State, choices []Choice) statusicon.Menu {
 	m.Items = append(m.Items, snapshotItems(s, w)...)
 	m.Items = append(m.Items, separator)
 	m.Items = append(m.Items, artifactItems(s, w)...)
-	m.Items = append(m.Items, separator, workspaceItem(s, w))
+	m.Items = append(m.Items, separator, networkItem(s, w), workspaceItem(s, w))
 	report := entry("Isolation Report", Action{Verb: Isolation, Workspace: w.Name})
 	report.Disabled = w.Life != state.Running
 	m.Items = append(m.Items, footer(s, report)...)
@@ -124,7 +130,7 @@ func header(s state.State, w state.Workspace, choices []Choice) []statusicon.Ite
 	if w.LastError != nil && w.LastError.Hint != "" {
 		items = append(items, label(clip(w.LastError.Hint, 110)))
 	}
-	items = append(items, label(fmt.Sprintf("Agent: %s | Network: allow list only", w.AgentName)))
+	items = append(items, label(fmt.Sprintf("Agent: %s | Network: %s", w.AgentName, networkLine(w))))
 	last := "No snapshot yet"
 	for _, sn := range w.Snapshots {
 		if sn.Kind != snapshot.Undo { // an undo is no backup: it is what was given up

@@ -64,6 +64,9 @@ func running(change func(*state.Workspace)) state.State {
 			{Path: "/out/demo/run.sh", Size: 42, Time: now.Add(-time.Hour), Warnings: []string{"is a script"}},
 		},
 		Refused: []state.Refusal{{Name: "evil", Reason: "a symbolic link", Time: now}},
+		Network: state.Network{
+			Policy: "allowlist", Mode: "auto", Tunnel: true, Why: "the guest does not reach github.com:443 by itself",
+		},
 	}
 	if change != nil {
 		change(&w)
@@ -106,6 +109,19 @@ func TestMenuForEachKindOfState(t *testing.T) {
 				{Agent: "claude-code", Since: now},
 				{Agent: "shell", Since: now.Add(-time.Minute)},
 			}
+		}),
+		"network": running(func(w *state.Workspace) {
+			w.Network.Policy, w.Network.Mode = "ask", "on"
+			w.NetAsks = []state.NetAsk{{ID: "q", Destination: "api.example.org:443", Since: now}}
+			w.NetRefused = []state.Refusal{
+				{Name: "evil.example:443", Reason: "is not on the allow list", Time: now.Add(-time.Hour)},
+				{Name: "127.0.0.1:4711", Reason: "the canary", Time: now},
+				{Name: "(others):0", Time: now},
+			}
+			w.NetReached = []state.Refusal{{Name: "registry.npmjs.org:443", Reason: "registry.npmjs.org", Time: now}}
+		}),
+		"offline": running(func(w *state.Workspace) {
+			w.Network = state.Network{Policy: "offline", Mode: "off", Why: "switched off: the guest has no network but its own"}
 		}),
 		"stopped": running(func(w *state.Workspace) {
 			w.Life, w.PID, w.Snapshots, w.Artifacts, w.Refused = state.Stopped, 0, nil, nil, nil

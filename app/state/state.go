@@ -71,6 +71,26 @@ type Workspace struct {
 	Artifacts  []Artifact          `json:"artifacts,omitempty"` // newest first, the most recent ones
 	Refused    []Refusal           `json:"refused,omitempty"`   // newest first, the most recent ones
 	NetRefused []Refusal           `json:"net_refused,omitempty"`
+	// NetReached are the destinations reached lately, newest first, once in a while each; Reason is the rule.
+	NetReached []Refusal `json:"net_reached,omitempty"`
+	// NetAsks are the destinations the guest waits for a person to allow, oldest first.
+	NetAsks []NetAsk `json:"net_asks,omitempty"`
+	Network Network  `json:"network"`
+}
+
+// Network is how a workspace's guest gets out.
+type Network struct {
+	Policy string `json:"policy"` // allowlist, ask, open or offline
+	Mode   string `json:"mode"`   // of the tunnel: auto, on or off
+	Tunnel bool   `json:"tunnel"` // in force
+	Why    string `json:"why,omitempty"`
+}
+
+// NetAsk is a destination a guest waits for.
+type NetAsk struct {
+	ID          string    `json:"id"`
+	Destination string    `json:"destination"` // host:port
+	Since       time.Time `json:"since"`
 }
 
 // Isolation is the verdict that stands.
@@ -160,7 +180,11 @@ type Configured struct {
 	Machine                vm.Machine // zero if the driver knows no such machine
 	Report                 isolation.Report
 	Snapshots              []snapshot.Snapshot
+	Network                Network
 }
+
+// askLife is longer than any question waits: whoever put it and still lives says when nobody has answered.
+const askLife = 5 * time.Minute
 
 // recent bounds the lists a menu shows.
 const recent = 12
@@ -203,7 +227,8 @@ func foldWorkspace(f Facts, c Configured) Workspace {
 	}
 	h := history(f, c.Name)
 	w.Operation, w.LastError, w.Sessions = h.inFlight, h.failure, h.sessions
-	w.Artifacts, w.Refused, w.NetRefused = h.artifacts, h.refused, h.netRefused
+	w.Artifacts, w.Refused = h.artifacts, h.refused
+	w.NetRefused, w.NetReached, w.NetAsks, w.Network = h.netRefused, h.netReached, h.netAsks, c.Network
 	if c.Machine.Running {
 		w.Waits = h.waits(c.Machine.StartedAt)
 		w.Waiting = len(w.Waits) > 0
@@ -257,6 +282,8 @@ type past struct {
 	artifacts  []Artifact
 	refused    []Refusal
 	netRefused []Refusal
+	netReached []Refusal
+	netAsks    []NetAsk
 }
 
 // history replays one workspace's events.
@@ -305,7 +332,17 @@ func history(f Facts, name string) past {
 		case journal.Refused:
 			p.refused = append(p.refused, Refusal{Name: e.Path, Reason: e.Detail, Time: e.Time})
 		case journal.Connection:
-			p.netRefused = append(p.netRefused, Refusal{Name: e.Path, Reason: e.Detail, Time: e.Time})
+			p.netRefused = latest(p.netRefused, Refusal{Name: e.Path, Reason: e.Detail, Time: e.Time})
+		case journal.Reached:
+			p.netReached = latest(p.netReached, Refusal{Name: e.Path, Reason: e.Detail, Time: e.Time})
+		case journal.NetAsked:
+			if f.Alive(e.Process) && f.Now.Sub(e.Time) < askLife {
+				p.netAsks = append(p.netAsks, NetAsk{ID: e.Op, Destination: e.Path, Since: e.Time})
+			}
+		case journal.NetAnswered:
+			p.netAsks = slices.DeleteFunc(p.netAsks, func(a NetAsk) bool {
+				return a.ID == e.Op || e.Op == "" && a.Destination == e.Path
+			})
 		}
 	}
 	for _, id := range order {
@@ -315,7 +352,13 @@ func history(f Facts, name string) past {
 		}
 	}
 	p.artifacts, p.refused, p.netRefused = newest(p.artifacts), newest(p.refused), newest(p.netRefused)
+	p.netReached = newest(p.netReached)
 	return p
+}
+
+// latest adds what came, in place of what was of the same name.
+func latest(all []Refusal, r Refusal) []Refusal {
+	return append(slices.DeleteFunc(all, func(x Refusal) bool { return x.Name == r.Name }), r)
 }
 
 func newest[T any](all []T) []T {

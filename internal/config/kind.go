@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/url"
 	"path"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -229,6 +232,42 @@ func isRule(s string) bool {
 	return err == nil
 }
 
+// isProbe tells whether s is a name and a port.
+func isProbe(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	name, _, err := netpolicy.Canonical(host)
+	_, perr := netpolicy.ParsePort(port)
+	return err == nil && perr == nil && name != ""
+}
+
+func isHostProxy(s string) bool {
+	if s == "auto" || s == "off" {
+		return true
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" {
+		return false
+	}
+	if _, password := u.User.Password(); password {
+		return false
+	}
+	return slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
+}
+
+func isPAC(s string) bool {
+	if s == "" || filepath.IsAbs(s) {
+		return true
+	}
+	u, err := url.Parse(s)
+	return err == nil && u.User == nil &&
+		((u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" || u.Scheme == "file" && filepath.IsAbs(u.Path))
+}
+
+func isOptionalPath(s string) bool { return s == "" || isHostPath(s) }
+
 var signInHostRE = regexp.MustCompile(`^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$`)
 
 // signInHost tells whether s is a host name of the public kind: such are the sites a browser may be sent to.
@@ -260,7 +299,7 @@ func (k kind) fromText(s string) (any, error) {
 		s = strings.TrimSuffix(inside, "]")
 	}
 	var all []string
-	for part := range strings.SplitSeq(s, ",") {
+	for _, part := range splitList(s) {
 		part = strings.Trim(strings.TrimSpace(part), `"'`)
 		if part == "" && strings.TrimSpace(s) == "" {
 			break
@@ -271,4 +310,24 @@ func (k kind) fromText(s string) (any, error) {
 		all = append(all, part)
 	}
 	return k.collect(all)
+}
+
+// splitList splits at commas, but not within an element in quotes.
+func splitList(s string) []string {
+	var parts []string
+	begin, quote := 0, byte(0)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case (c == '"' || c == '\'') && strings.TrimSpace(s[begin:i]) == "":
+			quote = c
+		case c == ',':
+			parts = append(parts, s[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(parts, s[begin:])
 }

@@ -175,11 +175,56 @@ var schema = []field{
 		put:  func(s *Settings, v any) { s.Isolation.CheckInterval = v.(time.Duration) },
 	},
 	{
+		key: "network.policy", vm: []string{"network.policy"}, flag: "network", def: "allowlist",
+		kind: oneOf("allowlist", "ask", "open", "offline"),
+		doc: "what becomes of destinations no rule is for: refused (allowlist), asked about (ask), or allowed if they are " +
+			"public (open); offline refuses everything",
+		put: func(s *Settings, v any) { s.Network.Policy = v.(string) },
+	},
+	{
+		key: "network.rules", vm: []string{"network.rules"},
+		kind: listOf("allow, deny or ask, and a destination such as *.example.org:443 or preset:npm", isRule),
+		doc: "rules in order, before network.allow and all others; the first that is for a destination decides. A " +
+			"workspace's list replaces the general one",
+		put: func(s *Settings, v any) { s.Network.Rules = v.([]string) },
+	},
+	{
 		key: "network.allow", vm: []string{"network.allow"},
 		kind: listOf("names, *.names, addresses or CIDR ranges with an optional :port, or preset:NAME", isDestination),
-		doc: "destinations the guest may reach, beside the package registries of this host and of its image; " +
-			"everything else is refused. A workspace's list replaces the general one",
+		doc: "destinations the guest may reach, beside the package registries of this host and of its image. A " +
+			"workspace's list replaces the general one",
 		put: func(s *Settings, v any) { s.Network.Allow = v.([]string) },
+	},
+	{
+		key: "network.hidden_names", vm: []string{"network.hidden_names"}, def: "false", kind: yesNo(),
+		doc: "let connections be that do not show which name they are for (TLS without a server name, or with an encrypted " +
+			"hello); one that was allowed for a name could be for any other of the same server",
+		put: func(s *Settings, v any) { s.Network.HiddenNames = v.(bool) },
+	},
+	{
+		key: "network.probe", vm: []string{"network.probe"}, def: "github.com:443", kind: text("a name and a port", isProbe),
+		doc: "what a guest must reach by itself for the tunnel's mode auto to leave it alone",
+		put: func(s *Settings, v any) { s.Network.Probe = v.(string) },
+	},
+	{
+		key: "network.host_proxy", def: "auto", kind: text("auto, off, or an http, https or socks5 URL without a password", isHostProxy),
+		doc: "proxy this host uses for the guests' connections: auto takes *_PROXY of the environment, then the system's " +
+			"settings; its password is kept by `CALMenu net login`",
+		put: func(s *Settings, v any) { s.Network.HostProxy = v.(string) },
+	},
+	{
+		key: "network.host_proxy_pac", kind: text("an http, https or file URL, or an absolute path, or nothing", isPAC),
+		doc: "proxy auto-configuration (PAC) that says which proxy this host uses, if network.host_proxy is auto",
+		put: func(s *Settings, v any) { s.Network.HostProxyPAC = v.(string) },
+	},
+	{
+		key: "network.ca_file", vm: []string{"network.ca_file"}, kind: text("an absolute path or one that begins with ~/, or nothing", isOptionalPath),
+		doc: "PEM file of certificate authorities the guest is to trust as well",
+		put: func(s *Settings, v any) {
+			if s.Network.CAFile = v.(string); s.Network.CAFile != "" {
+				s.Network.CAFile = expandHome(s.Network.CAFile)
+			}
+		},
 	},
 	{
 		key: "network.trust_host_ca", vm: []string{"network.trust_host_ca"}, def: "true", kind: yesNo(),

@@ -58,8 +58,15 @@ type ProxySettings struct {
 
 // NetworkSettings say what the guest may reach.
 type NetworkSettings struct {
-	Allow       []string // each valid for ParseRule; what the guest may reach beside the host's own registries
-	TrustHostCA bool
+	Policy       string   // "allowlist", "ask", "open" or "offline"
+	Rules        []string // each valid for netpolicy.ParseEntry
+	Allow        []string // each valid for netpolicy.ParseDestination
+	HiddenNames  bool
+	Probe        string // name:port
+	HostProxy    string // "auto", "off" or a URL
+	HostProxyPAC string // URL, path or empty
+	TrustHostCA  bool
+	CAFile       string // absolute or with ~/; empty: none
 }
 
 // SnapshotSettings say when snapshots are made by themselves and how long they stay.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -330,4 +331,23 @@ func TestSetThenGet(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestSetAListWithCommasInIt(t *testing.T) {
+	h := home(t, "", "name: demo # mine\nnetwork:\n  # why\n  allow: [a.test] # so\n")
+	c := load(t, h, noEnv)
+	if err := c.Set(h.VMFile("demo"), "network.allow", `["a.test", "b.test:80,443 public", "it's"]`); err == nil {
+		t.Error("a name with an apostrophe was taken")
+	}
+	if err := c.Set(h.VMFile("demo"), "network.allow", `["a.test","b.test:80,443 public"]`); err != nil {
+		t.Fatal(err)
+	}
+	w, err := load(t, h, noEnv).Workspace("demo")
+	if err != nil || !slices.Equal(w.Network.Allow, []string{"a.test", "b.test:80,443 public"}) {
+		t.Errorf("%v, %v", w.Network.Allow, err)
+	}
+	data, err := os.ReadFile(h.VMFile("demo"))
+	if err != nil || strings.Count(string(data), "#") != 3 {
+		t.Errorf("%s, %v", data, err)
+	}
 }

@@ -51,6 +51,9 @@ type Notification struct {
 const (
 	Reveal      = "Reveal"
 	OpenSession = "Open Session"
+	AllowOnce   = "Allow Once"
+	AlwaysAllow = "Always Allow"
+	Deny        = "Deny"
 )
 
 // Permission is whether the person lets CALMenu notify.

@@ -63,7 +63,7 @@ type notes struct {
 
 func newNotes(over context.Context, c center) *notes {
 	n := &notes{center: c, over: over, known: map[string][]string{}}
-	for _, labels := range [][]string{{Reveal}, {OpenSession}} {
+	for _, labels := range [][]string{{Reveal}, {OpenSession}, {AllowOnce, AlwaysAllow, Deny}} {
 		n.known[categoryName(labels)] = labels
 	}
 	c.respond(n.respond)

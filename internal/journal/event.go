@@ -24,10 +24,14 @@ const (
 	OutboxFailed   Kind = "outbox.failed"   // Error, Hint: nothing lands
 	Hook           Kind = "hook"            // Path, Detail: program; Error, Hint (both empty: it succeeded)
 	Isolation      Kind = "isolation"       // Level, Detail
-	Connection     Kind = "connection"      // Detail: host, port and rule of a refused connection of the guest
-	AgentBegin     Kind = "agent.begin"     // the menu-bar (or headless) agent started
-	AgentEnd       Kind = "agent.end"
-	Notice         Kind = "notice" // Detail
+	Connection     Kind = "connection"      // Path: host and port of a refused connection of the guest, Detail: why
+	Reached        Kind = "reached"         // Path: host and port of a connection of the guest, Detail: the rule
+	// NetAsked tells that a guest waits for a person to allow a destination, and NetAnswered that it waits no more.
+	NetAsked    Kind = "network.asked"    // Op, Path: host and port
+	NetAnswered Kind = "network.answered" // Op (of the question, if there was one), Path, Detail: the answer
+	AgentBegin  Kind = "agent.begin"      // the menu-bar (or headless) agent started
+	AgentEnd    Kind = "agent.end"
+	Notice      Kind = "notice" // Detail
 )
 
 // WarningsSeparator stands between an artifact's warnings in Event.Detail.

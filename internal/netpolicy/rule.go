@@ -256,6 +256,21 @@ func (r Rule) reaches(name string, a netip.Addr, to Reach) bool {
 	return to == Public || to == Private && !r.wild()
 }
 
+// Example is a destination the rule is for: one that shows what stands against it. None for a rule for many.
+func (r Rule) Example() (host string, port int, ok bool) {
+	port = 443
+	if len(r.ports) > 0 {
+		port = r.ports[0].first
+	}
+	switch {
+	case r.name != "" && !r.wild():
+		return r.name, port, true
+	case r.name == "" && r.prefix.IsSingleIP():
+		return r.prefix.Addr().String(), port, true
+	}
+	return "", 0, false
+}
+
 // Wide tells, as half a sentence, how the rule lets a guest further than a name of somebody's choosing does; empty if it
 // does not.
 func (r Rule) Wide() string {
