@@ -161,7 +161,9 @@ func (n *network) whileOn(ctx context.Context, f func(context.Context) error) er
 		}
 	}
 	stop()
-	<-done
+	if err := <-done; err != nil && running.Err() == nil {
+		return err
+	}
 	return nil
 }
 

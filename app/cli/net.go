@@ -32,9 +32,10 @@ connections that exist alone. docs/network.md tells the whole story.`,
 // forWorkspace gives a verb whose argument is something else a flag for the workspace.
 func (c *cmd) forWorkspace(cc *cobra.Command) *string {
 	name := cc.Flags().StringP("workspace", "w", "", "the workspace; the current one if left out")
-	_ = cc.RegisterFlagCompletionFunc("workspace", func(cc *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
+	names := func(cc *cobra.Command, _ []string, s string) ([]string, cobra.ShellCompDirective) {
 		return c.workspaceNames(cc, nil, s)
-	})
+	}
+	_ = cc.RegisterFlagCompletionFunc("workspace", names)
 	return name
 }
 
@@ -289,7 +290,7 @@ func (c *cmd) netPresets() *cobra.Command {
 // networkFlags gives a verb that starts a workspace the flags that set how it gets out, as `net mode` and `net policy` do.
 func networkFlags(cc *cobra.Command) {
 	cc.Flags().String("proxy", "", "the tunnel for the guest's network: auto, on or off; kept for the workspace")
-	cc.Flags().String("network", "", "what becomes of destinations no rule is for: allowlist, ask, open or offline; kept for the workspace")
+	cc.Flags().String("network", "", "what becomes of what no rule is for: allowlist, ask, open or offline; kept for the workspace")
 }
 
 // setNetwork carries out what was said with them.

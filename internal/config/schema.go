@@ -207,7 +207,8 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Network.Probe = v.(string) },
 	},
 	{
-		key: "network.host_proxy", def: "auto", kind: text("auto, off, or an http, https or socks5 URL without a password", isHostProxy),
+		key: "network.host_proxy", def: "auto",
+		kind: text("auto, off, or an http, https or socks5 URL without a password", isHostProxy),
 		doc: "proxy this host uses for the guests' connections: auto takes *_PROXY of the environment, then the system's " +
 			"settings; its password is kept by `CALMenu net login`",
 		put: func(s *Settings, v any) { s.Network.HostProxy = v.(string) },
@@ -218,8 +219,9 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Network.HostProxyPAC = v.(string) },
 	},
 	{
-		key: "network.ca_file", vm: []string{"network.ca_file"}, kind: text("an absolute path or one that begins with ~/, or nothing", isOptionalPath),
-		doc: "PEM file of certificate authorities the guest is to trust as well",
+		key: "network.ca_file", vm: []string{"network.ca_file"},
+		kind: text("an absolute path or one that begins with ~/, or nothing", isOptionalPath),
+		doc:  "PEM file of certificate authorities the guest is to trust as well",
 		put: func(s *Settings, v any) {
 			if s.Network.CAFile = v.(string); s.Network.CAFile != "" {
 				s.Network.CAFile = expandHome(s.Network.CAFile)
