@@ -98,6 +98,11 @@ func checkShares(ctx context.Context, s *Subject) (Outcome, string, string) {
 			return Fail, fmt.Sprintf("the host folder %q is shared into the guest", sh.HostPath), e.Evidence
 		}
 	}
+	for _, sh := range e.Shares {
+		if sh.ServedAsRoot {
+			return Weak, "the shared outbox is served to the guest by a program with the rights of root, in a sandbox", e.Evidence
+		}
+	}
 	return Pass, "", fmt.Sprintf("%d shares in: %s", len(e.Shares), e.Evidence)
 }
 

@@ -265,6 +265,8 @@ type Exposure struct {
 type Share struct {
 	HostPath string
 	ReadOnly bool
+	// ServedAsRoot says that a program with the rights of root stands between the guest and the folder.
+	ServedAsRoot bool
 }
 
 // Requirement is one thing a driver needs of the host.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
 const qemuProgram = "qemu-system-x86_64"
@@ -25,6 +27,8 @@ type launch struct {
 	incoming bool
 	// template says that it is a template's state: the machine begins with it.
 	template bool
+	// share is an absolute folder of the host that the guest can mount as vm.OutboxTag; empty shares none.
+	share string
 	// ready is run when QEMU answers; the start fails with its error. nil runs nothing.
 	ready func(ctx context.Context) error
 }
@@ -64,6 +68,10 @@ func (s launch) commandLine() []string {
 		"-netdev", fmt.Sprintf("user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:%d-:22", s.port),
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
+	}
+	if s.share != "" {
+		argv = append(argv, "-chardev", "socket,id="+shareID+",path="+runDir+"/"+shareSocket,
+			"-device", "vhost-user-fs-pci,chardev="+shareID+",tag="+vm.OutboxTag)
 	}
 	if s.incoming {
 		argv = append(argv, "-incoming", "defer", "-S")

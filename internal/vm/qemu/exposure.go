@@ -24,7 +24,14 @@ func (d *Driver) Exposure(ctx context.Context, name string) (vm.Exposure, error)
 		Evidence:   strings.Join(p.argv, " "),
 	}
 	for _, path := range e.shares {
-		exposure.Shares = append(exposure.Shares, vm.Share{HostPath: path})
+		share := vm.Share{HostPath: path}
+		if servedByDaemon(path) {
+			if s, ok := findShare(p.pid); ok {
+				share = vm.Share{HostPath: s.source, ServedAsRoot: s.root}
+				exposure.Evidence += "; " + strings.Join(s.argv, " ")
+			}
+		}
+		exposure.Shares = append(exposure.Shares, share)
 	}
 	if exposure.Listeners, err = listeners(p.pid); err != nil {
 		return vm.Exposure{}, fmt.Errorf("reading what machine %q listens on: %w", name, err)

@@ -81,6 +81,7 @@ func (d *Driver) Info() vm.Info {
 			WarmSnapshot:     true,
 			LiveWarmSnapshot: true,
 			SeedFiles:        true,
+			Share:            shareProblem() == "",
 			Emulated:         !d.accel.kvm,
 			GuestOS:          "linux",
 			User:             "admin",

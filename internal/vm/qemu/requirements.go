@@ -29,7 +29,16 @@ func (d *Driver) Requirements(ctx context.Context) []vm.Requirement {
 	} else {
 		all = append(all, tool(ctx, "newuidmap", built), d.subordinate(built))
 	}
-	return append(all, d.image(built), d.initProgram(), d.kvm(), d.space(built))
+	return append(all, d.image(built), d.initProgram(), d.kvm(), d.space(built), share())
+}
+
+// share is what outbox.transport share needs; the default does without.
+func share() vm.Requirement {
+	r := vm.Requirement{Name: "shared outbox", Optional: true, OK: true, Detail: virtiofsd}
+	if why := shareProblem(); why != "" {
+		r.OK, r.Detail, r.Hint = false, why, "Artifacts come over SSH without it: leave outbox.transport at auto."
+	}
+	return r
 }
 
 // tool checks that a program is installed and, given arguments, asks for its version.

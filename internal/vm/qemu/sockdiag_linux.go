@@ -65,46 +65,56 @@ func listeningInTables(pid int, inodes map[string]bool) ([]string, error) {
 
 // diagnose asks the kernel for the listening TCP sockets of one address family.
 func diagnose(family uint8, inodes map[string]bool) ([]string, error) {
+	request := make([]byte, diagRequestSize)
+	request[0], request[1] = family, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(request[4:], 1<<tcpListen)
+	var all []string
+	err := dumpSockets(request, func(message []byte) {
+		inode, address, ok := diagnosed(message)
+		if ok && inodes[inode] {
+			all = append(all, address)
+		}
+	})
+	return all, err
+}
+
+// dumpSockets asks the kernel for sockets and hands over the message about each.
+func dumpSockets(question []byte, each func(message []byte)) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
 	deadline := unix.NsecToTimeval(int64(2 * time.Second))
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &deadline); err != nil {
-		return nil, err
+		return err
 	}
-	request := make([]byte, unix.NLMSG_HDRLEN+diagRequestSize)
-	binary.NativeEndian.PutUint32(request[0:], uint32(len(request)))
+	request := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(question))
+	binary.NativeEndian.PutUint32(request[0:], uint32(cap(request)))
 	binary.NativeEndian.PutUint16(request[4:], unix.SOCK_DIAG_BY_FAMILY)
 	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
-	request[unix.NLMSG_HDRLEN], request[unix.NLMSG_HDRLEN+1] = family, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(request[unix.NLMSG_HDRLEN+4:], 1<<tcpListen)
+	request = append(request, question...)
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, err
+		return err
 	}
-	var all []string
 	buffer := make([]byte, 32<<10)
 	for {
 		n, _, err := unix.Recvfrom(fd, buffer, 0)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		messages, err := syscall.ParseNetlinkMessage(buffer[:n])
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, m := range messages {
 			switch m.Header.Type {
 			case unix.NLMSG_DONE:
-				return all, nil
+				return nil
 			case unix.NLMSG_ERROR:
-				return nil, netlinkError(m.Data)
+				return netlinkError(m.Data)
 			}
-			inode, address, ok := diagnosed(m.Data)
-			if ok && inodes[inode] {
-				all = append(all, address)
-			}
+			each(m.Data)
 		}
 	}
 }

@@ -86,11 +86,11 @@ func (m *machine) start(ctx context.Context, o vm.StartOptions, p vm.Progress) e
 		return err
 	}
 	kvm := m.d.accel.kvm && !m.NoKVM
-	err := m.startOnPort(ctx, launch{record: m.record, kvm: kvm})
+	err := m.startOnPort(ctx, launch{record: m.record, kvm: kvm, share: o.Outbox})
 	if kvm && err != nil && ctx.Err() == nil {
 		// Whatever KVM's trouble is, emulation has none of it. Remember it, so that no later start waits for it again.
 		m.NoKVM = true
-		err = m.startOnPort(ctx, launch{record: m.record})
+		err = m.startOnPort(ctx, launch{record: m.record, share: o.Outbox})
 		if err == nil {
 			err = m.save()
 		}
@@ -132,7 +132,7 @@ func freePort(ctx context.Context) (int, error) {
 // waits until its monitor answers.
 func (m *machine) spawn(ctx context.Context, s launch) error {
 	run := filepath.Join(m.dir, runDir)
-	for _, old := range []string{socketFile, serialFile} {
+	for _, old := range []string{socketFile, serialFile, shareSocket} {
 		if err := os.Remove(filepath.Join(run, old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -147,9 +147,14 @@ func (m *machine) spawn(ctx context.Context, s launch) error {
 	if s.kvm {
 		groups = ownerGroup("/dev/kvm")
 	}
+	endShare, err := m.serveShare(s.share)
+	if err != nil {
+		return err
+	}
 	argv := m.acc.argv(s.commandLine(), groups...)
 	path, err := lookTool(argv[0])
 	if err != nil {
+		endShare()
 		return hint.Wrap(err, packageHint(argv[0]))
 	}
 	cmd := exec.Command(path, argv[1:]...) // not of ctx: the machine outlives the call
@@ -157,6 +162,7 @@ func (m *machine) spawn(ctx context.Context, s launch) error {
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
+		endShare()
 		return hint.Wrap(err, packageHint(qemuProgram))
 	}
 	ended := make(chan struct{})
@@ -171,6 +177,7 @@ func (m *machine) spawn(ctx context.Context, s launch) error {
 	if err != nil {
 		_ = cmd.Process.Kill()
 		<-ended
+		endShare()
 		if errors.Is(err, errEnded) {
 			return explainQEMU(logPath)
 		}

@@ -87,7 +87,7 @@ func linkTemplate(ctx context.Context, from, to string) error {
 // startFirst starts a machine that never ran from its template. If that comes to nothing the machine is one to boot,
 // and done is false.
 func (m *machine) startFirst(ctx context.Context, o vm.StartOptions, p vm.Progress) (done bool, err error) {
-	if !o.Cold {
+	if !o.Cold && o.Outbox == "" { // a template has no share
 		err := m.startFromTemplate(ctx, o.Files, p)
 		var useless *giveUp
 		if !errors.As(err, &useless) {
