@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/calmenu/calmenu/internal/atomicfile"
+	"github.com/calmenu/calmenu/internal/netlog"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -54,7 +55,7 @@ const verbDelete = "delete"
 
 // forget removes what a workspace without a machine consists of.
 func (a *App) forget(name string) error {
-	err := errors.Join(a.forgetPassword(name), a.Config().DeleteWorkspace(name))
+	err := errors.Join(a.forgetPassword(name), netlog.Remove(a.Home.LogsDir(), name), a.Config().DeleteWorkspace(name))
 	a.RefreshSSHConfig()
 	return err
 }

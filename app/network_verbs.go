@@ -2,11 +2,8 @@ package app
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"time"
 
-	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/netlog"
 	"github.com/calmenu/calmenu/internal/netpolicy"
 )
@@ -14,21 +11,18 @@ import (
 // SetNetworkMode sets whether a workspace's traffic goes through the tunnel: auto, on or off. It is in force within a
 // second, also in a workspace that runs.
 func (a *App) SetNetworkMode(workspace, mode string) error {
-	return a.setNetwork(workspace, "proxy.mode", mode, []string{"auto", "on", "off"})
+	return a.setNetwork(workspace, "proxy.mode", mode)
 }
 
 // SetNetworkPolicy sets what becomes of destinations no rule is for. Connections that exist are left alone.
 func (a *App) SetNetworkPolicy(workspace, policy string) error {
-	return a.setNetwork(workspace, "network.policy", policy, []string{"allowlist", "ask", "open", "offline"})
+	return a.setNetwork(workspace, "network.policy", policy)
 }
 
-func (a *App) setNetwork(workspace, key, value string, values []string) error {
+func (a *App) setNetwork(workspace, key, value string) error {
 	w, err := a.Workspace(workspace)
 	if err != nil {
 		return err
-	}
-	if !slices.Contains(values, value) {
-		return hint.Errorf(fmt.Sprintf("It is one of %v.", values), "%q is no value for %s", value, key)
 	}
 	return a.Config().Set(a.Home.VMFile(w.Name), key, value)
 }

@@ -43,9 +43,20 @@ func (a *App) provisioner(
 	vars["vm_info"] = strings.TrimSpace(string(a.vmInfo(w)))
 	vars["timezone"] = hostTimezone("/etc/localtime")
 	vars["share_tag"] = vm.OutboxTag
+	bundle, installed, err := a.caBundle(w)
+	if err != nil {
+		return nil, err
+	}
+	if installed {
+		g.Facts = append(g.Facts, provision.CAFile)
+	}
+	vars["ca_hash"] = bundle.hash
 	return &provision.Runner{
 		Shell: shell, Steps: all.For(g, stages...), Vars: vars, Slow: caps.Emulated,
-		Input: func(provision.Input) ([]byte, error) {
+		Input: func(i provision.Input) ([]byte, error) {
+			if i == provision.CABundle {
+				return bundle.pem, nil
+			}
 			password, err := a.guestPassword(ctx, w.Name)
 			if err != nil {
 				return nil, err

@@ -201,6 +201,9 @@ on.`,
 	name := c.forWorkspace(cc)
 	cc.Flags().BoolVar(&once, "once", false, "for 15 minutes, instead of always")
 	cc.RunE = func(cc *cobra.Command, args []string) error {
+		if err := isDestination(args[0]); err != nil {
+			return err
+		}
 		against, err := c.app.AllowNetwork(cc.Context(), *name, args[0], once)
 		if err != nil {
 			return err
@@ -225,12 +228,23 @@ put before all others. CALMenu net allow takes that back.`,
 	}
 	name := c.forWorkspace(cc)
 	cc.RunE = func(_ *cobra.Command, args []string) error {
+		if err := isDestination(args[0]); err != nil {
+			return err
+		}
 		if err := c.app.DenyNetwork(*name, args[0]); err != nil {
 			return err
 		}
 		return c.say("%s is refused from now on.", args[0])
 	}
 	return cc
+}
+
+// isDestination tells whether an argument is a destination, as a usage error where it is none.
+func isDestination(text string) error {
+	if _, err := netpolicy.ParseDestination(text, ""); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return nil
 }
 
 func (c *cmd) netMode() *cobra.Command {

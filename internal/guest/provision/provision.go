@@ -31,6 +31,7 @@ const (
 const (
 	StockPassword = "stock-password" // the image has a password everybody knows
 	Share         = "share"          // the outbox is a shared host folder
+	CAFile        = "ca-file"        // certificate authorities of the user's own are, or were, to be trusted
 )
 
 // Input names what a step's script reads from its standard input.
@@ -39,6 +40,9 @@ type Input string
 // Password is the guest account's own password on the first line, and on the second the same as the file with which
 // macOS logs in by itself (KCPassword), in base64.
 const Password Input = "password"
+
+// CABundle is PEM text of certificates; it may be empty.
+const CABundle Input = "ca-bundle"
 
 // Step is one thing a guest is set up with.
 type Step struct {
@@ -113,7 +117,7 @@ func (s *Step) mistakes(before List) (all []string) {
 	say(s.Title == "" || s.Evidence == "", "it needs a title and evidence")
 	say(strings.TrimSpace(s.Check) == "" || strings.TrimSpace(s.Do) == "", "it needs a check and a do")
 	say(!slices.Contains([]string{First, Boot, Session}, s.Stage), "there is no stage %q", s.Stage)
-	say(s.Input != "" && s.Input != Password, "there is no input %q", s.Input)
+	say(s.Input != "" && s.Input != Password && s.Input != CABundle, "there is no input %q", s.Input)
 	say(s.Timeout < 0 || s.Timeout > maxTimeout, "its timeout must be at most %s", maxTimeout)
 	sudo := sudoPattern.MatchString(s.Check + "\n" + s.Do)
 	say(sudo != s.Privileged, "privileged is %v, but its scripts say otherwise", s.Privileged)
@@ -123,7 +127,7 @@ func (s *Step) mistakes(before List) (all []string) {
 	}
 	for _, w := range s.When {
 		fact := strings.TrimPrefix(w, "!")
-		say(fact != StockPassword && fact != Share, "there is no fact %q", fact)
+		say(fact != StockPassword && fact != Share && fact != CAFile, "there is no fact %q", fact)
 	}
 	for _, n := range s.Needs {
 		say(before.index(n) < 0, "it needs %q, which is not before it", n)

@@ -69,6 +69,7 @@ func runner(t *testing.T, shell provision.Shell, g provision.Guest) *provision.R
 	vars["vm_info"] = "CAL_VM=true\nCAL_VM_NAME=demo"
 	vars["timezone"] = "Nowhere/At_All"
 	vars["share_tag"] = "cal-output"
+	vars["ca_hash"] = ""
 	// Whether these are there is this host's affair, and whether they can be had.
 	steps := load(t).For(g, provision.First, provision.Boot, provision.Session)
 	steps = remove(steps, "tmux", "gh")
