@@ -21,14 +21,14 @@ type goTest struct {
 
 // run runs the tests, and returns an error if any failed.
 func (g goTest) run(ctx context.Context, c *collector) error {
-	args := []string{"test", "-json", "-timeout", g.limit.String()}
+	args := []string{"test", "-json", "-vet=off", "-timeout", g.limit.String()} // lint has vetted them
 	if g.race {
 		args = append(args, "-race")
 	} else {
 		args = append(args, "-trimpath") // as make build does: what that has compiled is not compiled again
 	}
 	if g.fresh {
-		args = append(args, "-count=1", "-vet=off") // the stage before has vetted it
+		args = append(args, "-count=1")
 	}
 	if g.filter != "" {
 		args = append(args, "-run", g.filter)

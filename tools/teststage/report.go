@@ -47,7 +47,9 @@ func report(w io.Writer, all []result, missing []test) {
 		fmt.Fprintf(w, "  NOT RUN: %s %s\n", short(t.Package), t.Test)
 	}
 	slices.SortStableFunc(tests, func(a, b result) int { return int(1000 * (b.Seconds - a.Seconds)) })
-	fmt.Fprintf(w, "slowest:\n")
+	if len(tests) > 0 && tests[0].Seconds >= 1 {
+		fmt.Fprintln(w, "slowest:")
+	}
 	for _, r := range tests[:min(slowest, len(tests))] {
 		if r.Seconds < 1 {
 			break
