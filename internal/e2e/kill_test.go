@@ -180,7 +180,7 @@ func TestKilledAgent(t *testing.T) {
 		d.waitFor(func() bool { return len(d.demo().Sessions) == 0 }, stepLimit, "the session to end")
 	})
 	d.step("while syncing", func() {
-		sum := d.guest("head -c 100M /dev/urandom > ~/big && sha256sum < ~/big && mv ~/big ~/output/big")
+		sum := d.guest("head -c 40M /dev/urandom > ~/big && sha256sum < ~/big && mv ~/big ~/output/big")
 		d.waitFor(func() bool {
 			parts, _ := filepath.Glob(d.landed(".cal-staging/*"))
 			return len(parts) > 0
