@@ -87,7 +87,6 @@ func reopen(t *testing.T, driver, dir string) *App {
 type faultModel struct {
 	driver, dir string
 	letters     map[string]string // by what identifies a disk's content
-	killed      int               // how many processes were, on copies of it
 }
 
 var faultsBefore = []string{"base manual A", "now D", "one session B", "two session C"}
@@ -215,4 +214,17 @@ func wantNoStrays(t *testing.T, dir string) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// some runs f with an operation's points, and, where there is the time for it, with the rest of them.
+func some(t *testing.T, op string, points, rest []int, f func(t *testing.T, points []int)) {
+	t.Helper()
+	t.Run(op, func(t *testing.T) { t.Parallel(); f(t, points) })
+	t.Run(op+" rest", func(t *testing.T) {
+		if os.Getenv("CAL_TEST_VM") == "" {
+			t.Skip("set CAL_TEST_VM=1: others stand for these points")
+		}
+		t.Parallel()
+		f(t, rest)
+	})
 }

@@ -151,14 +151,16 @@ import (
 	"testing"
 )
 
+const lets = "CAL_TEST_VM"
+
 func TestGuest(t *testing.T) {
-	if os.Getenv("CAL_TEST_VM") != "1" {
+	if os.Getenv(lets) != "1" {
 		t.Skip("set CAL_TEST_VM=1: a guest")
 	}
 }
 
 func TestFailsWithAMachine(t *testing.T) {
-	if os.Getenv("CAL_TEST_VM") == "1" {
+	if os.Getenv(lets) == "1" {
 		t.Fatal("it was not to run again")
 	}
 }
