@@ -23,8 +23,9 @@ const agentLimit = 20 * time.Minute
 //
 //	CAL_TEST_PICTURES=1 CAL_TEST_DESKTOP=1 CAL_TEST_VM=1 go test -timeout 60m -run TestPictures ./internal/e2e
 func TestPictures(t *testing.T) {
-	if os.Getenv("CAL_TEST_PICTURES") != "1" {
-		t.Skip("set CAL_TEST_PICTURES=1: this test takes pictures of real agents, for minutes")
+	which := os.Getenv("CAL_TEST_PICTURES")
+	if which == "" {
+		t.Skip("set CAL_TEST_PICTURES=1, or the name of one agent: this test takes pictures of real agents, for minutes")
 	}
 	d := newDesk(t)
 	// HOME, where npm is told of its registry, is another one here.
@@ -44,6 +45,9 @@ func TestPictures(t *testing.T) {
 		{"claude-code", "Claude Code", "session-claude", `Welcome.*Claude`},
 		{"opencode", "opencode", "session-opencode", `Ask anything`},
 	} {
+		if which != "1" && which != agent.id {
+			continue
+		}
 		d.step(agent.name+" installed", func() { d.install(agent.id) })
 		d.step(agent.name+" drew", func() {
 			d.icon(statusicon.Verified)
