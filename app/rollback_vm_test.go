@@ -200,7 +200,8 @@ func TestWarmRollbackGoesOn(t *testing.T) {
 		}
 		g.run(ctx, "tmux send-keys -t edit 'A!' Escape")
 		g.until(ctx, "tmux capture-pane -p -t edit", "not yet saved!")
-		if skew, err := g.c.ClockSkew(ctx); err != nil || skew.Abs() > 5*time.Second {
+		asked := time.Now() // the answer is no better than it is quick
+		if skew, err := g.c.ClockSkew(ctx); err != nil || skew.Abs() > 5*time.Second+time.Since(asked) {
 			t.Errorf("rollback %d: the clock is off by %v, %v", i, skew, err)
 		}
 		checkDisk(t, ctx, g)
