@@ -19,6 +19,8 @@ type Client struct {
 	raw     net.Conn
 	options Options
 
+	forwards forwards
+
 	once sync.Once
 	done chan struct{}
 	err  error // written before done is closed
@@ -34,6 +36,7 @@ func newClient(sc *ssh.Client, raw net.Conn, o Options) *Client {
 		}
 		c.fail(fmt.Errorf("%w: %w", ErrLost, err))
 	}()
+	go c.forwards.serve(sc.HandleChannelOpen("forwarded-tcpip"))
 	if o.Keepalive > 0 {
 		go c.keepalive()
 	}
@@ -99,15 +102,6 @@ func (c *Client) Close() error {
 
 // ServerVersion is the version line of the guest's SSH server. It is the guest's word.
 func (c *Client) ServerVersion() string { return string(c.ssh.ServerVersion()) }
-
-// Listen listens on a TCP address of the guest, such as "127.0.0.1:1080" (port 0: any free one). Connections accepted
-// there end in this process. They know no deadlines; close them instead. A listener must be accepted from without
-// pause: connections nobody accepts hold up everything else on this connection.
-func (c *Client) Listen(addr string) (net.Listener, error) {
-	return await(context.Background(), c, "open a port in the guest", func() (net.Listener, error) {
-		return c.ssh.Listen("tcp", addr)
-	}, func(l net.Listener) { _ = l.Close() })
-}
 
 // await runs f, a request of the SSH library, which has no contexts, and gives up on it when ctx or the connection
 // ends or the guest does not answer in time. drop disposes of a result that comes when nobody waits any more.
