@@ -18,7 +18,8 @@ const (
 	idleTime        = 60 * time.Second // between requests of one connection
 )
 
-// Proxy is a proxy on the guest's loopback: HTTP's CONNECT, and plain HTTP in absolute form. Only Gate must be set.
+// Proxy is a proxy on the guest's loopback, HTTP and SOCKS5 on one port: CONNECT of either, and plain HTTP in absolute
+// form. Only Gate must be set.
 type Proxy struct {
 	Gate *Gate
 	// MaxConns is how many connections the guest may have at once; 0 is DefaultMaxConns. More are closed unread.

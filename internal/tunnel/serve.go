@@ -38,8 +38,26 @@ func (p *Proxy) serveConn(ctx context.Context, conn net.Conn) {
 			s.plain.close()
 		}
 	}()
+	if first, err := s.first(); err != nil {
+		return
+	} else if first == socksVersion {
+		s.serveSOCKS(ctx)
+		return
+	}
 	for s.serveRequest(ctx) {
 	}
+}
+
+// first waits for the connection's first byte, but not for ever.
+func (s *session) first() (byte, error) {
+	// The guest's connections know no deadlines.
+	idle := time.AfterFunc(idleTime, func() { _ = s.conn.Close() })
+	defer idle.Stop()
+	b, err := s.in.Peek(1)
+	if err != nil {
+		return 0, err
+	}
+	return b[0], nil
 }
 
 var errHeaderTooLarge = errors.New("header is too large")
@@ -65,10 +83,7 @@ func (h *headerLimit) Read(b []byte) (int, error) {
 
 // serveRequest answers one request and tells whether another may follow.
 func (s *session) serveRequest(ctx context.Context) bool {
-	// The guest's connections know no deadlines.
-	idle := time.AfterFunc(idleTime, func() { _ = s.conn.Close() })
-	_, err := s.in.Peek(1)
-	if !idle.Stop() || err != nil {
+	if _, err := s.first(); err != nil {
 		return false
 	}
 	slow := time.AfterFunc(s.slow, func() { _ = s.conn.Close() })
