@@ -23,6 +23,10 @@ type verb func(ctx context.Context, args []string) error
 
 // verbs are the helper's jobs by name.
 var verbs = map[string]verb{
+	"free":    free,
+	"pipe":    pipe,
+	"proxy":   proxy,
+	"tunnel":  tunnel,
 	"version": version,
 }
 

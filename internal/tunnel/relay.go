@@ -1,6 +1,7 @@
 package tunnel
 
 import (
+	"errors"
 	"io"
 	"sync"
 )
@@ -11,21 +12,55 @@ type Stream interface {
 	CloseWrite() error
 }
 
-// relayBuffer is how much is passed on at once, in bytes: two packets of an SSH channel.
-const relayBuffer = 64 << 10
+const (
+	// relayBuffer is how much is passed on at once, in bytes: two packets of an SSH channel. A connection has one while
+	// much comes over it, and idleBuffer otherwise.
+	relayBuffer = 64 << 10
+	idleBuffer  = 4 << 10
+)
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
 // pass copies until from ends, then ends that side of to.
-func pass(to io.Writer, from io.Reader) (int64, error) {
-	buf := relayBuffers.Get().(*[relayBuffer]byte)
-	defer relayBuffers.Put(buf)
-	// Hiding what else the two can do has the buffer used.
-	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, buf[:])
-	if c, ok := to.(io.Closer); err == nil && !closeWrite(to) && ok {
+func pass(to io.Writer, from io.Reader) (n int64, err error) {
+	var large *[relayBuffer]byte
+	defer func() {
+		if large != nil {
+			relayBuffers.Put(large)
+		}
+	}()
+	small := make([]byte, idleBuffer)
+	for {
+		buf := small
+		if large != nil {
+			buf = large[:]
+		}
+		read, err := from.Read(buf)
+		if read > 0 {
+			wrote, werr := to.Write(buf[:read])
+			n += int64(wrote)
+			if werr != nil {
+				return n, werr
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return n, err
+		}
+		switch {
+		case large == nil && read == idleBuffer:
+			large = relayBuffers.Get().(*[relayBuffer]byte)
+		case large != nil && read < idleBuffer:
+			relayBuffers.Put(large)
+			large = nil
+		}
+	}
+	if c, ok := to.(io.Closer); !closeWrite(to) && ok {
 		_ = c.Close()
 	}
-	return n, err
+	return n, nil
 }
 
 // relay copies both ways until both have ended, passing on the end of each by itself. An error ends both.

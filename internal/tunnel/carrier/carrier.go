@@ -1,0 +1,261 @@
+// Package carrier leads a guest's connections to a tunnel.Gate over the SSH connection into that guest: ports on the
+// guest's loopback that its SSH server forwards here, and CALMenu's program in the guest (cmd/calhelper, package catch),
+// which has the kernel or sshuttle lead there what programs send without knowing of any proxy.
+//
+// What must hold: no port is opened on the host, and the guest gets no key, shell or interpreter on it. One guest costs a
+// bounded number of connections, lookups and bytes, whatever it sends. The parts fail and start again one by one.
+package carrier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/tunnel/sshuttle"
+	"github.com/calmenu/calmenu/internal/tunnel/wire"
+)
+
+// Ports of the guest's loopback. Each is served by the same gate: which one a guest's program dials gives it no rights.
+const (
+	ProxyPort  = 3128 // HTTP and SOCKS5
+	SOCKSPort  = 1080 // the same, where SOCKS is looked for
+	caughtPort = 3129 // connections the guest's kernel redirects
+	streamPort = 3130 // sshuttle's conversation with its server
+)
+
+const (
+	maxCaught  = 200 // connections at once; what is left of the client's bound is for the proxy
+	maxStreams = 4   // of sshuttle: one, and those that have not ended yet
+	restart    = 3 * time.Second
+)
+
+// Off is the method that catches nothing; the others are catch.Auto, catch.Redirect and catch.Sshuttle.
+const Off = "off"
+
+// Carrier carries one guest's connections, over one connection to it after the other.
+type Carrier struct {
+	// Gate judges, dials and records.
+	Gate *tunnel.Gate
+	// Ensure puts CALMenu's program into the guest and returns its file; usually helper.Ensure.
+	Ensure func(context.Context, *guest.Client) (string, error)
+	// OnReport, unless nil, is told what catches the guest's connections, whenever that changes.
+	OnReport func(wire.Report)
+	// Problem, unless nil, is told what failed and will be tried again.
+	Problem func(error)
+
+	mu     sync.Mutex         // guards both
+	method string             // "" is Off
+	again  context.CancelFunc // ends the present conversation with the guest's program; nil if there is none
+}
+
+// SetMethod says how connections are caught, from now on. Connections that exist are left alone.
+func (r *Carrier) SetMethod(method string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if method == r.method {
+		return
+	}
+	r.method = method
+	if r.again != nil {
+		r.again()
+	}
+}
+
+// Serve carries over one connection until it or ctx ends. The error is why.
+func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	part := func(f func(context.Context) error) {
+		parts.Go(func() {
+			for ctx.Err() == nil {
+				err := f(ctx)
+				if ctx.Err() != nil {
+					return
+				}
+				r.problem(err)
+				wait(ctx, restart)
+			}
+		})
+	}
+	// The listeners first: each would be tried again by itself, but what is dialled before it is there is refused.
+	proxy := &tunnel.Proxy{Gate: r.Gate}
+	for _, port := range []int{ProxyPort, SOCKSPort} {
+		part(func(ctx context.Context) error {
+			l, err := r.listen(ctx, c, port)
+			if err != nil {
+				return err
+			}
+			return proxy.Serve(ctx, l)
+		})
+	}
+	streams := func(ctx context.Context, conn net.Conn) { _ = sshuttle.Serve(ctx, conn, r.Gate) }
+	part(func(ctx context.Context) error { return r.serve(ctx, c, streamPort, maxStreams, streams) })
+	origins := newCaught(r.Gate)
+	part(func(ctx context.Context) error { return r.serve(ctx, c, caughtPort, maxCaught, origins.carry) })
+	part(func(ctx context.Context) error { return r.converse(ctx, c, origins) })
+	select {
+	case <-c.Done():
+		cancel(c.Err())
+	case <-ctx.Done():
+	}
+	return context.Cause(ctx)
+}
+
+func (r *Carrier) problem(err error) {
+	if r.Problem != nil && err != nil {
+		r.Problem(err)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// listen takes a port of the guest's loopback. If another connection's server still holds it, that one is a dead
+// connection's: one process carries a guest at a time.
+func (r *Carrier) listen(ctx context.Context, c *guest.Client, port int) (net.Listener, error) {
+	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	l, err := c.Listen(at)
+	if err == nil || c.Err() != nil || r.Ensure == nil {
+		return l, err
+	}
+	program, eerr := r.Ensure(ctx, c)
+	if eerr != nil {
+		return nil, errors.Join(err, eerr)
+	}
+	result, ferr := c.Output(ctx, guest.Cmd{Argv: []string{"sudo", "-n", program, "free", strconv.Itoa(port)}, Limit: 4 << 10})
+	if ferr == nil && result.Exit != 0 {
+		ferr = fmt.Errorf("freeing port %d in the guest: %q", port, result.Stderr)
+	}
+	if ferr != nil {
+		return nil, errors.Join(err, ferr)
+	}
+	return c.Listen(at)
+}
+
+// serve hands each connection to a port to f, at most most at once; more are closed.
+func (r *Carrier) serve(
+	ctx context.Context, c *guest.Client, port, most int, f func(context.Context, net.Conn),
+) error {
+	l, err := r.listen(ctx, c, port)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer func() {
+		cancel()
+		_ = l.Close()
+		running.Wait()
+	}()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	places := make(chan struct{}, most)
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return fmt.Errorf("serving port %d of the guest: %w", port, err)
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			_ = conn.Close()
+			continue
+		}
+		running.Go(func() {
+			defer func() { <-places }()
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+			f(ctx, conn)
+		})
+	}
+}
+
+// converse runs CALMenu's program in the guest once, as long as there is something to catch.
+func (r *Carrier) converse(ctx context.Context, c *guest.Client, origins *caught) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.mu.Lock()
+	method := r.method
+	changed, change := context.WithCancel(ctx)
+	r.again = change
+	r.mu.Unlock()
+	defer change()
+	if method == "" || method == Off {
+		r.report(wire.Report{})
+		<-changed.Done()
+		return nil
+	}
+	program, err := r.Ensure(ctx, c)
+	if err != nil {
+		r.report(wire.Report{Problem: err.Error()})
+		return err
+	}
+	argv := []string{
+		"sudo", "-n", program, "tunnel", "-method", method, "-port", strconv.Itoa(caughtPort), "-stream", strconv.Itoa(streamPort),
+	}
+	inR, inW := io.Pipe()
+	outR, outW := io.Pipe()
+	talked := make(chan error, 1)
+	go func() {
+		err := origins.converse(ctx, wire.NewReader(outR), wire.NewWriter(inW), r.report)
+		_ = outR.CloseWithError(err)
+		_ = inW.Close()
+		talked <- err
+	}()
+	// Its input's end has the program put everything back.
+	defer context.AfterFunc(changed, func() { _ = inW.Close() })()
+	said := &firstLine{}
+	exit, err := c.Stream(ctx, guest.Cmd{Argv: argv, Stdin: inR}, outW, said)
+	_ = inR.Close()
+	_ = outW.Close()
+	talk := <-talked
+	r.report(wire.Report{})
+	switch {
+	case changed.Err() != nil:
+		return nil
+	case err != nil:
+		return err
+	case exit != 0:
+		return fmt.Errorf("the guest's program ended with status %d: %q", exit, said.text())
+	}
+	return talk
+}
+
+func (r *Carrier) report(p wire.Report) {
+	if r.OnReport != nil {
+		r.OnReport(p)
+	}
+}
+
+// firstLine keeps the first bytes of what is written.
+type firstLine struct {
+	mu sync.Mutex // guards b
+	b  []byte
+}
+
+func (f *firstLine) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.b = append(f.b, p[:min(len(p), 400-len(f.b))]...)
+	return len(p), nil
+}
+
+func (f *firstLine) text() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return string(f.b)
+}

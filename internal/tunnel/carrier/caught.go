@@ -1,0 +1,197 @@
+package carrier
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/tunnel/wire"
+)
+
+const (
+	aliveEvery  = 5 * time.Second
+	originTime  = 10 * time.Second
+	maxAnswers  = 64               // questions of the guest's answered at once
+	dnsIdleTime = 30 * time.Second // of a TCP connection with questions for names
+)
+
+// caught serves connections that the guest's kernel redirected: the guest's program knows where they wanted to go.
+type caught struct {
+	gate *tunnel.Gate
+
+	mu    sync.Mutex // guards what follows
+	out   *wire.Writer
+	next  uint32
+	asked map[uint32]chan netip.AddrPort
+}
+
+func newCaught(g *tunnel.Gate) *caught {
+	return &caught{gate: g, asked: map[uint32]chan netip.AddrPort{}}
+}
+
+var errNobody = errors.New("the guest's program is not there to say where a connection wanted to go")
+
+// carry serves one connection.
+func (g *caught) carry(ctx context.Context, conn net.Conn) {
+	to, err := g.origin(ctx, conn.RemoteAddr().String())
+	if err != nil || !to.IsValid() {
+		return // somebody dialled the port itself
+	}
+	if to.Port() == 53 {
+		g.answerStream(ctx, conn)
+		return
+	}
+	near, ok := conn.(tunnel.Stream)
+	if !ok {
+		return
+	}
+	d := tunnel.Destination{Host: to.Addr().String(), Port: int(to.Port()), Way: tunnel.WayHelper}
+	// The guest's program was told it is connected when it was caught: what is refused ends.
+	g.gate.Carry(ctx, d, near, func(err error) error { return err })
+}
+
+// origin asks the guest where the connection from an address wanted to go.
+func (g *caught) origin(ctx context.Context, from string) (netip.AddrPort, error) {
+	answer := make(chan netip.AddrPort, 1)
+	g.mu.Lock()
+	out := g.out
+	g.next++
+	id := g.next
+	g.asked[id] = answer
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		delete(g.asked, id)
+		g.mu.Unlock()
+	}()
+	if out == nil {
+		return netip.AddrPort{}, errNobody
+	}
+	if err := out.Send(wire.Frame{Kind: wire.Origin, ID: id, Payload: []byte(from)}); err != nil {
+		return netip.AddrPort{}, err
+	}
+	timer := time.NewTimer(originTime)
+	defer timer.Stop()
+	select {
+	case to := <-answer:
+		return to, nil
+	case <-timer.C:
+		return netip.AddrPort{}, errNobody
+	case <-ctx.Done():
+		return netip.AddrPort{}, context.Cause(ctx)
+	}
+}
+
+// converse talks with the guest's program until it ends, says what makes no sense, or does not read what is sent to it.
+func (g *caught) converse(
+	ctx context.Context, in *wire.Reader, out *wire.Writer, report func(wire.Report),
+) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var answering sync.WaitGroup
+	defer func() {
+		cancel()
+		answering.Wait()
+		g.mu.Lock()
+		g.out = nil
+		g.mu.Unlock()
+	}()
+	g.mu.Lock()
+	g.out = out
+	g.mu.Unlock()
+	go beat(ctx, out)
+	places := make(chan struct{}, maxAnswers)
+	for {
+		f, err := in.Next()
+		if err != nil {
+			return fmt.Errorf("the guest's program: %w", err)
+		}
+		switch f.Kind {
+		case wire.Question:
+			select {
+			case places <- struct{}{}:
+			default:
+				continue // whoever asked asks again
+			}
+			answering.Go(func() {
+				defer func() { <-places }()
+				message := g.gate.Answer(ctx, f.Payload)
+				_ = out.Send(wire.Frame{Kind: wire.Answer, ID: f.ID, Payload: message})
+			})
+		case wire.Meant:
+			g.meant(f)
+		case wire.State:
+			var r wire.Report
+			if err := json.Unmarshal(f.Payload, &r); err != nil {
+				return fmt.Errorf("the guest's program: %w", err)
+			}
+			report(r)
+		case wire.Alive:
+		case wire.Answer, wire.Origin:
+			return fmt.Errorf("%w: the guest does not say %q", wire.ErrFrame, byte(f.Kind))
+		}
+	}
+}
+
+// meant hands the guest's word on where a connection wanted to go to who waits for it.
+func (g *caught) meant(f wire.Frame) {
+	to, err := netip.ParseAddrPort(string(f.Payload))
+	if err != nil || to.Addr().Zone() != "" {
+		to = netip.AddrPort{}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if answer := g.asked[f.ID]; answer != nil {
+		delete(g.asked, f.ID)
+		answer <- to // has room for one
+	}
+}
+
+// beat tells the guest's program that somebody is there.
+func beat(ctx context.Context, out *wire.Writer) {
+	ticker := time.NewTicker(aliveEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if out.Send(wire.Frame{Kind: wire.Alive}) != nil {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// answerStream answers questions for names that come over TCP (RFC 7766), one after the other.
+func (g *caught) answerStream(ctx context.Context, conn net.Conn) {
+	for ctx.Err() == nil {
+		idle := time.AfterFunc(dnsIdleTime, func() { _ = conn.Close() })
+		var length [2]byte
+		if _, err := io.ReadFull(conn, length[:]); err != nil {
+			idle.Stop()
+			return
+		}
+		question := make([]byte, binary.BigEndian.Uint16(length[:]))
+		_, err := io.ReadFull(conn, question)
+		if !idle.Stop() || err != nil {
+			return
+		}
+		message := g.gate.Answer(ctx, question)
+		if message == nil {
+			return
+		}
+		slow := time.AfterFunc(dnsIdleTime, func() { _ = conn.Close() })
+		_, err = conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...))
+		if !slow.Stop() || err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package catch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/tunnel/wire"
+)
+
+// Methods of catching.
+const (
+	Auto     = "auto" // the first of the others that works
+	Redirect = "redirect"
+	Sshuttle = "sshuttle"
+)
+
+// hostSilence is how long the host may give no sign of life before it is taken to be gone.
+const hostSilence = 45 * time.Second
+
+// Options say where to lead what is caught. All ports are of the guest's loopback, where its SSH server forwards them.
+type Options struct {
+	Method  string // Auto, Redirect or Sshuttle
+	Port    uint16 // for redirected connections
+	Stream  uint16 // for sshuttle's conversation with its server
+	Program string // this program's file, for sshuttle to start
+}
+
+// Run catches the guest's connections until the host ends the conversation (in ends: no error), goes silent, or ctx ends.
+func Run(ctx context.Context, o Options, in io.Reader, out io.Writer) error {
+	switch o.Method {
+	case Auto, Redirect, Sshuttle:
+	default:
+		return fmt.Errorf("there is no method %q", o.Method)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	free, err := takeOver()
+	if err != nil {
+		return err
+	}
+	defer free()
+	k := &keeper{options: o, out: wire.NewWriter(out), end: cancel, started: time.Now()}
+	commands, err := k.listen()
+	if err != nil {
+		return err
+	}
+	defer commands.Close()
+	k.apply(ctx)
+	defer k.undo()
+	silence := time.AfterFunc(hostSilence, func() { cancel(errors.New("the host gave no sign of life")) })
+	defer silence.Stop()
+	go func() { cancel(k.converse(in, silence)) }()
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// keeper keeps one method in force.
+type keeper struct {
+	options Options
+	out     *wire.Writer
+	end     context.CancelCauseFunc
+	started time.Time
+	log     log
+
+	mu     sync.Mutex // guards what follows; held while a method is applied
+	method method     // nil: nothing is caught
+	report wire.Report
+	served uint64 // connections asked about
+}
+
+// method is a way to catch connections that is in force.
+type method interface {
+	name() string
+	answer(id uint32, message []byte)
+	origin(from netip.AddrPort) netip.AddrPort
+	stop()
+}
+
+// apply has in force what was asked for, and tells the host. A method that fails by itself later is tried again.
+func (k *keeper) apply(ctx context.Context) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.applyLocked(ctx)
+}
+
+func (k *keeper) applyLocked(ctx context.Context) {
+	if k.method != nil {
+		k.method.stop()
+		k.method = nil
+	}
+	r := wire.Report{Stopped: stopped()}
+	if !r.Stopped {
+		var err error
+		if k.method, err = k.start(ctx); err != nil {
+			r.Problem = line(err)
+		}
+	}
+	if k.method != nil {
+		r.Way = k.method.name()
+	}
+	k.tell(r)
+}
+
+func (k *keeper) start(ctx context.Context) (method, error) {
+	var redirectErr error
+	if k.options.Method != Sshuttle {
+		m, err := k.startRedirect(ctx)
+		if err == nil {
+			return m, nil
+		}
+		if redirectErr = err; k.options.Method == Redirect {
+			return nil, err
+		}
+		k.log.add("redirecting: %v; trying sshuttle", err)
+	}
+	m, err := k.startSshuttle(ctx)
+	if err != nil {
+		return nil, errors.Join(redirectErr, err)
+	}
+	return m, redirectErr
+}
+
+// tell sends the host what holds, if it is news.
+func (k *keeper) tell(r wire.Report) {
+	k.report = r
+	switch {
+	case r.Stopped:
+		k.log.add("stopped: nothing is caught")
+	case r.Way == "":
+		k.log.add("nothing is caught: %s", r.Problem)
+	default:
+		k.log.add("%s leads the guest's connections to the host", r.Way)
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return
+	}
+	if err := k.out.Send(wire.Frame{Kind: wire.State, Payload: data}); err != nil {
+		k.end(err)
+	}
+}
+
+func (k *keeper) undo() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.method != nil {
+		k.method.stop()
+		k.method = nil
+	}
+}
+
+func (k *keeper) present() method {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.method
+}
+
+// converse does what the host asks until it ends.
+func (k *keeper) converse(in io.Reader, silence *time.Timer) error {
+	r := wire.NewReader(in)
+	for {
+		f, err := r.Next()
+		if err != nil {
+			return err
+		}
+		silence.Reset(hostSilence)
+		switch f.Kind {
+		case wire.Answer:
+			if m := k.present(); m != nil {
+				m.answer(f.ID, f.Payload)
+			}
+		case wire.Origin:
+			if err := k.out.Send(wire.Frame{Kind: wire.Meant, ID: f.ID, Payload: k.origin(f.Payload)}); err != nil {
+				return err
+			}
+		case wire.Alive:
+			if err := k.out.Send(f); err != nil {
+				return err
+			}
+		case wire.Question, wire.Meant, wire.State:
+			return fmt.Errorf("%w: the host does not say %q", wire.ErrFrame, byte(f.Kind))
+		}
+	}
+}
+
+func (k *keeper) origin(from []byte) []byte {
+	addr, err := netip.ParseAddrPort(string(from))
+	m := k.present()
+	if err != nil || m == nil {
+		return nil
+	}
+	to := m.origin(addr)
+	if !to.IsValid() {
+		return nil
+	}
+	k.mu.Lock()
+	k.served++
+	k.mu.Unlock()
+	return []byte(to.String())
+}
+
+// stateDir is the machine's, not the disk's: what was stopped is stopped until the guest starts anew.
+const stateDir = "/run/calmenu"
+
+func stopped() bool {
+	_, err := os.Stat(stateDir + "/stopped")
+	return err == nil
+}
+
+func setStopped(yes bool) error {
+	if !yes {
+		err := os.Remove(stateDir + "/stopped")
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return os.WriteFile(stateDir+"/stopped", nil, 0o644)
+}

@@ -1,0 +1,75 @@
+package catch
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"strings"
+)
+
+// table is the name of the rules' table in the guest's kernel.
+const table = "calmenu"
+
+// rules are what the kernel is told: to lead TCP to port, and questions for names to names (0: they are sshuttle's
+// affair, which then catches both). What is left of UDP, IPv6 and the rest is refused with an answer, so that programs try
+// something else at once. kept are the networks the guest itself is in: in one of them is the host.
+func rules(port, names uint16, kept []netip.Prefix) string {
+	var b strings.Builder
+	// The first line makes the second one hold also where there is no such table yet.
+	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n", table)
+	direct := []string{"127.0.0.0/8"}
+	for _, p := range kept {
+		if p.Addr().Is4() {
+			direct = append(direct, p.String())
+		}
+	}
+	if names != 0 {
+		b.WriteString("chain lead {\ntype nat hook output priority -100; policy accept;\nip daddr 127.0.0.0/8 return\n")
+		fmt.Fprintf(&b, "meta nfproto ipv4 udp dport 53 redirect to :%d\n", names)
+		fmt.Fprintf(&b, "ip daddr { %s } return\n", strings.Join(direct, ", "))
+		fmt.Fprintf(&b, "meta nfproto ipv4 meta l4proto tcp redirect to :%d\n}\n", port)
+	}
+	b.WriteString("chain refuse {\ntype filter hook output priority 10; policy accept;\noifname \"lo\" accept\n")
+	fmt.Fprintf(&b, "ip daddr { %s } accept\n", strings.Join(direct, ", "))
+	b.WriteString("meta l4proto tcp reject with tcp reset\nmeta nfproto ipv4 reject with icmp type admin-prohibited\n" +
+		"icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept\n" +
+		"meta nfproto ipv6 reject with icmpv6 type admin-prohibited\n}\n}\n")
+	return b.String()
+}
+
+func install(ctx context.Context, text string) error {
+	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(text)
+	return quiet(cmd)
+}
+
+func uninstall(ctx context.Context) error {
+	return install(ctx, fmt.Sprintf("table inet %[1]s\ndelete table inet %[1]s\n", table))
+}
+
+func quiet(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		first, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
+		return fmt.Errorf("%s: %w: %s", cmd.Args[0], err, first)
+	}
+	return nil
+}
+
+// networks are those this guest's interfaces are in: the host is in one of them.
+func networks() []netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var found []netip.Prefix
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() {
+			found = append(found, p.Masked())
+		}
+	}
+	return found
+}

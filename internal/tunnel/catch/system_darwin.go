@@ -1,0 +1,38 @@
+package catch
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// sshuttleMethod is how sshuttle catches connections here.
+const sshuttleMethod = "pf"
+
+// refuseRest does nothing: sshuttle owns the packet filter's anchor, and what it does not catch goes where the machine's
+// own network leads.
+func refuseRest(context.Context) (func(), error) { return func() {}, nil }
+
+func endWithUs() *syscall.SysProcAttr { return nil }
+
+// startRedirect: pf can redirect too, but who asks it where a connection wanted to go has to hold the connection, which
+// the SSH server does.
+func (*keeper) startRedirect(context.Context) (method, error) {
+	return nil, errors.New("macOS cannot tell where a connection that its SSH server holds wanted to go")
+}
+
+func networks() []netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	var found []netip.Prefix
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() {
+			found = append(found, p.Masked())
+		}
+	}
+	return found
+}

@@ -1,0 +1,164 @@
+package sshuttle
+
+import (
+	"io"
+	"sync"
+	"syscall"
+)
+
+// channel is one connection of the client's. It is a tunnel.Stream.
+type channel struct {
+	s  *session
+	id uint16
+
+	mu      sync.Mutex // guards all below; never held while sending
+	arrived sync.Cond  // data, or the end
+	buf     []byte     // from the client, not read yet
+	off     int        // of which these bytes are read
+
+	inEnded  bool // the client sends nothing more, or was told to
+	outEnded bool // the client takes nothing more, or was told that nothing comes
+	closed   bool
+}
+
+func newChannel(s *session, id uint16) *channel {
+	c := &channel{s: s, id: id}
+	c.arrived.L = &c.mu
+	return c
+}
+
+// push takes data from the client and returns how much waits to be read.
+func (c *channel) push(data []byte) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.inEnded || c.closed {
+		return 0
+	}
+	if c.off > 0 && len(c.buf)+len(data) > cap(c.buf) {
+		c.buf = c.buf[:copy(c.buf, c.buf[c.off:])]
+		c.off = 0
+	}
+	c.buf = append(c.buf, data...)
+	c.s.waiting.Add(int64(len(data)))
+	c.arrived.Signal()
+	return len(c.buf) - c.off
+}
+
+// waits is how much waits to be read.
+func (c *channel) waits() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.buf) - c.off
+}
+
+// keptBuffer is how large a buffer a channel keeps that has nothing in it.
+const keptBuffer = 64 << 10
+
+func (c *channel) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	for len(c.buf) == c.off && !c.inEnded && !c.closed {
+		c.arrived.Wait()
+	}
+	if c.closed {
+		c.mu.Unlock()
+		return 0, io.ErrClosedPipe
+	}
+	n := copy(p, c.buf[c.off:])
+	if c.off += n; c.off == len(c.buf) {
+		c.off = 0
+		if c.buf = c.buf[:0]; cap(c.buf) > keptBuffer {
+			c.buf = nil
+		}
+	}
+	ended := n == 0 && c.inEnded
+	c.mu.Unlock()
+	c.s.drained(n)
+	if ended && len(p) > 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (c *channel) Write(p []byte) (int, error) {
+	if err := c.s.out.sendData(c.id, p, c.unwanted); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// unwanted is why the client takes nothing more.
+func (c *channel) unwanted() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outEnded || c.closed {
+		return syscall.EPIPE
+	}
+	return nil
+}
+
+// CloseWrite tells the client that nothing more comes.
+func (c *channel) CloseWrite() error {
+	c.mu.Lock()
+	tell := !c.outEnded
+	c.outEnded = true
+	over := c.inEnded
+	c.mu.Unlock()
+	if tell {
+		if over {
+			c.s.forget(c) // before the client can hear of it and use the number again
+		}
+		c.s.out.send(c.id, cmdTCPEOF, nil, true)
+	}
+	return nil
+}
+
+// Close ends both sides.
+func (c *channel) Close() error {
+	c.mu.Lock()
+	first := !c.closed
+	stop, eof := first && !c.inEnded, first && !c.outEnded
+	left := len(c.buf) - c.off
+	if first {
+		c.closed, c.inEnded, c.outEnded = true, true, true
+		c.buf, c.off = nil, 0
+		c.arrived.Broadcast()
+	}
+	c.mu.Unlock()
+	if !first {
+		return nil
+	}
+	c.s.drained(left)
+	c.s.forget(c)
+	if stop {
+		c.s.out.send(c.id, cmdTCPStopSending, nil, true)
+	}
+	if eof {
+		c.s.out.send(c.id, cmdTCPEOF, nil, true)
+	}
+	c.s.out.wake()
+	return nil
+}
+
+// heardEOF: the client sends nothing more.
+func (c *channel) heardEOF() {
+	c.mu.Lock()
+	c.inEnded = true
+	over := c.outEnded
+	c.arrived.Broadcast()
+	c.mu.Unlock()
+	if over {
+		c.s.forget(c)
+	}
+}
+
+// heardStop: the client takes nothing more.
+func (c *channel) heardStop() {
+	c.mu.Lock()
+	c.outEnded = true
+	over := c.inEnded
+	c.mu.Unlock()
+	if over {
+		c.s.forget(c)
+	}
+	c.s.out.wake()
+}
