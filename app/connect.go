@@ -196,6 +196,11 @@ func (a *App) seed(w *config.Workspace) ([]vm.SeedFile, error) {
 		dir(home+"/workspace", 0o755, uid),
 		dir(home+"/output", 0o755, uid),
 	}
+	network, err := networkSeed(w)
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, network...)
 	if w.Network.TrustHostCA {
 		for _, f := range hostCAs {
 			if b, err := os.ReadFile(f); err == nil {

@@ -19,9 +19,6 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// guestProxy is where the guest finds its way out, on its own loopback.
-const guestProxy = "127.0.0.1:3128"
-
 // ErrKept is returned by Keep if another process keeps the workspace.
 var ErrKept = errors.New("another process looks after this workspace")
 
@@ -66,6 +63,8 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 	defer func() { _ = link.Close() }()
 	k.net = a.openNetwork(ctx, w)
 	defer k.net.close()
+	k.bulk = a.bulkLink(w.Name, o)
+	defer func() { _ = k.bulk.Close() }()
 	defer a.Rhythm.Listen(func(e host.Event) { k.heard(e, link) })()
 	go a.makeTemplate(ctx, w)
 	for ctx.Err() == nil {
@@ -100,6 +99,7 @@ type keeper struct {
 	w     *config.Workspace
 	hooks Hooks
 	net   *network
+	bulk  *guest.Link // a connection of its own for what the guest sends and receives, which may be much
 
 	lastOutboxError string // of the outbox part alone
 	after           hookQueue
@@ -117,6 +117,7 @@ func (k *keeper) heard(e host.Event, link *guest.Link) {
 	}
 	link.Check(e == host.DidWake)
 	k.net.reach.heard()
+	k.bulk.Check(false) // the clock is the other's to step
 	k.stale.Store(time.Now().UnixNano())
 	select {
 	case k.again <- struct{}{}:

@@ -227,17 +227,11 @@ func (n *network) upstream(u *url.URL) (*url.URL, error) {
 	return proxy.For(u)
 }
 
-// network gives the guest its one way out: a proxy on its own loopback, served here, under the policy. Where the tunnel is
+// network gives the guest its one way out: what its programs send is carried here, under the policy. Where the tunnel is
 // not in force it is not there.
 func (k *keeper) network(ctx context.Context, c *guest.Client) error {
 	return k.net.reach.during(ctx, k.net, c, func(ctx context.Context) error {
-		l, err := c.Listen(guestProxy)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = l.Close() }()
-		p := &tunnel.Proxy{Gate: k.net.gate}
-		return p.Serve(ctx, l)
+		return k.carry(ctx, k.net.gate)
 	})
 }
 

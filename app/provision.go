@@ -39,6 +39,9 @@ func (a *App) provisioner(
 	if a.sharedOutbox(w) != "" {
 		g.Facts = append(g.Facts, provision.Share)
 	}
+	if w.Network.Transparent != "off" {
+		g.Facts = append(g.Facts, provision.Transparent)
+	}
 	vars["authorized_key"] = strings.TrimSpace(string(id.AuthorizedKey()))
 	vars["vm_info"] = strings.TrimSpace(string(a.vmInfo(w)))
 	vars["timezone"] = hostTimezone("/etc/localtime")

@@ -229,6 +229,12 @@ var schema = []field{
 		},
 	},
 	{
+		key: "network.transparent", vm: []string{"network.transparent"}, def: "auto", kind: oneOf("auto", "redirect", "sshuttle", "off"),
+		doc: "how connections of programs that know no proxy are caught in the guest: by its kernel (redirect), by stock " +
+			"sshuttle, by the first of the two that works (auto), or not (off)",
+		put: func(s *Settings, v any) { s.Network.Transparent = v.(string) },
+	},
+	{
 		key: "network.trust_host_ca", vm: []string{"network.trust_host_ca"}, def: "true", kind: yesNo(),
 		doc: "let the guest trust the certificate authorities the host trusts",
 		put: func(s *Settings, v any) { s.Network.TrustHostCA = v.(bool) },

@@ -65,6 +65,7 @@ type NetworkSettings struct {
 	Probe        string // name:port
 	HostProxy    string // "auto", "off" or a URL
 	HostProxyPAC string // URL, path or empty
+	Transparent  string // "auto", "redirect", "sshuttle" or "off"
 	TrustHostCA  bool
 	CAFile       string // absolute or with ~/; empty: none
 }

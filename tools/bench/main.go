@@ -40,6 +40,7 @@ var groups = []group{
 	{"loop", loop},
 	{"session", sessions},
 	{"snapshot", snapshots},
+	{"tunnel", tunnels},
 }
 
 // bench is what a group measures with.
@@ -67,6 +68,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	if len(os.Args) > 1 && os.Args[1] == probeVerb {
 		if err := runProbe(ctx, os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 2 && (os.Args[1] == proxyVerb || os.Args[1] == sshuttleVerb) {
+		if err := runTunnelProbe(ctx, os.Args[1:]); err != nil {
 			fmt.Fprintln(os.Stderr, "error:", err)
 			os.Exit(1)
 		}

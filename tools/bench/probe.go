@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,24 +49,7 @@ func runProbe(ctx context.Context, args []string) error {
 	if err := json.Unmarshal([]byte(args[0]), &e); err != nil {
 		return fmt.Errorf("reading the endpoint: %w", err)
 	}
-	text, err := os.ReadFile(e.Key)
-	if err != nil {
-		return fmt.Errorf("reading the key: %w", err)
-	}
-	key, err := ssh.ParsePrivateKey(text)
-	if err != nil {
-		return fmt.Errorf("reading the key: %w", err)
-	}
-	host, _, _, _, err := ssh.ParseAuthorizedKey([]byte(e.Host))
-	if err != nil {
-		return fmt.Errorf("reading the host key: %w", err)
-	}
-	var d net.Dialer
-	c, err := guest.Connect(ctx, guest.Options{
-		Dial: func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", e.Addr) },
-		User: e.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKey: host, Ciphers: guest.Ciphers(e.Emulated),
-		Timeout: time.Minute,
-	})
+	c, err := e.connect(ctx)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ const (
 	StockPassword = "stock-password" // the image has a password everybody knows
 	Share         = "share"          // the outbox is a shared host folder
 	CAFile        = "ca-file"        // certificate authorities of the user's own are, or were, to be trusted
+	Transparent   = "transparent"    // programs need no proxy settings
 )
 
 // Input names what a step's script reads from its standard input.
@@ -127,7 +128,7 @@ func (s *Step) mistakes(before List) (all []string) {
 	}
 	for _, w := range s.When {
 		fact := strings.TrimPrefix(w, "!")
-		say(fact != StockPassword && fact != Share && fact != CAFile, "there is no fact %q", fact)
+		say(fact != StockPassword && fact != Share && fact != CAFile && fact != Transparent, "there is no fact %q", fact)
 	}
 	for _, n := range s.Needs {
 		say(before.index(n) < 0, "it needs %q, which is not before it", n)

@@ -93,14 +93,20 @@ func TestEveryGuestGetsTheStepsThatApplyToIt(t *testing.T) {
 			"Debian",
 			provision.Guest{OS: "linux"},
 			both,
-			"key keys-only password-locked folders environment timezone",
+			"key keys-only password-locked folders environment timezone git-proxy proxy-commands",
+		},
+		{
+			"Debian whose programs need no proxy",
+			provision.Guest{OS: "linux", Facts: []string{provision.Transparent}},
+			[]string{provision.Boot},
+			"password-locked folders environment timezone git-direct proxy-commands",
 		},
 		{
 			"macOS", mac, both, "remote-login key keys-only password folders environment shell timezone awake " +
-				"screensaver spotlight updates",
+				"screensaver spotlight updates proxy-commands",
 		},
 		{"macOS with a share", shared, []string{provision.Boot}, "password folders share environment shell timezone " +
-			"awake screensaver spotlight updates"},
+			"awake screensaver spotlight updates proxy-commands"},
 		{"before SSH", mac, []string{provision.First}, "remote-login key keys-only"},
 		{"any agent", mac, []string{provision.Session}, "tmux gh"},
 		{"an agent that keeps its login in the keychain", cursor, []string{provision.Session}, "tmux gh keychain"},

@@ -26,7 +26,7 @@ func TestFrames(t *testing.T) {
 			t.Errorf("got %c %d, %v", got.Kind, got.ID, err)
 		}
 	}
-	if _, err := r.Next(); err != io.EOF {
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("after the last: %v", err)
 	}
 }

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/tunnel/sshuttle/sshuttletest"
+)
+
+const (
+	bulkSize       = 512 << 20 // bytes through a SOCKS proxy on this host
+	sshuttleSize   = 128 << 20 // and through a server of sshuttle's; Python's is slow
+	connectionsPer = 300       // to take the latency of
+)
+
+// tunnels measures how the guest's connections get out, beside OpenSSH's own forwarding and sshuttle's own server.
+func tunnels(ctx context.Context, b *bench) (err error) {
+	dir, err := os.MkdirTemp("", "calmenu-bench-")
+	if err != nil {
+		return fmt.Errorf("making a directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	outside, stop, err := startOutside("127.0.0.1")
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return errors.Join(socksFigures(ctx, b, dir, outside), sshuttleFigures(ctx, b, outside), tunnelInGuest(ctx, b))
+}
+
+// flow is one way through, for one direction.
+type flow struct {
+	name string
+	pid  int
+	dial func(ctx context.Context) (net.Conn, error)
+}
+
+// cost is what a gigabyte takes, in seconds: of the clock, and of the processor of the process that stands for the host.
+type cost struct{ clock, processor float64 }
+
+// pass sends or gets size bytes and takes the cost.
+func (f flow) pass(ctx context.Context, kind byte, size int64) (cost, error) {
+	before, err := usedBy(f.pid)
+	if err != nil {
+		return cost{}, err
+	}
+	conn, err := f.dial(ctx)
+	if err != nil {
+		return cost{}, fmt.Errorf("%s: %w", f.name, err)
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	began := time.Now()
+	if err := transfer(conn, kind, size); err != nil {
+		return cost{}, fmt.Errorf("%s: %w", f.name, err)
+	}
+	took := time.Since(began)
+	after, err := usedBy(f.pid)
+	per := 1e9 / float64(size)
+	return cost{took.Seconds() * per, (after - before) * per}, err
+}
+
+func usedBy(pid int) (float64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading processor time: %w", err)
+	}
+	return processorTime(string(stat))
+}
+
+// duelOf measures ours and peers in turns and adds the figures of one direction.
+func duelOf(ctx context.Context, b *bench, what string, kind byte, size int64, ours flow, peers []flow, clock, processor float64) error {
+	all := append([]flow{ours}, peers...)
+	costs := map[string][]cost{}
+	for range b.runs {
+		for _, f := range all {
+			c, err := f.pass(ctx, kind, size)
+			if err != nil {
+				return err
+			}
+			costs[f.name] = append(costs[f.name], c)
+		}
+	}
+	of := func(f flow, get func(cost) float64) (list []float64) {
+		for _, c := range costs[f.name] {
+			list = append(list, get(c))
+		}
+		return list
+	}
+	clockOf, processorOf := func(c cost) float64 { return c.clock }, func(c cost) float64 { return c.processor }
+	for _, p := range peers {
+		value := median(of(ours, clockOf))
+		b.add(Figure{
+			Name: what + ", 1 GB", Value: value, Unit: "s", Target: &Target{Max: clock, OfRatio: true},
+			Note: fmt.Sprintf("%s MB/s; %s", number(1000/value), spread(of(ours, clockOf))),
+		}.against(p.name, median(of(p, clockOf))))
+		b.add(Figure{
+			Name: what + ", processor for 1 GB", Value: median(of(ours, processorOf)), Unit: "s",
+			Target: &Target{Max: processor, OfRatio: true}, Note: spread(of(ours, processorOf)),
+		}.against(p.name, median(of(p, processorOf))))
+	}
+	return nil
+}
+
+func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l, err := startLoopback(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer l.stop()
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	peer, err := l.peer()
+	if err != nil {
+		return err
+	}
+	var ports [3]string
+	for i := range ports {
+		if ports[i], err = freePort(); err != nil {
+			return err
+		}
+	}
+	at, err := json.Marshal(l.ours())
+	if err != nil {
+		return err
+	}
+	ours := exec.CommandContext(ctx, self, proxyVerb, string(at), "127.0.0.1:"+ports[0], outside)
+	ours.Stderr = b.log
+	if err := startUp(ours); err != nil {
+		return err
+	}
+	defer end(ours)
+	flows := []flow{{"CALMenu", ours.Process.Pid, throughSOCKS("127.0.0.1:"+ports[0], outside)}}
+	for i, option := range []string{"-R", "-D"} {
+		address := "127.0.0.1:" + ports[i+1]
+		cmd := peer.command(ctx, []string{"-N", "-o", "ExitOnForwardFailure=yes", "-c", "aes128-gcm@openssh.com", option, address})
+		cmd.Stderr = b.log
+		if err := cmd.Start(); err != nil {
+			return fmt.Errorf("starting ssh: %w", err)
+		}
+		defer end(cmd)
+		if err := untilListening(ctx, address); err != nil {
+			return err
+		}
+		flows = append(flows, flow{"ssh " + option, cmd.Process.Pid, throughSOCKS(address, outside)})
+	}
+	var failed error
+	for _, way := range []struct {
+		name string
+		kind byte
+	}{{"SOCKS, to the guest", 'd'}, {"SOCKS, from the guest", 'u'}} {
+		failed = errors.Join(failed, duelOf(ctx, b, way.name, way.kind, bulkSize, flows[0], flows[1:], 1.0, 1.2))
+	}
+	return errors.Join(failed, connectionFigures(ctx, b, flows))
+}
+
+// connectionFigures takes the latency of a connection, and of a request over one that stands.
+func connectionFigures(ctx context.Context, b *bench, flows []flow) error {
+	opened, asked := map[string][]float64{}, map[string][]float64{}
+	for range connectionsPer {
+		for _, f := range flows[:2] {
+			began := time.Now()
+			conn, err := f.dial(ctx)
+			if err != nil {
+				return err
+			}
+			word := []byte("e1234567")
+			for i := range 2 {
+				if i == 1 {
+					began = time.Now()
+				}
+				if _, err = conn.Write(word); err == nil {
+					_, err = io.ReadFull(conn, word)
+				}
+				if ms := time.Since(began).Seconds() * 1000; i == 0 {
+					opened[f.name] = append(opened[f.name], ms)
+				} else {
+					asked[f.name] = append(asked[f.name], ms)
+				}
+			}
+			_ = conn.Close()
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+	}
+	ours, peer := flows[0].name, flows[1].name
+	b.add(Figure{Name: "SOCKS, a connection and its first answer", Value: median(opened[ours]), Unit: "ms"}.
+		against(peer, median(opened[peer])))
+	b.add(Figure{Name: "SOCKS, a further answer", Value: median(asked[ours]), Unit: "ms"}.against(peer, median(asked[peer])))
+	return nil
+}
+
+// pythonServer is sshuttle's own server, started as its assembler starts it.
+const pythonServer = "import sshuttle.helpers\nsshuttle.helpers.verbose = 0\nfrom sshuttle.server import main\n" +
+	"main(True, 32768, False, None, False)\n"
+
+func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var flows []flow
+	for _, s := range []struct {
+		name, upload string
+		argv         []string
+	}{
+		{"CALMenu", sshuttletest.Upload, []string{self, sshuttleVerb, outside}},
+		{"sshuttle's own server", "", []string{"/usr/bin/python3", "-c", pythonServer}},
+	} {
+		cmd := exec.CommandContext(ctx, s.argv[0], s.argv[1:]...)
+		conn, err := startOnSocket(cmd, b.log)
+		if err != nil {
+			return fmt.Errorf("starting %s: %w", s.name, err)
+		}
+		defer end(cmd)
+		c, err := sshuttletest.New(conn, s.upload)
+		if err != nil {
+			return fmt.Errorf("talking to %s: %w", s.name, err)
+		}
+		defer func() { _ = c.Close() }()
+		flows = append(flows, flow{s.name, cmd.Process.Pid, func(context.Context) (net.Conn, error) {
+			conn, err := c.Dial(outside)
+			if err != nil {
+				return nil, err
+			}
+			return streamConn{Conn: nil, s: conn}, nil
+		}})
+	}
+	var failed error
+	for _, way := range []struct {
+		name string
+		kind byte
+	}{{"sshuttle server, to the client", 'd'}, {"sshuttle server, from the client", 'u'}} {
+		failed = errors.Join(failed, duelOf(ctx, b, way.name, way.kind, sshuttleSize, flows[0], flows[1:], 0.2, 0.2))
+	}
+	return failed
+}
+
+// streamConn is one of sshuttle's connections as transfer wants it.
+type streamConn struct {
+	net.Conn
+	s *sshuttletest.Conn
+}
+
+func (c streamConn) Read(p []byte) (int, error)  { return c.s.Read(p) }
+func (c streamConn) Write(p []byte) (int, error) { return c.s.Write(p) }
+func (c streamConn) Close() error                { return c.s.Close() }
+func (c streamConn) CloseWrite() error           { return c.s.CloseWrite() }
+
+// startOnSocket starts a program whose standard input and output are one socket.
+func startOnSocket(cmd *exec.Cmd, log io.Writer) (net.Conn, error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	near, far := os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")
+	defer func() { _ = errors.Join(near.Close(), far.Close()) }()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = far, far, log
+	conn, err := net.FileConn(near)
+	if err != nil {
+		return nil, err
+	}
+	return conn, cmd.Start()
+}
+
+// startUp starts a program and waits until it says that it is up. It ends when its input does.
+func startUp(cmd *exec.Cmd) error {
+	if _, err := cmd.StdinPipe(); err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); strings.TrimSpace(line) != "up" {
+		return fmt.Errorf("%s is not up: %q, %w", cmd.Args[1], line, err)
+	}
+	return nil
+}
+
+// end kills a program that is no longer needed.
+func end(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+}
+
+func untilListening(ctx context.Context, address string) error {
+	for range 200 {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			return c.Close()
+		}
+		if err := wait(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("nothing listens on %s", address)
+}

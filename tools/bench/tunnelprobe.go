@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/netpolicy"
+	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/tunnel/sshuttle"
+)
+
+// What this program is called with to be one end of the tunnel, in a process of its own whose processor time is its own.
+const (
+	proxyVerb    = "tunnel-proxy"    // ENDPOINT ADDRESS RULE: the proxy, on a port of the server's
+	sshuttleVerb = "tunnel-sshuttle" // RULE: sshuttle's server, on standard input and output
+)
+
+// runTunnelProbe is the tunnel as CALMenu runs it, without what decides about it.
+func runTunnelProbe(ctx context.Context, args []string) error {
+	rule, err := netpolicy.ParseRule(args[len(args)-1])
+	if err != nil {
+		return err
+	}
+	g := &tunnel.Gate{
+		Policy:   func() tunnel.Policy { return tunnel.Policy{Rules: []tunnel.Rule{rule}} },
+		Upstream: func(*url.URL) (*url.URL, error) { return nil, nil },
+		Own:      func() []netip.Prefix { return nil },
+	}
+	switch {
+	case args[0] == sshuttleVerb && len(args) == 2:
+		conn, err := net.FileConn(os.Stdin)
+		if err != nil {
+			return err
+		}
+		return sshuttle.Serve(ctx, conn, g)
+	case args[0] == proxyVerb && len(args) == 4:
+		return runTunnelProxy(ctx, args[1], args[2], g)
+	}
+	return errors.New("unknown arguments")
+}
+
+func runTunnelProxy(ctx context.Context, at, listen string, g *tunnel.Gate) error {
+	var e endpoint
+	if err := json.Unmarshal([]byte(at), &e); err != nil {
+		return fmt.Errorf("reading the endpoint: %w", err)
+	}
+	c, err := e.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	l, err := c.Listen(listen)
+	if err != nil {
+		return err
+	}
+	fmt.Println("up")
+	// Its end is the end of standard input: who started it has ended.
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	err = (&tunnel.Proxy{Gate: g}).Serve(ctx, l)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// connect is CALMenu's own client.
+func (e endpoint) connect(ctx context.Context) (*guest.Client, error) {
+	text, err := os.ReadFile(e.Key)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key: %w", err)
+	}
+	key, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the key: %w", err)
+	}
+	host, _, _, _, err := ssh.ParseAuthorizedKey([]byte(e.Host))
+	if err != nil {
+		return nil, fmt.Errorf("reading the host key: %w", err)
+	}
+	var d net.Dialer
+	return guest.Connect(ctx, guest.Options{
+		Dial: func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", e.Addr) },
+		User: e.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKey: host, Ciphers: guest.Ciphers(e.Emulated),
+		Timeout: time.Minute,
+	})
+}
