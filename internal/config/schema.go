@@ -229,7 +229,8 @@ var schema = []field{
 		},
 	},
 	{
-		key: "network.transparent", vm: []string{"network.transparent"}, def: "auto", kind: oneOf("auto", "redirect", "sshuttle", "off"),
+		key: "network.transparent", vm: []string{"network.transparent"}, def: "auto",
+		kind: oneOf("auto", "redirect", "sshuttle", "off"),
 		doc: "how connections of programs that know no proxy are caught in the guest: by its kernel (redirect), by stock " +
 			"sshuttle, by the first of the two that works (auto), or not (off)",
 		put: func(s *Settings, v any) { s.Network.Transparent = v.(string) },

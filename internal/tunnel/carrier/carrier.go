@@ -33,7 +33,7 @@ const (
 const (
 	maxCaught  = 200 // connections at once; what is left of the client's bound is for the proxy
 	maxStreams = 4   // of sshuttle: one, and those that have not ended yet
-	restart    = 3 * time.Second
+	restart    = time.Second
 )
 
 // Off is the method that catches nothing; the others are catch.Auto, catch.Redirect and catch.Sshuttle.

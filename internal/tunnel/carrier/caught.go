@@ -19,7 +19,7 @@ import (
 const (
 	aliveEvery  = 5 * time.Second
 	originTime  = 10 * time.Second
-	maxAnswers  = 64               // questions of the guest's answered at once
+	maxAnswers  = 256              // questions of the guest's answered at once
 	dnsIdleTime = 30 * time.Second // of a TCP connection with questions for names
 )
 

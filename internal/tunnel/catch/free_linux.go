@@ -22,31 +22,32 @@ func Free(ports []uint16) error {
 		return err
 	}
 	ours := ancestors(os.Getpid())
-	var failed error
-	for _, pid := range holders(inodes) {
-		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); !strings.HasPrefix(string(name), "sshd") {
-			failed = fmt.Errorf("process %d holds the port: %s", pid, strings.TrimSpace(string(name)))
-			continue
+	begun := time.Now()
+	for time.Since(begun) < freeTime {
+		signal := syscall.SIGTERM
+		if time.Since(begun) > freeTime/5 {
+			signal = syscall.SIGKILL // it may be stopped
 		}
-		if slices.Contains(ours, pid) {
-			continue
+		for _, pid := range holders(inodes) {
+			if slices.Contains(ours, pid) {
+				continue
+			}
+			if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); !strings.HasPrefix(string(name), "sshd") {
+				return fmt.Errorf("process %d holds the port: %s", pid, strings.TrimSpace(string(name)))
+			}
+			if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
 		}
-		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-			failed = err
-		}
-	}
-	deadline := time.Now().Add(5 * time.Second)
-	for failed == nil {
+		time.Sleep(20 * time.Millisecond)
 		if inodes, err = listening(ports); err != nil || len(inodes) == 0 {
 			return err
 		}
-		if time.Now().After(deadline) {
-			return errors.New("the ports are still taken")
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
-	return failed
+	return errors.New("the ports are still taken")
 }
+
+const freeTime = 5 * time.Second
 
 // listening are the inodes of sockets that listen on ports of the loopback.
 func listening(ports []uint16) (map[string]bool, error) {

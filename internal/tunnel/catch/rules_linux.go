@@ -34,7 +34,9 @@ func rules(port, names uint16, kept []netip.Prefix) string {
 	}
 	b.WriteString("chain refuse {\ntype filter hook output priority 10; policy accept;\noifname \"lo\" accept\n")
 	fmt.Fprintf(&b, "ip daddr { %s } accept\n", strings.Join(direct, ", "))
-	b.WriteString("meta l4proto tcp reject with tcp reset\nmeta nfproto ipv4 reject with icmp type admin-prohibited\n" +
+	// A packet the kernel cannot place is not led anywhere, and comes again; refusing it would end its connection.
+	b.WriteString("ct state invalid drop\nmeta l4proto tcp reject with tcp reset\n" +
+		"meta nfproto ipv4 reject with icmp type admin-prohibited\n" +
 		"icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept\n" +
 		"meta nfproto ipv6 reject with icmpv6 type admin-prohibited\n}\n}\n")
 	return b.String()

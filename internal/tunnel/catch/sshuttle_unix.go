@@ -111,7 +111,10 @@ func (k *keeper) runSshuttle(ctx context.Context, argv []string, connected func(
 			last = lines.Text()
 			k.log.add("sshuttle: %s", last)
 			if strings.Contains(last, "Connected to server") {
-				connected()
+				go func() {
+					awaitRules(ctx) // it says so a little before they are there
+					connected()
+				}()
 			}
 		}
 		_, _ = io.Copy(io.Discard, r) // after a line that was too long

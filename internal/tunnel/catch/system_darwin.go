@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 )
 
 // sshuttleMethod is how sshuttle catches connections here.
@@ -14,6 +15,9 @@ const sshuttleMethod = "pf"
 // refuseRest does nothing: sshuttle owns the packet filter's anchor, and what it does not catch goes where the machine's
 // own network leads.
 func refuseRest(context.Context) (func(), error) { return func() {}, nil }
+
+// awaitRules waits a moment: sshuttle says that it is connected a little before its rules are there.
+func awaitRules(ctx context.Context) { pause(ctx, time.Second) }
 
 func endWithUs() *syscall.SysProcAttr { return nil }
 

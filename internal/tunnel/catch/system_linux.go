@@ -1,8 +1,11 @@
 package catch
 
 import (
+	"bytes"
 	"context"
+	"os/exec"
 	"syscall"
+	"time"
 )
 
 // sshuttleMethod is how sshuttle catches connections here.
@@ -22,3 +25,16 @@ func refuseRest(ctx context.Context) (func(), error) {
 
 // endWithUs has a child end when this program is killed.
 func endWithUs() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} }
+
+// awaitRules waits, for a while, until sshuttle has told the kernel what to catch.
+func awaitRules(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, undoTime)
+	defer cancel()
+	for ctx.Err() == nil {
+		out, err := exec.CommandContext(ctx, "nft", "list", "ruleset").Output()
+		if err != nil || bytes.Contains(out, []byte("ip daddr 0.0.0.0/0 redirect")) { // the last one
+			return
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+}

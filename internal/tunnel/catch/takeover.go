@@ -1,6 +1,7 @@
 package catch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,13 +21,13 @@ func takeOver() (free func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(2 * undoTime)
+	begun := time.Now()
 	for {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(deadline) {
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Since(begun) > undoTime {
 			f.Close()
 			return nil, fmt.Errorf("taking over from the program of an earlier connection: %w", err)
 		}
@@ -34,7 +35,7 @@ func takeOver() (free func(), err error) {
 		n, _ := f.ReadAt(data, 0)
 		if pid, err := strconv.Atoi(strings.TrimSpace(string(data[:n]))); err == nil && pid > 1 && pid != os.Getpid() {
 			signal := syscall.SIGTERM
-			if time.Until(deadline) < undoTime {
+			if time.Since(begun) > 2*time.Second {
 				signal = syscall.SIGKILL
 			}
 			_ = syscall.Kill(pid, signal)
@@ -53,3 +54,12 @@ func takeOver() (free func(), err error) {
 
 // undoTime bounds putting things back.
 const undoTime = 10 * time.Second
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

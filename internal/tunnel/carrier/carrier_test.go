@@ -1,0 +1,230 @@
+package carrier
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/tunnel/catch"
+)
+
+// load runs a load in the box.
+func (b *box) load(what string, n, width int) {
+	b.t.Helper()
+	begun := time.Now()
+	line := b.inside(os.Args[0])
+	cmd := exec.CommandContext(b.t.Context(), line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), "CAL_TEST_LOAD="+what, "CAL_TEST_N="+strconv.Itoa(n), "CAL_TEST_WIDTH="+strconv.Itoa(width))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		b.t.Errorf("%s of %d: %v: %s", what, n, err, out)
+	}
+	b.t.Logf("%s of %d, %d at once: %v %s", what, n, width, time.Since(begun).Round(time.Millisecond), strings.TrimSpace(string(out)))
+}
+
+// listening are the ports something on the host listens on, apart from the test's own servers.
+func listening(t testing.TB) string {
+	t.Helper()
+	var all []string
+	for _, f := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		data, err := os.ReadFile(f)
+		must(t, err)
+		for line := range strings.Lines(string(data)) {
+			if w := strings.Fields(line); len(w) > 9 && w[3] == "0A" {
+				inode := w[9]
+				if holds(inode) {
+					all = append(all, w[1])
+				}
+			}
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// holds tells whether this process has a socket.
+func holds(inode string) bool {
+	fds, _ := os.ReadDir("/proc/self/fd")
+	for _, fd := range fds {
+		if to, _ := os.Readlink("/proc/self/fd/" + fd.Name()); to == "socket:["+inode+"]" {
+			return true
+		}
+	}
+	return false
+}
+
+// curl fetches without any proxy setting.
+func (b *box) curl(args ...string) (string, error) {
+	return b.run(append([]string{"curl", "-sS", "--max-time", "20"}, args...)...)
+}
+
+func testTransparent(t *testing.T, method string) {
+	b := newBox(t)
+	outside := serve(t, hello)
+	g := gate(t, outside, "good.test:80", "good.test:443", "8.8.8.8:7")
+	if out, err := b.curl("--connect-timeout", "1", "http://8.8.8.8/"); err == nil {
+		t.Fatalf("before, the box reaches %q", out)
+	}
+	if out, err := b.run("getent", "ahostsv4", "good.test"); err == nil {
+		t.Fatalf("before, the box resolves %q", out)
+	}
+	before := listening(t)
+	c := carry(t, b, g, method)
+	c.await(method)
+	if after := listening(t); after != before {
+		t.Errorf("the host listens on %s, before on %s", after, before)
+	}
+
+	if out, err := b.curl("http://good.test/"); err != nil || out != "hello\n" {
+		t.Errorf("good.test: %q, %v", out, err)
+	}
+	if out, err := b.curl("--proxy", "socks5h://127.0.0.1:1080", "http://good.test/"); err != nil || out != "hello\n" {
+		t.Errorf("by SOCKS: %q, %v", out, err)
+	}
+	if out, err := b.curl("--proxy", "http://127.0.0.1:3128", "http://good.test/"); err != nil || out != "hello\n" {
+		t.Errorf("by proxy: %q, %v", out, err)
+	}
+	for _, refused := range [][]string{
+		{"curl", "-sS", "--max-time", "60", "http://8.8.4.4/"},         // nothing allows it
+		{"curl", "-sS", "--max-time", "60", "http://good.test:22/"},    // not this port
+		{"curl", "-sS", "--max-time", "60", "http://evil.test/"},       // not this name
+		{"curl", "-sS", "--max-time", "60", "http://also.test/"},       // a name on the same address
+		{"curl", "-sS", "--max-time", "60", "http://127.0.0.1:3129/"},  // the port itself
+		{"curl", "-sS", "--max-time", "60", "http://[2001:db8::1]/"},   // IPv6
+		{"curl", "-sS", "--max-time", "60", "http://169.254.169.254/"}, // metadata
+		{"getent", "ahostsv4", "also.test"},
+	} {
+		begun := time.Now()
+		if out, err := b.run(refused...); err == nil {
+			t.Errorf("%v: %q", refused, out)
+		}
+		took := time.Since(begun)
+		t.Logf("%v: refused after %v", refused, took.Round(time.Millisecond))
+		if took > 30*time.Second {
+			t.Errorf("%v took %v to be refused", refused, took)
+		}
+	}
+	// UDP that is not for names: an error at once, not a silence.
+	if out, err := b.run("python3", "-c", "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\n"+
+		"s.settimeout(30)\ns.connect(('8.8.8.8',443))\n"+
+		"try:\n s.send(b'x')\n s.recv(9)\n print('answered')\nexcept TimeoutError:\n print('silence')\nexcept OSError as e:\n print('refused')"); err != nil || out != "refused\n" {
+		t.Errorf("UDP: %q, %v", out, err)
+	}
+	b.load("many", count("CAL_TEST_CONNECTIONS", 300), count("CAL_TEST_AT_ONCE", 60))
+	b.load("bulk", count("CAL_TEST_BULK_MIB", 8), 1)
+	b.load("names", count("CAL_TEST_LOOKUPS", 500), 1)
+
+	status := func(command string, args ...string) string {
+		out, err := b.run(append([]string{b.helper, "proxy", command}, args...)...)
+		if err != nil {
+			t.Errorf("proxy %s: %v: %s", command, err, out)
+		}
+		return out
+	}
+	if out := status("status"); !strings.Contains(out, "on, by "+method) {
+		t.Errorf("status: %s", out)
+	}
+	if out := status("stop"); !strings.Contains(out, "stopped") {
+		t.Errorf("stop: %s", out)
+	}
+	if out, err := b.curl("--connect-timeout", "1", "http://8.8.8.8/"); err == nil {
+		t.Errorf("stopped, the box still reaches %q", out)
+	}
+	if out, err := b.curl("--proxy", "socks5h://127.0.0.1:1080", "http://good.test/"); err != nil || out != "hello\n" {
+		t.Errorf("stopped, by SOCKS: %q, %v", out, err)
+	}
+	if out := status("start"); !strings.Contains(out, "on, by "+method) {
+		t.Errorf("start: %s", out)
+	}
+	if out := status("log"); !strings.Contains(out, "stopped") {
+		t.Errorf("log: %s", out)
+	}
+	if out, err := b.curl("http://good.test/"); err != nil || out != "hello\n" {
+		t.Errorf("started again: %q, %v", out, err)
+	}
+	// Switched off on the host, everything is as it was.
+	for len(c.reports) > 0 {
+		<-c.reports
+	}
+	c.carrier.SetMethod(Off)
+	c.await("")
+	rules, err := b.run("nft", "list", "ruleset")
+	if err != nil || strings.Contains(rules, "redirect") || strings.Contains(rules, "reject") {
+		t.Errorf("rules that stay: %s, %v", rules, err)
+	}
+}
+
+func TestRedirect(t *testing.T) { testTransparent(t, catch.Redirect) }
+
+func TestStockSshuttle(t *testing.T) { testTransparent(t, catch.Sshuttle) }
+
+// TestRecovery: connections that end, freeze or are stolen heal by themselves.
+func TestRecovery(t *testing.T) {
+	b := newBox(t)
+	c := carry(t, b, gate(t, serve(t, hello), "8.8.8.8:7", "good.test:80"), catch.Redirect)
+	c.await(catch.Redirect)
+	works := func(what string, begun time.Time) {
+		t.Helper()
+		limit := time.Now().Add(90 * time.Second)
+		for {
+			out, err := b.curl("http://good.test/")
+			if err == nil && out == "hello\n" {
+				t.Logf("%s: works again after %v", what, time.Since(begun).Round(10*time.Millisecond))
+				return
+			}
+			if time.Now().After(limit) {
+				t.Fatalf("%s: %q, %v", what, out, err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	works("at first", time.Now())
+
+	server := func() *exec.Cmd {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.servers[len(b.servers)-1]
+	}
+	begun := time.Now()
+	_ = server().Process.Kill()
+	works("server killed", begun)
+
+	client, err := c.link.Client(t.Context())
+	must(t, err)
+	begun = time.Now()
+	must(t, client.Close())
+	works("connection closed", begun)
+
+	// The server no longer answers, as one does whose host slept: the host looks when it wakes.
+	frozen := server()
+	for _, pid := range tree(frozen.Process.Pid) {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	begun = time.Now()
+	c.link.Check(false)
+	works("server frozen, its ports taken from it", begun)
+
+	begun = time.Now()
+	out, err := b.run("pkill", "-9", "-f", "calhelper tunnel")
+	if err != nil {
+		t.Errorf("pkill: %v %s", err, out)
+	}
+	works("the guest's program killed", begun)
+}
+
+// tree is a process with its descendants.
+func tree(pid int) []int {
+	all := []int{pid}
+	for i := 0; i < len(all); i++ {
+		data, _ := os.ReadFile("/proc/" + strconv.Itoa(all[i]) + "/task/" + strconv.Itoa(all[i]) + "/children")
+		for f := range strings.FieldsSeq(string(data)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				all = append(all, child)
+			}
+		}
+	}
+	return all
+}
