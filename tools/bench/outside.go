@@ -68,11 +68,10 @@ func serveOutside(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		n, _ := io.Copy(io.Discard, req.Body)
+		_, _ = io.Copy(io.Discard, req.Body)
+		var n int64
 		if size, err := strconv.ParseInt(req.URL.Path[1:], 10, 64); err == nil && req.Method == http.MethodGet {
 			n = size
-		} else {
-			n = 0
 		}
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", n)
 		sendZeros(conn, n)

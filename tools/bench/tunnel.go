@@ -78,13 +78,21 @@ func usedBy(pid int) (float64, error) {
 	return processorTime(string(stat))
 }
 
-// duelOf measures ours and peers in turns and adds the figures of one direction.
-func duelOf(ctx context.Context, b *bench, what string, kind byte, size int64, ours flow, peers []flow, clock, processor float64) error {
-	all := append([]flow{ours}, peers...)
+// direction is what is measured of flows, and the ratios that are aimed at.
+type direction struct {
+	name             string
+	kind             byte // 'd' or 'u'
+	size             int64
+	clock, processor float64
+}
+
+// duelOf measures flows, of which the first is ours, in turns and adds the figures of one direction.
+func duelOf(ctx context.Context, b *bench, way direction, all []flow) error {
+	ours, peers := all[0], all[1:]
 	costs := map[string][]cost{}
 	for range b.runs {
 		for _, f := range all {
-			c, err := f.pass(ctx, kind, size)
+			c, err := f.pass(ctx, way.kind, way.size)
 			if err != nil {
 				return err
 			}
@@ -101,12 +109,12 @@ func duelOf(ctx context.Context, b *bench, what string, kind byte, size int64, o
 	for _, p := range peers {
 		value := median(of(ours, clockOf))
 		b.add(Figure{
-			Name: what + ", 1 GB", Value: value, Unit: "s", Target: &Target{Max: clock, OfRatio: true},
+			Name: way.name + ", 1 GB", Value: value, Unit: "s", Target: &Target{Max: way.clock, OfRatio: true},
 			Note: fmt.Sprintf("%s MB/s; %s", number(1000/value), spread(of(ours, clockOf))),
 		}.against(p.name, median(of(p, clockOf))))
 		b.add(Figure{
-			Name: what + ", processor for 1 GB", Value: median(of(ours, processorOf)), Unit: "s",
-			Target: &Target{Max: processor, OfRatio: true}, Note: spread(of(ours, processorOf)),
+			Name: way.name + ", processor for 1 GB", Value: median(of(ours, processorOf)), Unit: "s",
+			Target: &Target{Max: way.processor, OfRatio: true}, Note: spread(of(ours, processorOf)),
 		}.against(p.name, median(of(p, processorOf))))
 	}
 	return nil
@@ -159,11 +167,11 @@ func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
 		flows = append(flows, flow{"ssh " + option, cmd.Process.Pid, throughSOCKS(address, outside)})
 	}
 	var failed error
-	for _, way := range []struct {
-		name string
-		kind byte
-	}{{"SOCKS, to the guest", 'd'}, {"SOCKS, from the guest", 'u'}} {
-		failed = errors.Join(failed, duelOf(ctx, b, way.name, way.kind, bulkSize, flows[0], flows[1:], 1.0, 1.2))
+	for _, way := range []direction{
+		{"SOCKS, to the guest", 'd', bulkSize, 1.0, 1.2},
+		{"SOCKS, from the guest", 'u', bulkSize, 1.0, 1.2},
+	} {
+		failed = errors.Join(failed, duelOf(ctx, b, way, flows))
 	}
 	return errors.Join(failed, connectionFigures(ctx, b, flows))
 }
@@ -244,11 +252,11 @@ func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
 		}})
 	}
 	var failed error
-	for _, way := range []struct {
-		name string
-		kind byte
-	}{{"sshuttle server, to the client", 'd'}, {"sshuttle server, from the client", 'u'}} {
-		failed = errors.Join(failed, duelOf(ctx, b, way.name, way.kind, sshuttleSize, flows[0], flows[1:], 0.2, 0.2))
+	for _, way := range []direction{
+		{"sshuttle server, to the client", 'd', sshuttleSize, 0.2, 0.2},
+		{"sshuttle server, from the client", 'u', sshuttleSize, 0.2, 0.2},
+	} {
+		failed = errors.Join(failed, duelOf(ctx, b, way, flows))
 	}
 	return failed
 }
