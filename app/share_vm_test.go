@@ -3,8 +3,10 @@ package app
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,14 +37,14 @@ mkdir .versions .cal-staging; echo x >.versions/x; echo x >.cal-staging/x
 (exec 3>open; echo half >&3; exec sleep 1000) >/dev/null 2>&1 </dev/null &
 printf done`
 
-// hostileRace swaps a file, and the directory it lies in, for links to a file of the host until it is told to end.
+// hostileRace swaps a file, and the directory it lies in, for links to a file of the host, so often.
 const hostileRace = `cd "$HOME/output"; echo harmless >race; mkdir swap; echo harmless >swap/secret
-while [ ! -e "$HOME/enough" ]; do
-	mv race away; ln -s "$secret" race; rm race; mv away race
-	mv swap gone; ln -s "$(dirname "$secret")" swap; rm swap; mv gone swap
-	n=$((n+1))
-done
-printf %s "$n"`
+exec perl -e 'my ($n, $secret) = @ARGV; my $vault = $secret =~ s{/[^/]*$}{}r;
+for (my $i = 0; $i < $n; $i += 2) {
+	rename "race", "away"; symlink $secret, "race"; unlink "race"; rename "away", "race";
+	rename "swap", "gone"; symlink $vault, "swap"; unlink "swap"; rename "gone", "swap";
+}
+print "swapped"' "$n" "$secret"`
 
 // TestSharedOutboxOfARealGuest has a guest write into a folder of the host, in good and in bad faith.
 func TestSharedOutboxOfARealGuest(t *testing.T) {
@@ -109,30 +111,34 @@ func (g *inside) verdicts(r outbox.Report) {
 
 // raceOverShare makes passes while the guest swaps what they look at.
 func (g *inside) raceOverShare(ctx context.Context, secret string) {
-	swaps := make(chan string, 1)
+	n := 200
+	if given, err := strconv.Atoi(os.Getenv("CAL_TEST_OUTBOX_SWAPS")); err == nil {
+		n = given
+	}
+	swapped := make(chan error, 1)
 	go func() {
-		r, err := g.c.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", "secret=" + secret + "\n" + hostileRace}})
-		if err != nil || r.Exit != 0 {
-			g.t.Errorf("swapping in the guest: exit %d, %v: %s", r.Exit, err, r.Stderr)
+		script := fmt.Sprintf("n=%d secret=%s\n%s", n, secret, hostileRace)
+		r, err := g.c.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", script}})
+		if err == nil && string(r.Stdout) != "swapped" {
+			err = fmt.Errorf("exit %d: %s", r.Exit, r.Stderr)
 		}
-		swaps <- string(r.Stdout)
+		swapped <- err
 	}()
-	for begun := time.Now(); time.Since(begun) < 5*time.Second; {
+	passes := 0
+	for done := false; !done; passes++ {
 		if _, _, err := g.a.Sync(ctx, "demo", nil); err != nil {
-			g.t.Error(err)
-			break
+			g.t.Fatal(err)
+		}
+		select {
+		case err := <-swapped:
+			if done = true; err != nil {
+				g.t.Errorf("swapping in the guest: %v", err)
+			}
+		default:
 		}
 	}
-	c, err := g.a.Connect(ctx, g.w)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	defer func() { _ = c.Close() }()
-	if err := c.WriteFile(ctx, "enough", 0o644, nil); err != nil {
-		g.t.Fatal(err)
-	}
-	g.t.Logf("%s swaps in the guest", <-swaps)
-	err = filepath.WalkDir(g.a.OutputDir(g.w), func(p string, d os.DirEntry, err error) error {
+	g.t.Logf("%d swaps in the guest, %d passes", n, passes)
+	err := filepath.WalkDir(g.a.OutputDir(g.w), func(p string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}

@@ -2,10 +2,12 @@ package sign
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"time"
 
 	"howett.net/plist"
@@ -30,8 +32,8 @@ func readPlist(tree fs.FS, name string, into any) error {
 
 // parsePlist parses a property list. The parser is fed by a guest: should it give up in its own way, that is an error.
 func parsePlist(text []byte, into any) (err error) {
-	if len(text) > maxPlist {
-		return fmt.Errorf("reading a property list: it has more than %d bytes", maxPlist)
+	if reason := unfit(text); reason != "" {
+		return errors.New("reading a property list: " + reason)
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -42,6 +44,54 @@ func parsePlist(text []byte, into any) (err error) {
 		return fmt.Errorf("reading a property list: %w", err)
 	}
 	return nil
+}
+
+const (
+	maxNesting = 64     // of XML's arrays and dictionaries
+	maxObjects = 20_000 // of a binary list, which may be nested in each other
+)
+
+// unfit says why a property list is not given to the parser, or "". It takes time without end for some texts of the older
+// formats, which nobody writes any more, and memory without end for some that are nested.
+func unfit(text []byte) string {
+	if len(text) > maxPlist {
+		return fmt.Sprintf("it has more than %d bytes", maxPlist)
+	}
+	if bytes.HasPrefix(text, []byte("bplist00")) {
+		const trailer = 32 // sizes, number of objects (at 8), top object, offset table
+		if len(text) < trailer+8 || binary.BigEndian.Uint64(text[len(text)-trailer+8:]) > maxObjects {
+			return "it has too many objects"
+		}
+		return ""
+	}
+	begin := bytes.TrimPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("\xef\xbb\xbf"))
+	if !slices.ContainsFunc([]string{"<?xml", "<!DOCTYPE", "<plist"}, func(s string) bool {
+		return bytes.HasPrefix(begin, []byte(s))
+	}) {
+		return "it is neither XML nor binary"
+	}
+	depth := 0
+	for rest := text; ; {
+		i := bytes.IndexByte(rest, '<')
+		if i < 0 {
+			return ""
+		}
+		rest = rest[i+1:]
+		switch {
+		case bytes.HasPrefix(rest, []byte("/")):
+			depth--
+		case bytes.HasPrefix(rest, []byte("dict")), bytes.HasPrefix(rest, []byte("array")):
+			depth++
+		case bytes.HasPrefix(rest, []byte("!")), bytes.HasPrefix(rest, []byte("?")):
+		default:
+			if end := bytes.IndexByte(rest, '>'); end < 1 || rest[end-1] != '/' {
+				depth++
+			}
+		}
+		if depth > maxNesting {
+			return fmt.Sprintf("it is nested more than %d deep", maxNesting)
+		}
+	}
 }
 
 // Profile is what a provisioning profile says. Its signature is not looked at: macOS does that when it is used.

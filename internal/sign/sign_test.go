@@ -313,6 +313,34 @@ func TestFailureSaysWhatTheProgramSaid(t *testing.T) {
 	}
 }
 
+// TestPlistsThatAreNotParsed are those on which the parser spends a person's time or memory.
+func TestPlistsThatAreNotParsed(t *testing.T) {
+	binaryList := func(objects byte) string {
+		return "bplist00" + strings.Repeat("\xa1\x01", 100) + strings.Repeat("\x00", 13) + string(objects) + strings.Repeat("\x00", 18)
+	}
+	for what, text := range map[string]string{
+		"old style":             "{ a = b; }",
+		"old style, nested":     strings.Repeat("(", maxPlist),
+		"old style, escapes":    `"` + strings.Repeat(`\U1234`, 100_000),
+		"old style, as data":    "<" + strings.Repeat("ab", 1000) + ">",
+		"nested":                "<?xml version=\"1.0\"?><plist>" + strings.Repeat("<array>", 100_000),
+		"nested dictionaries":   "<plist>" + strings.Repeat("<dict><key>a</key>", 50_000),
+		"binary, too short":     "bplist00",
+		"binary, many objects":  binaryList(1),
+		"nothing":               "",
+		"a list that ends here": "<?xml version=\"1.0\"?><plist><dict>",
+	} {
+		var info infoPlist
+		if err := parsePlist([]byte(text), &info); err == nil {
+			t.Errorf("%s: is parsed: %+v", what, info)
+		}
+	}
+	var info infoPlist
+	if err := parsePlist([]byte("\n<plist version=\"1.0\"><dict><key>CFBundleIdentifier</key><string>a</string><key>b</key><true/></dict></plist>"), &info); err != nil || info.ID != "a" {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 func FuzzPlists(f *testing.F) {
 	d := &double{TB: f, dir: f.TempDir()}
 	f.Add([]byte(d.profile("p", nil)))
