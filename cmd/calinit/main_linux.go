@@ -41,6 +41,7 @@ func main() {
 	if err := grow(); err != nil {
 		say("growing the file system: %v", err)
 	}
+	loadBalloon()
 	must("mounting /run", mountRun())
 	must("copying the seed", copySeed("/"))
 	must("starting init", switchRoot())
@@ -67,18 +68,45 @@ func loadModules(dir string) {
 		return
 	}
 	sort.Strings(files)
-	noParameters := []byte{0}
 	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
+		if err := loadModule(name); err != nil {
 			say("loading %s: %v", name, err)
-			continue
 		}
-		_, _, errno := syscall.Syscall(sysFinitModule, f.Fd(), uintptr(unsafe.Pointer(&noParameters[0])), 0)
-		f.Close()
-		if errno != 0 && errno != syscall.EEXIST {
-			say("loading %s: %v", name, errno)
+	}
+}
+
+func loadModule(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	noParameters := []byte{0}
+	_, _, errno := syscall.Syscall(sysFinitModule, f.Fd(), uintptr(unsafe.Pointer(&noParameters[0])), 0)
+	if errno != 0 && errno != syscall.EEXIST {
+		return errno
+	}
+	return nil
+}
+
+// loadBalloon loads the driver by which the guest gives memory it has freed back to the host. Nothing needed it until the
+// disk was mounted, and there it is; a guest without it keeps what it ever touched.
+func loadBalloon() {
+	var name syscall.Utsname
+	if err := syscall.Uname(&name); err != nil {
+		say("%v", err)
+		return
+	}
+	var release []byte
+	for _, c := range name.Release {
+		if c == 0 {
+			break
 		}
+		release = append(release, byte(c))
+	}
+	module := filepath.Join(newRoot, "lib/modules", string(release), "kernel/drivers/virtio/virtio_balloon.ko")
+	if err := loadModule(module); err != nil {
+		say("loading %s: %v", module, err)
 	}
 }
 

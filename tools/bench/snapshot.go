@@ -29,6 +29,7 @@ var snapshotParts = []struct {
 	{"new from a template", 5 * time.Minute, (*snapshotBench).fresh},
 	{"pause", 7 * time.Minute, (*snapshotBench).pauses},
 	{"QEMU's own snapshots", 9 * time.Minute, (*snapshotBench).peers},
+	{"preview", 9*time.Minute + 40*time.Second, (*snapshotBench).previews},
 	{"size of the disk", 12 * time.Minute, (*snapshotBench).sizes},
 }
 

@@ -15,6 +15,8 @@ const (
 	// diskRatio bounds what a snapshot costs with one disk, as a part of what it costs with another. Cost that follows a
 	// disk's size would be several times as much; what is below this is the machine's mood.
 	diskRatio = 1.5
+	// previewTarget bounds what a rollback would undo being told, in seconds.
+	previewTarget = 1
 )
 
 // pauseTargets bound a pause by how many MiB of memory are in use, in seconds.
@@ -28,6 +30,7 @@ const (
 	peerCopy    = "cp --sparse of the disk"
 	peerImg     = "qemu-img snapshot -c"
 	peerImgBoot = "qemu-img snapshot -a, boot"
+	peerFind    = "find over ssh"
 )
 
 // snapshotResults is all that was measured, in seconds and MiB. What is missing could not be.
@@ -45,6 +48,8 @@ type snapshotResults struct {
 	copySize    []float64
 	qemuImg     []float64
 	qemuImgBoot []float64
+	preview     []float64
+	find        []float64
 	disks       []*diskCost
 }
 
@@ -195,6 +200,8 @@ func (r *snapshotResults) figures() []Figure {
 	beside(r.stopped, within(second("create, cold, VM stopped"), createTarget), peerImg, r.qemuImg)
 	beside(r.cold.size, Figure{Name: "size, cold", Unit: "MiB"}, peerCopy, r.copySize,
 		"when it is taken: it grows with what the guest changes afterwards")
+	beside(r.preview, within(second(fmt.Sprintf("preview, %d files changed", previewed)), previewTarget), peerFind, r.find,
+		"the whole verb, connecting to the guest included", "in turns")
 	if len(r.disks) > 0 {
 		least := r.disks[0]
 		for _, d := range r.disks[1:] {

@@ -29,6 +29,8 @@ type launch struct {
 	template bool
 	// share is an absolute folder of the host that the guest can mount as vm.OutboxTag; empty shares none.
 	share string
+	// plain leaves out the balloon: machines that were started before there was one have none in their memory.
+	plain bool
 	// ready is run when QEMU answers; the start fails with its error. nil runs nothing.
 	ready func(ctx context.Context) error
 }
@@ -69,6 +71,9 @@ func (s launch) commandLine() []string {
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 	}
+	if !s.plain {
+		argv = append(argv, "-device", balloon)
+	}
 	if s.share != "" {
 		argv = append(argv, "-chardev", "socket,id="+shareID+",path="+runDir+"/"+shareSocket,
 			"-device", "vhost-user-fs-pci,chardev="+shareID+",tag="+vm.OutboxTag)
@@ -78,6 +83,10 @@ func (s launch) commandLine() []string {
 	}
 	return argv
 }
+
+// balloon is how the guest tells which memory it has freed, in blocks of 2 MiB and some seconds later. QEMU gives that back to
+// the host: there are holes in the memory then, and it is saved without them. Nothing is taken from the guest.
+const balloon = "virtio-balloon-pci,id=balloon,free-page-reporting=on"
 
 // fromTemplate marks the command line of a machine that was started from a template.
 const fromTemplate = "calmenu.template"

@@ -25,5 +25,6 @@ func effectiveUID(int) (int, error)                  { return 0, errNoProc }
 
 func openGuestRAM(int, int64) (*os.File, error)                     { return nil, errNoProc }
 func nextData(*os.File, int64, int64) (start, end int64, err error) { return 0, 0, errNoProc }
+func punchHole(*os.File, int64, int64) error                        { return errNoProc }
 func bootID() string                                                { return "" }
 func hostCPU() string                                               { return "" }

@@ -114,12 +114,25 @@ func (m *matcher) match(pos, n int64) error {
 			i += ramPage
 		}
 		if first < n {
-			if _, err := m.to.WriteAt(want[first:min(i, n)], pos+first); err != nil {
+			if err := m.put(want[first:min(i, n)], pos+first); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// put writes pages; where all of them are zero it makes a hole. What was given back since the copy before takes no room.
+func (m *matcher) put(pages []byte, at int64) error {
+	if isZero(pages) && punchHole(m.to, at, int64(len(pages))) == nil {
+		return nil
+	}
+	_, err := m.to.WriteAt(pages, at)
+	return err
+}
+
+func isZero(b []byte) bool {
+	return len(b) > 0 && b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])
 }
 
 func samePage(a, b []byte, at int64) bool {

@@ -78,6 +78,11 @@ func nextData(f *os.File, pos, size int64) (start, end int64, err error) {
 	return start, min(end, size), nil
 }
 
+// punchHole gives back a stretch of a file, which reads as zeroes then.
+func punchHole(f *os.File, at, n int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, n)
+}
+
 // bootID names the time between two starts of this host's kernel.
 func bootID() string {
 	f, err := os.Open("/proc/sys/kernel/random/boot_id")

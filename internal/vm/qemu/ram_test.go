@@ -71,8 +71,12 @@ func TestMatchRAM(t *testing.T) {
 	scribble(t, guest, 6<<20, 4097)
 	scribble(t, guest, 30<<20, 1)
 	must(t, unix.Fallocate(int(guest.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 5<<20, 1<<20))
+	before := fileUse(saved)
 	must(t, matchRAM(t.Context(), guest, saved, size))
 	same(guest, saved)
+	if used := fileUse(saved); used > before-900<<10 {
+		t.Errorf("a copy takes %d bytes, and %d after 1 MiB was given back", before, used)
+	}
 	other := guestRAM(t, size, fixedSize)
 	scribble(t, other, 1<<20, 1<<20)
 	must(t, matchRAM(t.Context(), saved, other, size))

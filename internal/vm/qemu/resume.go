@@ -35,6 +35,9 @@ func (m *machine) openMemory(id string, s launch) (*resumption, error) {
 	if err != nil {
 		return nil, &giveUp{"what was saved is damaged: " + err.Error()}
 	}
+	if m.unusable(saved, s) != "" {
+		s.plain = true // it may be an older version's
+	}
 	if reason := m.unusable(saved, s); reason != "" {
 		return nil, &giveUp{reason}
 	}

@@ -54,6 +54,19 @@ func firstByte(ctx context.Context, t *testing.T, d *Driver, name string, do fun
 const countInGuest = `sudo install -o admin -d /run/count; setsid sh -c 'n=0; while :; do n=$((n+1)); ` +
 	`echo $n > /run/count/n; sleep 0.5; done' < /dev/null > /dev/null 2>&1 &`
 
+// memoryOf is how much of the host's memory a machine's takes, in bytes.
+func memoryOf(ctx context.Context, t *testing.T, d *Driver, name string) int64 {
+	t.Helper()
+	p, err := findProcess(ctx, d.machineDir(name))
+	must(t, err)
+	r, err := d.readRecord(name)
+	must(t, err)
+	ram, err := openGuestRAM(p.pid, int64(r.MemoryMiB)<<20)
+	must(t, err)
+	defer ram.Close()
+	return fileUse(ram)
+}
+
 // TestWarmRollback: a process that counts in memory, and the home it works in, are back after the home was wrecked.
 func TestWarmRollback(t *testing.T) {
 	needVM(t)
@@ -72,9 +85,9 @@ func TestWarmRollback(t *testing.T) {
 		}
 	}
 	at := counted(0)
-	var pause time.Duration
-	must(t, d.CreateSnapshot(ctx, "warm", "good", writtenOut(ctx, t, g, d, "warm", &pause)))
-	t.Logf("paused for %d ms", pause.Milliseconds())
+	var paused time.Duration
+	must(t, d.CreateSnapshot(ctx, "warm", "good", writtenOut(ctx, t, g, d, "warm", &paused)))
+	t.Logf("paused for %d ms", paused.Milliseconds())
 	for i := range 2 {
 		inGuest(ctx, t, g, d, "warm", "rm -rf ~/workspace ~/output; sync; echo wrecked")
 		began := time.Now()
@@ -88,6 +101,14 @@ func TestWarmRollback(t *testing.T) {
 		counted(counted(at - 1))
 		t.Logf("suspended in %d ms, resumed to the first byte in %d ms, to commands in %d ms",
 			suspended.Milliseconds(), took.Milliseconds(), time.Since(began).Milliseconds())
+	}
+	// It was resumed, and still gives back what it has used and freed.
+	const used = 400 << 20
+	inGuest(ctx, t, g, d, "warm", fmt.Sprintf("head -c %d /dev/zero | tr '\\0' x >/dev/shm/used", used))
+	full := memoryOf(ctx, t, d, "warm")
+	inGuest(ctx, t, g, d, "warm", "rm /dev/shm/used")
+	for now := full; now > full-used/2; now = memoryOf(ctx, t, d, "warm") {
+		must(t, pause(ctx, 200*time.Millisecond))
 	}
 	// Memory of another machine is of no use: the disk is.
 	must(t, d.Suspend(ctx, "warm", nil))
