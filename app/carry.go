@@ -20,6 +20,7 @@ const transparentEvery = 2 * time.Second
 
 // bulkLink keeps a second connection into a guest, so that a download holds up neither what is checked nor the outbox.
 func (a *App) bulkLink(name string, o guest.Options) *guest.Link {
+	o.Bulk = true
 	return guest.NewLink(o, func(up bool, err error) {
 		a.Log.Info().Str("workspace", name).Bool("up", up).AnErr("cause", err).Msg("guest's network")
 	})

@@ -41,7 +41,7 @@ func TestStartSetsTheGuestUpAndDoctorTellsWhetherItStillIs(t *testing.T) {
 	if b, err := os.ReadFile(config); err != nil || !strings.Contains(string(b), "PasswordAuthentication no") {
 		t.Errorf("sshd is told %q, %v", b, err)
 	}
-	if r := guestRow(t, a); !r.OK || r.Detail != "set up: 6 of 6 steps hold" {
+	if r := guestRow(t, a); !r.OK || r.Detail != "set up: 8 of 8 steps hold" {
 		t.Errorf("doctor after the start: %+v", r)
 	}
 	if err := os.Remove(config); err != nil {
@@ -80,7 +80,7 @@ func TestAStartThatCannotSetTheGuestUpSaysWhichStep(t *testing.T) {
 		strings.Contains(err.Error(), "\n") || !strings.Contains(hint.Of(err), "restart demo") {
 		t.Errorf("start: %v, hint %q", err, hint.Of(err))
 	}
-	const phase = "setting up the guest: turning password log-in off (2 of 6)"
+	const phase = "setting up the guest: turning password log-in off (2 of 8)"
 	if all := strings.Join(phases, "\n"); !strings.Contains(all, phase) {
 		t.Errorf("phases:\n%s", all)
 	}

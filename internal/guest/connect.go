@@ -33,6 +33,8 @@ type Options struct {
 	GuestOS string
 	// Keepalive is how often the guest is asked for a sign of life; 0 is 10 s, negative never.
 	Keepalive time.Duration
+	// Bulk is for a connection that carries much and shows nobody a terminal: reads are not gathered.
+	Bulk bool
 	// Timeout bounds dialling plus handshake, and the wait for each answer to a request; 0 is 20 s.
 	Timeout time.Duration
 }
@@ -93,7 +95,7 @@ func connect(ctx context.Context, o Options, banner time.Duration) (*Client, err
 	}
 	// Not every transport has deadlines (a pipe to a helper program), so the clock closes it.
 	ended := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	conn, err := awaitBanner(ctx, raw, banner)
+	conn, err := awaitBanner(ctx, raw, banner, o.Bulk)
 	if err != nil {
 		ended()
 		_ = raw.Close()
@@ -163,8 +165,12 @@ func explainHandshake(ctx context.Context, err, refused error) error {
 }
 
 // awaitBanner returns conn once its first byte arrived.
-func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration) (net.Conn, error) {
-	b := &buffered{Conn: conn, r: bufio.NewReaderSize(&gatherer{r: conn}, readAhead)}
+func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration, bulk bool) (net.Conn, error) {
+	var from io.Reader = &gatherer{r: conn}
+	if bulk {
+		from = conn
+	}
+	b := &buffered{Conn: conn, r: bufio.NewReaderSize(from, readAhead)}
 	first := make(chan error, 1)
 	go func() {
 		_, err := b.r.Peek(1)

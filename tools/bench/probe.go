@@ -23,6 +23,7 @@ type endpoint struct {
 	Key        string // file of the private key to log in with
 	Host       string // the public key the server must show, as known_hosts has it
 	Emulated   bool
+	Bulk       bool // it is to carry much
 }
 
 // probeVerb is what this program is called with to be the client in a terminal; see runProbe.

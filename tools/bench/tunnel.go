@@ -142,7 +142,9 @@ func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
 			return err
 		}
 	}
-	at, err := json.Marshal(l.ours())
+	server := l.ours()
+	server.Bulk = true
+	at, err := json.Marshal(server)
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,6 @@ func (e endpoint) connect(ctx context.Context) (*guest.Client, error) {
 	return guest.Connect(ctx, guest.Options{
 		Dial: func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", e.Addr) },
 		User: e.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKey: host, Ciphers: guest.Ciphers(e.Emulated),
-		Timeout: time.Minute,
+		Timeout: time.Minute, Bulk: e.Bulk,
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -75,11 +76,7 @@ func (c *Client) Close() error { return c.conn.Close() }
 
 // Frame sends a frame as it is.
 func (c *Client) Frame(channel uint16, command int, data []byte) error {
-	b := make([]byte, 8, 8+len(data))
-	b[0], b[1] = 'S', 'S'
-	binary.BigEndian.PutUint16(b[2:], channel)
-	binary.BigEndian.PutUint16(b[4:], uint16(command))
-	binary.BigEndian.PutUint16(b[6:], uint16(len(data)))
+	b := appendHeader(make([]byte, 0, 8+len(data)), channel, command, len(data))
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	_, err := c.conn.Write(append(b, data...))
@@ -87,7 +84,7 @@ func (c *Client) Frame(channel uint16, command int, data []byte) error {
 }
 
 func (c *Client) read() {
-	err := c.frames()
+	err := c.take()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.err = err
@@ -101,7 +98,7 @@ func (c *Client) read() {
 	c.answers = map[uint16]chan []byte{}
 }
 
-func (c *Client) frames() error {
+func (c *Client) take() error {
 	for {
 		head, err := c.in.Peek(8)
 		if err != nil {
@@ -117,12 +114,12 @@ func (c *Client) frames() error {
 		if err != nil {
 			return err
 		}
-		c.take(id, command, data)
+		c.obey(id, command, data)
 		_, _ = c.in.Discard(length)
 	}
 }
 
-func (c *Client) take(id uint16, command int, data []byte) {
+func (c *Client) obey(id uint16, command int, data []byte) {
 	switch command {
 	case Ping:
 		answer := append([]byte(nil), data...)
@@ -204,19 +201,24 @@ func (c *Client) number() (uint16, error) {
 	return 0, errors.New("no channel is free")
 }
 
-// Write sends data, waiting while the server has not read what came before, as sshuttle does.
+// What stock sshuttle sends at once, and before it waits for the server to have read it, in bytes (ssnet.py).
+const (
+	frameSize = 2048
+	window    = 32 << 10
+)
+
+// Write sends data as stock sshuttle does, in small frames, waiting while the server has not read what came before.
 func (ch *Conn) Write(p []byte) (n int, err error) {
 	c := ch.c
-	const most, window = 32 << 10, 32 << 10
 	for n < len(p) {
-		part := p[n:min(len(p), n+most)]
+		part := p[n:min(len(p), n+window)]
 		c.mu.Lock()
 		for c.full && c.err == nil {
 			c.more.Wait()
 		}
 		err := c.err
 		c.unasked += len(part)
-		ask := c.unasked > window
+		ask := c.unasked >= window
 		if ask {
 			c.full = true
 		}
@@ -229,16 +231,33 @@ func (ch *Conn) Write(p []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if err := c.Frame(ch.id, Data, part); err != nil {
+		if err := c.frames(ch.id, part, ask); err != nil {
 			return n, err
 		}
-		if n += len(part); ask {
-			if err := c.Frame(0, Ping, []byte("rttest")); err != nil {
-				return n, err
-			}
-		}
+		n += len(part)
 	}
 	return n, nil
+}
+
+// frames sends data in frames, and a ping behind it.
+func (c *Client) frames(id uint16, data []byte, ping bool) error {
+	b := make([]byte, 0, len(data)+len(data)/frameSize*8+64)
+	for part := range slices.Chunk(data, frameSize) {
+		b = append(appendHeader(b, id, Data, len(part)), part...)
+	}
+	if ping {
+		const text = "rttest"
+		b = append(appendHeader(b, 0, Ping, len(text)), text...)
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := c.conn.Write(b)
+	return err
+}
+
+func appendHeader(b []byte, channel uint16, command, length int) []byte {
+	b = binary.BigEndian.AppendUint16(append(b, 'S', 'S'), channel)
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, uint16(command)), uint16(length))
 }
 
 // CloseWrite says that nothing more comes.
