@@ -139,6 +139,9 @@ func TestOrder(t *testing.T) {
 
 		{"ask: what no rule is for", Ask, []string{"b.test"}, "a.test", addrs("8.8.8.8"), "?"},
 		{"ask: an address no rule is for", Ask, nil, "8.8.8.8", nil, "?"},
+		{"ask: not about the LAN", Ask, nil, "192.168.7.7", nil, "!not on the allow list"},
+		{"ask: not about loopback", Ask, nil, "127.0.0.1", nil, "!not on the allow list"},
+		{"ask: the LAN that a rule asks about", Ask, []string{"ask 192.168.0.0/16"}, "192.168.7.7", nil, "?"},
 		{"ask: not what is allowed", Ask, []string{"a.test"}, "a.test", addrs("8.8.8.8"), "8.8.8.8"},
 		{"ask: not what is denied", Ask, []string{"deny a.test"}, "a.test", addrs("8.8.8.8"), "!by the rule"},
 		{"ask: not about nonsense", Ask, nil, "0x7f.1", addrs("127.0.0.1"), "!usual spelling"},

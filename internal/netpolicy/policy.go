@@ -91,7 +91,7 @@ func (p Policy) DecideName(host string, port int) Decision {
 		}
 		return d
 	}
-	return p.unknown(name)
+	return p.unknown(name, addr)
 }
 
 // DecideLookup judges whether a name may be asked for by a guest that dials addresses: whether it may be reached at any
@@ -128,17 +128,19 @@ func (p Policy) DecideLookup(name string) Decision {
 	if asks != nil {
 		return *asks
 	}
-	return p.unknown(name)
+	return p.unknown(name, netip.Addr{})
 }
 
 // unknown judges what no rule is for.
-func (p Policy) unknown(name string) Decision {
+func (p Policy) unknown(name string, addr netip.Addr) Decision {
+	reach, _ := Judge(addr, nil)
 	switch {
 	case hidesNames(name):
 		return Decision{Reason: "is a service that resolves names for others, and is not named in the allow list of this workspace"}
 	case p.Mode == Open:
 		return Decision{Allowed: true, Rule: openRule, Origin: modeRule}
-	case p.Mode == Ask:
+	case p.Mode == Ask && (reach == Public || !addr.IsValid()):
+		// Nobody is asked about the host's neighbourhood: who lets a guest into it writes that down.
 		return Decision{Ask: true, Rule: "network.policy: ask", Origin: modeRule, Reason: unanswered}
 	}
 	return Decision{Reason: "is not on the allow list of this workspace"}

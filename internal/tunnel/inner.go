@@ -79,9 +79,14 @@ func (g *Gate) consult(ctx context.Context, d Destination) {
 		return
 	}
 	host := d.Host
-	if _, addr, err := canonical(host); err == nil && addr.IsValid() && d.Way.caught() {
-		if names, _ := g.answered.names(addr); len(names) > 0 {
+	if _, addr, err := canonical(host); err == nil && addr.IsValid() {
+		names, _ := g.answered.names(addr)
+		reach, _ := netpolicy.Judge(addr, g.own())
+		switch {
+		case d.Way.caught() && len(names) > 0:
 			host = names[0]
+		case reach != netpolicy.Public:
+			return
 		}
 	}
 	if g.Policy().DecideName(host, d.Port).Ask {
