@@ -244,6 +244,9 @@ func (n *network) record(c tunnel.Connection) {
 		n.Log.Warn().Str("workspace", n.name).Err(err).Msg("logging a connection")
 	}
 	e := journal.Event{Kind: journal.Connection, Workspace: n.name, Path: netpolicy.HostPort(c.Host, c.Port), Detail: c.Reason}
+	if c.Way == tunnel.WayDNS {
+		e.Path = c.Host // which port is wanted is not known yet
+	}
 	if c.Allowed {
 		e.Kind, e.Detail = journal.Reached, c.Rule
 	}

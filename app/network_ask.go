@@ -31,8 +31,12 @@ type pendingAsk struct {
 	until   time.Time
 }
 
-// NetNobody is the answer that nobody has given one in time.
-const NetNobody NetAnswer = "nobody"
+// How a question ended.
+const (
+	NetNobody  NetAnswer = "nobody" // has given an answer in time
+	NetAllowed NetAnswer = "allowed"
+	NetRefused NetAnswer = "refused"
+)
 
 // ask puts a question about a destination to people, by the journal: the menu bar asks, and so can anybody at a command
 // line. It returns when the policy has an answer, or there is none in time. A guest cannot have more asked than a person
@@ -55,9 +59,17 @@ func (n *network) ask(ctx context.Context, host string, port int) {
 		n.tell(journal.NetAsked, q, destination, "")
 	}
 	defer func() {
-		if n.asks.end(destination, q) && n.policy().DecideName(host, port).Ask {
-			n.tell(journal.NetAnswered, q, destination, string(NetNobody))
+		if !n.asks.end(destination, q) {
+			return
 		}
+		answer := NetRefused
+		switch d := n.policy().DecideName(host, port); {
+		case d.Ask:
+			answer = NetNobody
+		case d.Allowed:
+			answer = NetAllowed
+		}
+		n.tell(journal.NetAnswered, q, destination, string(answer))
 	}()
 	late := time.NewTimer(time.Until(q.until))
 	defer late.Stop()

@@ -153,7 +153,7 @@ func TestAConnectionWaitsForAnAnswer(t *testing.T) {
 	if _, err := a.AllowNetwork(t.Context(), "demo", "a.test:443", true); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.AnswerNetwork(t.Context(), "demo", "b.test:443", NetDeny); err != nil {
+	if err := a.DenyNetwork("demo", "b.test"); err != nil {
 		t.Fatal(err)
 	}
 	wg.Wait()
@@ -162,6 +162,9 @@ func TestAConnectionWaitsForAnAnswer(t *testing.T) {
 	}
 	if asked := journaled(t, a, journal.NetAsked); len(asked) != 2 || asked[0].Path != "a.test:443" && asked[1].Path != "a.test:443" {
 		t.Errorf("%+v", asked)
+	}
+	if s, err := a.State(t.Context()); err != nil || len(s.Workspaces[0].NetAsks) != 0 {
+		t.Errorf("still asked: %+v, %v", s.Workspaces, err)
 	}
 	for _, e := range journaled(t, a, journal.NetAnswered) {
 		if e.Detail == string(NetNobody) {

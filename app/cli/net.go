@@ -115,8 +115,14 @@ func entryRow(e netlog.Entry) string {
 	if e.Times() > 1 {
 		verdict += fmt.Sprintf(" x%d", e.Times())
 	}
+	where := "-"
+	if e.Port != 0 {
+		where = netpolicy.HostPort(e.Host, e.Port)
+	} else if e.Host != "" {
+		where = e.Host
+	}
 	return strings.Join([]string{
-		e.Time.Local().Format(time.DateTime), verdict, netpolicy.HostPort(e.Host, e.Port), addr, size(e.BytesUp), size(e.BytesDown),
+		e.Time.Local().Format(time.DateTime), verdict, where, addr, size(e.BytesUp), size(e.BytesDown),
 		e.Duration.Round(time.Millisecond).String(), why,
 	}, "\t")
 }

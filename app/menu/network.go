@@ -84,7 +84,7 @@ func allowable(all []state.Refusal) []state.Refusal {
 	return slices.DeleteFunc(slices.Clone(all), func(r state.Refusal) bool {
 		host, _, err := net.SplitHostPort(r.Name)
 		if err != nil {
-			return true
+			host = r.Name // it was only asked for by name
 		}
 		_, addr, err := netpolicy.Canonical(host)
 		if err != nil || !addr.IsValid() {

@@ -113,6 +113,7 @@ func (g *Gate) Carry(ctx context.Context, d Destination, near Stream, answer fun
 	}
 	defer far.Close()
 	defer far.inspection.end()
+	far.near = near
 	stop := context.AfterFunc(ctx, func() {
 		_ = near.Close()
 		_ = far.Close()

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -17,13 +18,40 @@ type insideError struct{ error }
 type inspected struct {
 	net.Conn
 	inspection *inspection
+	near       Stream // told of a refusal in its own language; nil tells nobody
+	begun, tls bool
 }
 
 func (c *inspected) Write(p []byte) (int, error) {
+	if !c.begun && len(p) > 0 {
+		c.begun, c.tls = true, p[0] == recordHandshake
+	}
 	if err := c.inspection.check(p); err != nil {
+		c.tell(err)
 		return 0, insideError{err}
 	}
 	return c.Conn.Write(p)
+}
+
+// deniedAlert is TLS' fatal alert "access denied" (RFC 8446, 6).
+var deniedAlert = []byte{21, 3, 3, 0, 2, 2, 49}
+
+// tellTime is how long a guest has to take a refusal.
+const tellTime = 5 * time.Second
+
+func (c *inspected) tell(why error) {
+	if c.near == nil {
+		return
+	}
+	late := time.AfterFunc(tellTime, func() { _ = c.near.Close() })
+	defer late.Stop()
+	if c.tls {
+		_, _ = c.near.Write(deniedAlert)
+		return
+	}
+	body := "CALMenu: the connection " + oneLine(why.Error()) + "\n"
+	_, _ = fmt.Fprintf(c.near, "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"+
+		"Connection: close\r\n\r\n%s", len(body), body)
 }
 
 // CloseWrite passes on the end of what the guest sends.
@@ -41,7 +69,7 @@ func (g *Gate) inspect(far net.Conn, r *route) *inspected {
 	if _, addr, err := canonical(r.name); err == nil && addr.IsValid() {
 		j.hidden = true // it was allowed as an address, whatever name it has
 	}
-	return &inspected{far, newInspection(j)}
+	return &inspected{Conn: far, inspection: newInspection(j)}
 }
 
 // judgeInner judges a name found inside a connection. Another one than the connection was opened for is as good if the

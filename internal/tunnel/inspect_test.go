@@ -265,6 +265,11 @@ func TestInnerNameAtTheGate(t *testing.T) {
 		go g.Carry(t.Context(), Destination{Host: tt.host, Port: 443, Way: WayConnect}, pipeStream{near}, func(err error) error { return err })
 		hello := realHello(t, tt.inner)
 		_, _ = guest.Write(hello)
+		if !tt.allowed {
+			if alert, err := io.ReadAll(guest); err != nil || !bytes.Equal(alert, deniedAlert) {
+				t.Errorf("%s for %s: the guest was told %q, %v", tt.host, tt.inner, alert, err)
+			}
+		}
 		_ = guest.Close()
 		data := <-got
 		seen++
