@@ -28,6 +28,11 @@ exit 7
 // open returns an App over an in-memory driver, in directories of the test's own.
 func open(t *testing.T) (*App, *vmtest.Memory) {
 	t.Helper()
+	return openOn(t, vmtest.MemoryOptions{})
+}
+
+func openOn(t *testing.T, o vmtest.MemoryOptions) (*App, *vmtest.Memory) {
+	t.Helper()
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "curl"), []byte(sealedCurl), 0o755); err != nil {
 		t.Fatal(err)
@@ -35,7 +40,7 @@ func open(t *testing.T) (*App, *vmtest.Memory) {
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("CAL_HOME", filepath.Join(t.TempDir(), "cal"))
-	d := vmtest.NewMemory(t, vmtest.MemoryOptions{})
+	d := vmtest.NewMemory(t, o)
 	a, err := Open(Options{Driver: d})
 	if err != nil {
 		t.Fatal(err)

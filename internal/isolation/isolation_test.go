@@ -117,6 +117,14 @@ func TestOneFailingOrUnevaluableClaimBreaksTheWhole(t *testing.T) {
 			s.Outbox = "/home/me/out"
 			e.Shares = []vm.Share{{HostPath: "/home/me/out/"}}
 		}},
+		{"the outbox, served by root", "shares", Weak, Weakened, func(e *vm.Exposure, s *Subject) {
+			s.Outbox = "/home/me/out"
+			e.Shares = []vm.Share{{HostPath: "/home/me/out", ServedAsRoot: true}}
+		}},
+		{"the outbox, and another folder", "shares", Fail, Broken, func(e *vm.Exposure, s *Subject) {
+			s.Outbox = "/home/me/out"
+			e.Shares = []vm.Share{{HostPath: "/home/me/out", ServedAsRoot: true}, {HostPath: "/home/me"}}
+		}},
 		{"an open network", "network", Fail, Broken, func(e *vm.Exposure, _ *Subject) { e.Restricted = false }},
 		{"root", "process", Fail, Broken, func(e *vm.Exposure, _ *Subject) { e.RunsAsRoot = true }},
 		{"a port open to the world", "process", Fail, Broken, func(e *vm.Exposure, _ *Subject) {
