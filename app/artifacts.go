@@ -176,7 +176,7 @@ func (a *App) openOutbox(
 	}
 	if staging == "" {
 		o.Origin = "ssh"
-		t, err := outbox.OverTar(c, o)
+		t, err := outbox.OverSSH(ctx, c, o)
 		return t, o, err
 	}
 	o.Origin = "share"

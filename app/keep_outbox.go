@@ -24,7 +24,7 @@ func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {
 		if k.hooks.Landed != nil && len(r.Landed)+len(r.Refused) > 0 {
 			k.hooks.Landed(k.w, r)
 		}
-	}, nil)
+	}, k.inFlight(k.w.Name))
 	if err != nil && ctx.Err() == nil {
 		k.outboxFailed(err)
 	}

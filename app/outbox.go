@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/journal"
@@ -25,6 +26,7 @@ func (a *App) outboxOptions(ctx context.Context, w *config.Workspace) (outbox.Op
 		Workspace: w.Name, Agent: w.Agent, GuestDir: "output", Dest: dest, State: a.outboxState(w.Name),
 	}
 	o.KeepVersions, o.Exclude = w.Outbox.KeepVersions, w.Outbox.Exclude
+	o.RateLimit = w.Outbox.RateLimit
 	o.Limits.MaxFile, o.Limits.MaxTotal, o.Limits.MaxFiles = w.Outbox.MaxFile, w.Outbox.MaxTotal, w.Outbox.MaxFiles
 	return o, nil
 }
@@ -49,6 +51,30 @@ func (a *App) Sync(ctx context.Context, name string, p vm.Progress) (r outbox.Re
 	return r, failed, op.End(err, "")
 }
 
+// fetching is the phase in which an outbox is brought in.
+const fetching = "fetching"
+
+// showable is how long bringing in takes before it is told of to those who did not ask for it.
+const showable = time.Second
+
+// inFlight journals what takes its time, so that the menu and a session's banner show it.
+func (a *App) inFlight(name string) func(outbox.Progress) {
+	var op *journal.Op
+	return func(p outbox.Progress) {
+		switch {
+		case p.Over && op != nil:
+			_ = op.End(nil, "") // it is a figure; whoever cannot write it says so elsewhere
+			op = nil
+		case p.Over || p.Elapsed < showable:
+		default:
+			if op == nil {
+				op = a.Journal.Begin(name, "sync")
+			}
+			op.Phase(fetching, p.Bytes, p.TotalBytes)
+		}
+	}
+}
+
 func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progress) (outbox.Report, error) {
 	c, err := a.Connect(ctx, w)
 	if err != nil {
@@ -61,12 +87,21 @@ func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progr
 	}
 	defer func() { _ = t.Close() }()
 	r, err := outbox.Once(ctx, t, o, func(p outbox.Progress) {
-		report.Report(vm.Phase{Name: "fetching", Done: p.Bytes, Total: p.TotalBytes})
+		report.Report(vm.Phase{Name: fetching, Done: p.Bytes, Total: p.TotalBytes, Detail: p.String()})
 	})
 	if err != nil {
 		return r, fmt.Errorf("syncing the outbox of %q: %w", w.Name, err)
 	}
 	return r, a.recordReport(w.Name, r)
+}
+
+// flushOutbox makes safe from a crash of the host what has landed, before what it came from is given up.
+func (a *App) flushOutbox(ctx context.Context, w *config.Workspace) error {
+	o, err := a.outboxOptions(ctx, w)
+	if err != nil {
+		return err
+	}
+	return outbox.Flush(ctx, o)
 }
 
 // recordReport journals what landed and what was refused.

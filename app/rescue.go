@@ -117,6 +117,9 @@ func (a *App) land(ctx context.Context, w *config.Workspace, r github.Rescued) (
 			return "", err
 		}
 		if i := slices.IndexFunc(landed, func(x outbox.Artifact) bool { return x.Name == r.Bundle }); i >= 0 {
+			if err := a.flushOutbox(ctx, w); err != nil {
+				return "", err
+			}
 			if landed[i].SHA256 != r.SHA256 {
 				return "", fmt.Errorf("what landed as %s is not what was bundled", session.Printable(landed[i].Path))
 			}

@@ -24,6 +24,7 @@ type verb func(ctx context.Context, args []string) error
 // verbs are the helper's jobs by name.
 var verbs = map[string]verb{
 	"free":    free,
+	"outbox":  outbox,
 	"pipe":    pipe,
 	"proxy":   proxy,
 	"tunnel":  tunnel,

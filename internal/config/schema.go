@@ -334,6 +334,11 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.Outbox.MaxFiles = v.(int) },
 	},
 	{
+		key: "outbox.rate_limit", vm: []string{"outbox.rate_limit"}, def: "0B", kind: byteSize("0B", "1TB"),
+		doc: "most bytes a second that are brought in over SSH; 0B is as many as come",
+		put: func(s *Settings, v any) { s.Outbox.RateLimit = v.(int64) },
+	},
+	{
 		key: "outbox.keep_versions", vm: []string{"outbox.keep_versions"}, def: "5", kind: wholeNumber(1, 1000),
 		doc: "earlier contents of an artifact that are kept when it lands again",
 		put: func(s *Settings, v any) { s.Outbox.KeepVersions = v.(int) },

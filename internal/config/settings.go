@@ -106,6 +106,7 @@ type OutboxSettings struct {
 	MaxFile      int64 // bytes
 	MaxTotal     int64 // bytes
 	MaxFiles     int
+	RateLimit    int64 // bytes a second that are taken over SSH; 0: as many as come
 	KeepVersions int
 	Exclude      []string
 	Transport    string // "auto", "ssh" or "share"

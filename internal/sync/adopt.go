@@ -45,12 +45,15 @@ func (e *engine) adopt(
 	if err != nil {
 		return Artifact{}, err
 	}
-	if err := e.dest.Mkdir(stagingDir, 0o700); err != nil {
+	if err := e.dest.Mkdir(stagingDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Artifact{}, err
 	}
-	defer func() { _ = e.dest.RemoveAll(stagingDir) }()
-	s := &staged{Item: Item{Name: as, Bundle: info.IsDir()}, at: path.Join(stagingDir, "0")}
-	copied, err := clone.Tree(from, name, e.dest, s.at, clone.Limits{
+	defer func() { _ = tidyStaging(e.dest) }()
+	s := &staged{
+		Item: Item{Name: as, Bundle: info.IsDir()}, at: "adopted", mode: info.Mode().Perm(), modTime: info.ModTime(),
+	}
+	at := path.Join(stagingDir, s.at)
+	copied, err := clone.Tree(from, name, e.dest, at, clone.Limits{
 		Files: maxAdopted, Bytes: e.o.Limits.MaxTotal, Durable: true,
 	})
 	if err != nil {
@@ -65,21 +68,27 @@ func (e *engine) adopt(
 		return Artifact{}, hint.Errorf("CALMenu artifacts prune frees what earlier versions hold.",
 			"it would make more than the %d bytes that are kept in all", e.o.Limits.MaxTotal)
 	}
-	if s.sum, err = digestOf(e.dest, s.at, s.Bundle); err != nil {
+	if s.sum, err = digestOf(e.dest, at, s.Bundle); err != nil {
 		return Artifact{}, err
 	}
 	before := e.manifest.known[as]
-	a, same, err := e.newLander(ctx).land(s, before)
+	ld, err := e.newLander(ctx)
 	if err != nil {
 		return Artifact{}, err
 	}
-	a.ModTime = info.ModTime().UTC()
+	defer ld.close()
+	a, same, err := ld.land(s, ld.artifact(s, before), before)
+	if err != nil {
+		return Artifact{}, err
+	}
+	b := ld.built()
+	a.Repository, a.Commit = b.Repository, b.Commit
 	if same && before.SHA256 == a.SHA256 {
 		return before.Artifact, nil
 	}
 	facts(&a)
 	l := line{Event: eventLanded, Time: time.Now().UTC(), Artifact: &a}
-	return a, errors.Join(e.manifest.append(l), e.manifest.sync())
+	return a, e.manifest.append(l)
 }
 
 // locked runs f with the outbox to itself, and nothing of a pass that was killed in it.
@@ -88,10 +97,10 @@ func (e *engine) locked(ctx context.Context, f func() error) (err error) {
 		return fmt.Errorf("waiting for another pass over the outbox: %w", err)
 	}
 	defer func() { err = errors.Join(err, e.lock.Unlock()) }()
-	if err := e.manifest.refresh(); err != nil {
-		return err
+	if err := e.remembered(); err != nil {
+		return onHost(err)
 	}
-	if err := e.dest.RemoveAll(stagingDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := tidyStaging(e.dest); err != nil {
 		return onHost(err)
 	}
 	return f()

@@ -2,9 +2,12 @@ package sync
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/calmenu/calmenu/internal/guest"
 )
@@ -70,6 +73,25 @@ type Progress struct {
 	TotalFiles int
 	Bytes      int64
 	TotalBytes int64
+	Elapsed    time.Duration // since the transfer began
+	Rate       float64       // bytes per second over the last seconds
+	Left       time.Duration // at that rate; 0 where it cannot be told
+	Over       bool          // the pass has ended, whatever came of it
+}
+
+// String says how far it has come, for people.
+func (p Progress) String() string {
+	s := fmt.Sprintf("%s of %s", humanize.Bytes(uint64(p.Bytes)), humanize.Bytes(uint64(p.TotalBytes)))
+	if p.TotalFiles > 1 {
+		s = fmt.Sprintf("%d of %d files, %s", p.Files, p.TotalFiles, s)
+	}
+	if p.Rate > 0 {
+		s += fmt.Sprintf(", %s/s", humanize.Bytes(uint64(p.Rate)))
+	}
+	if p.Left > 0 {
+		s += fmt.Sprintf(", %v left", p.Left.Round(time.Second))
+	}
+	return s
 }
 
 // Mismatch is what is not on the host as it landed.

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	gosync "sync"
 	"syscall"
 	"time"
 )
@@ -23,37 +25,84 @@ func (r refusal) Error() string { return string(r) }
 
 // lander gives staged items their final names.
 type lander struct {
-	dest *os.Root
-	o    Options
-	now  func() time.Time
-	dirs map[string]bool // directories of the host known to be none of links
-	// built tells what the guest was at work on.
+	dest    *os.Root
+	staging *os.File
+	o       Options
+	now     func() time.Time
+	dirs    map[string]*os.File // directories of the host known to be none of links; open where something has landed
+	// built tells what the guest was at work on. It may wait for the guest.
 	built func() Build
 }
 
-// land gives a staged item its name. before is what is known about the name; the zero record if nothing is. It reports
-// whether the host had the very same content there already, which is then left as it is.
-func (l *lander) land(s *staged, before record) (a Artifact, same bool, err error) {
+// newLander needs staging to be there. What the guest was at work on is asked for meanwhile.
+func (e *engine) newLander(ctx context.Context) (*lander, error) {
+	staging, err := e.dest.Open(stagingDir)
+	if err != nil {
+		return nil, err
+	}
+	built := make(chan Build, 1)
+	if e.o.Built == nil {
+		built <- Build{}
+	} else {
+		go func() { built <- e.o.Built(ctx) }()
+	}
+	return &lander{
+		dest: e.dest, staging: staging, o: e.o, now: time.Now, dirs: map[string]*os.File{},
+		built: gosync.OnceValue(func() Build { return <-built }),
+	}, nil
+}
+
+// maxOpenDirs bounds the directories that are held open.
+const maxOpenDirs = 200
+
+// forget closes the directories: some may be others by now.
+func (l *lander) forget() {
+	for _, d := range l.dirs {
+		if d != nil {
+			d.Close()
+		}
+	}
+	clear(l.dirs)
+}
+
+func (l *lander) close() {
+	l.forget()
+	l.staging.Close()
+}
+
+// artifact is what a staged item is about to be. before is what is known about its name; the zero record if nothing is.
+func (l *lander) artifact(s *staged, before record) Artifact {
+	if s.Bundle || s.sum != "" {
+		s.warnings = look(l.dest, path.Join(stagingDir, s.at), s.Name, s.Bundle)
+	}
+	return Artifact{
+		Name: s.Name, Path: filepath.Join(l.o.Dest, filepath.FromSlash(s.Name)), SHA256: s.digest(), Size: s.Size,
+		Origin: l.o.Origin, Warnings: s.warnings,
+		Mode: s.mode, ModTime: s.modTime.UTC(),
+		LandedAt: l.now().UTC(), Workspace: l.o.Workspace, Agent: l.o.Agent, Version: before.Version + 1, Bundle: s.Bundle,
+	}
+}
+
+// land gives a staged item its name. It returns the artifact with its version, and whether the host had the very same
+// content there already, which is then left as it is.
+func (l *lander) land(s *staged, a Artifact, before record) (_ Artifact, same bool, err error) {
 	defer func() {
 		if reason := aboutTheName(err); reason != "" {
 			err = refusal(reason)
 		}
 		if err != nil {
-			_ = l.dest.RemoveAll(s.at)
+			_ = l.dest.RemoveAll(path.Join(stagingDir, s.at))
 		}
 	}()
-	a = Artifact{
-		Name: s.Name, Path: filepath.Join(l.o.Dest, filepath.FromSlash(s.Name)), SHA256: s.digest(), Size: s.Size,
-		LandedAt: l.now().UTC(), Workspace: l.o.Workspace, Agent: l.o.Agent, Version: before.Version + 1, Bundle: s.Bundle,
-	}
-	if info, err := l.dest.Lstat(s.at); err != nil {
-		return a, false, err
-	} else if a.Mode, a.ModTime = info.Mode().Perm(), info.ModTime().UTC(); s.Bundle {
-		a.ModTime = newest(s.Files)
-	}
-	if err := l.makeDirs(path.Dir(s.Name)); err != nil {
+	dir, err := l.open(path.Dir(s.Name))
+	if err != nil {
 		return a, false, err
 	}
+	err = renameNew(l.staging, s.at, dir, path.Base(s.Name))
+	if err == nil || !errors.Is(err, fs.ErrExist) && !noRenameNew(err) {
+		return a, false, err
+	}
+	at := path.Join(stagingDir, s.at)
 	there, err := l.dest.Lstat(s.Name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -64,7 +113,7 @@ func (l *lander) land(s *staged, before record) (a Artifact, same bool, err erro
 		if a.Mode&0o100 != 0 && there.Mode()&0o100 == 0 && !a.Bundle {
 			err = l.dest.Chmod(s.Name, a.Mode)
 		}
-		return a, true, errors.Join(err, l.dest.RemoveAll(s.at))
+		return a, true, errors.Join(err, l.dest.RemoveAll(at))
 	default:
 		version, err := l.setAside(s.Name, there, max(before.Version, 1), !s.Bundle)
 		if err != nil {
@@ -72,14 +121,29 @@ func (l *lander) land(s *staged, before record) (a Artifact, same bool, err erro
 		}
 		a.Version = version + 1
 	}
-	a.Warnings = look(l.dest, s.at, s.Name, s.Bundle)
-	b := l.built()
-	a.Origin, a.Repository, a.Commit = l.o.Origin, b.Repository, b.Commit
-	if err := l.dest.Rename(s.at, s.Name); err != nil {
+	if err := l.dest.Rename(at, s.Name); err != nil {
 		return a, false, err
 	}
 	l.prune(s.Name, a.Version)
 	return a, false, nil
+}
+
+// open makes a directory and those above it, and returns it open.
+func (l *lander) open(dir string) (*os.File, error) {
+	if d := l.dirs[dir]; d != nil {
+		return d, nil
+	}
+	if len(l.dirs) > maxOpenDirs {
+		l.forget()
+	}
+	if err := l.makeDirs(dir); err != nil {
+		return nil, err
+	}
+	d, err := l.dest.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err == nil {
+		l.dirs[dir] = d
+	}
+	return d, err
 }
 
 // aboutTheName tells the errors that another name would not have met.
@@ -95,7 +159,7 @@ func aboutTheName(err error) string {
 // makeDirs makes a directory and those above it. A link on the way is never followed; a file that has landed under a
 // name that is now a directory's is set aside.
 func (l *lander) makeDirs(dir string) error {
-	if dir == "." || l.dirs[dir] {
+	if _, known := l.dirs[dir]; known || dir == "." {
 		return nil
 	}
 	if err := l.makeDirs(path.Dir(dir)); err != nil {
@@ -116,7 +180,7 @@ func (l *lander) makeDirs(dir string) error {
 		}
 	}
 	if err == nil {
-		l.dirs[dir] = true
+		l.dirs[dir] = nil
 	}
 	return err
 }
@@ -144,7 +208,7 @@ func (l *lander) setAside(name string, there fs.FileInfo, version int, byFile bo
 			}
 		}
 		if there.IsDir() {
-			clear(l.dirs)
+			l.forget()
 		}
 		return version, l.dest.Rename(name, to)
 	}
@@ -196,11 +260,17 @@ func (s *staged) digest() string {
 	for i, sum := range s.sums {
 		lines = append(lines, bundleLine(strings.TrimPrefix(s.Files[i].Name, s.Name+"/"), sum))
 	}
+	for _, e := range s.Links {
+		lines = append(lines, bundleLine(strings.TrimPrefix(e.Name, s.Name+"/"), linkSum(e.Target)))
+	}
 	for _, d := range s.Dirs {
 		lines = append(lines, bundleLine(strings.TrimPrefix(strings.TrimPrefix(d, s.Name), "/"), "directory"))
 	}
 	return bundleDigest(lines)
 }
+
+// linkSum stands for a link's content.
+func linkSum(target string) string { return "link " + target }
 
 func bundleLine(name, sum string) string { return sum + "  " + name + "\n" }
 
@@ -225,7 +295,7 @@ func digestOf(root *os.Root, name string, bundle bool) (string, error) {
 		case d.IsDir():
 			lines = append(lines, bundleLine(below, "directory"))
 			return nil
-		case d.Type()&fs.ModeSymlink != 0: // of what was signed here
+		case d.Type() == fs.ModeSymlink && p != name:
 			target, err := root.Readlink(p)
 			lines = append(lines, bundleLine(below, "link "+target))
 			return err
@@ -262,16 +332,6 @@ func fileDigest(root *os.Root, name string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-func newest(files []Entry) time.Time {
-	var t time.Time
-	for _, e := range files {
-		if m := e.MTime.Time(); m.After(t) {
-			t = m
-		}
-	}
-	return t.UTC()
-}
-
 // measure counts what a destination holds. Links are not followed.
 func measure(dest *os.Root) (usage, error) {
 	var u usage
@@ -298,37 +358,4 @@ func measure(dest *os.Root) (usage, error) {
 		return nil
 	})
 	return u, err
-}
-
-// syncWorkers flush at the same time: file systems make one commit of several, and a commit is what takes time.
-const syncWorkers = 32
-
-// makeDurable flushes what has been received to the disk.
-func makeDurable(dest *os.Root, items []*staged) error {
-	names := make(chan string)
-	failed := make(chan error, syncWorkers)
-	for range syncWorkers {
-		go func() {
-			var errs []error
-			for name := range names {
-				f, err := dest.Open(name)
-				if err == nil {
-					err = errors.Join(f.Sync(), f.Close())
-				}
-				errs = append(errs, err)
-			}
-			failed <- errors.Join(errs...)
-		}()
-	}
-	for _, s := range items {
-		for _, e := range s.Files {
-			names <- s.place(e.Name)
-		}
-	}
-	close(names)
-	var errs []error
-	for range syncWorkers {
-		errs = append(errs, <-failed)
-	}
-	return errors.Join(errs...)
 }

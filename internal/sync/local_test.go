@@ -2,15 +2,19 @@ package sync
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/sync/outboxer"
 )
 
 // local is a guest that is this machine: it runs the real programs in a home of its own.
@@ -24,7 +28,10 @@ type local struct {
 }
 
 func (l *local) Stream(ctx context.Context, c guest.Cmd, stdout, stderr io.Writer) (int, error) {
-	program := c.Argv[2] // after "env LC_ALL=C"
+	program := filepath.Base(c.Argv[2]) // after "env LC_ALL=C"
+	if c.Argv[2] == os.Args[0] {
+		program = "helper"
+	}
 	if l.before != nil {
 		l.before(program)
 	}
@@ -32,7 +39,17 @@ func (l *local) Stream(ctx context.Context, c guest.Cmd, stdout, stderr io.Write
 		stdout = l.stdout(program, stdout)
 	}
 	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
-	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = l.home, c.Stdin, stdout, stderr
+	cmd.Dir, cmd.Stdout, cmd.Stderr = l.home, stdout, stderr
+	if c.Stdin != nil { // as over SSH, nobody waits for the rest of it when the program has ended
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return -1, err
+		}
+		go func() {
+			_, _ = io.Copy(in, c.Stdin)
+			_ = in.Close()
+		}()
+	}
 	cmd.Env = append(os.Environ(), "HOME="+l.home)
 	if l.path != "" {
 		cmd.Env = append(cmd.Env, "PATH="+l.path)
@@ -73,9 +90,10 @@ func scratch(t testing.TB) string {
 // outbox is a guest's outbox and its host, ready for a pass.
 type outbox struct {
 	testing.TB
-	guest *local
-	dir   string // the outbox in the guest
-	o     Options
+	guest  *local
+	dir    string // the outbox in the guest
+	o      Options
+	helper bool // the transport is by the helper
 }
 
 func newOutbox(t testing.TB) *outbox {
@@ -129,11 +147,58 @@ func overTar(t testing.TB, r Runner, o Options) Transport {
 	return tr
 }
 
-func (b *outbox) tar() Transport { return overTar(b, b.guest, b.o) }
+// transport is a new one of the kind under test.
+func (b *outbox) transport() Transport {
+	b.Helper()
+	if !b.helper {
+		return overTar(b, b.guest, b.o)
+	}
+	t, err := OverHelper(b.guest, b.o, "env", helperEnv+"=1", os.Args[0])
+	b.must(err)
+	b.Cleanup(func() { b.must(t.Close()) })
+	return t
+}
+
+// helperEnv makes the test program the helper; its value may be a file for its process.
+const helperEnv = "CAL_TEST_OUTBOX_HELPER"
+
+func TestMain(m *testing.M) {
+	var err error
+	switch note, order := os.Getenv(helperEnv), os.Getenv(killEnv); {
+	case note != "":
+		if filepath.IsAbs(note) {
+			err = os.WriteFile(note, []byte(strconv.Itoa(os.Getpid())), 0o600)
+		}
+		err = errors.Join(err, outboxer.Serve(context.Background(), os.Stdin, os.Stdout))
+	case order != "":
+		var v victim
+		if err = json.Unmarshal([]byte(order), &v); err == nil {
+			err = v.run()
+		}
+	default:
+		os.Exit(m.Run())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// overEach runs a test over each transport that needs nothing but this machine.
+func overEach(t *testing.T, f func(t *testing.T, b *outbox)) {
+	for _, helper := range []bool{false, true} {
+		t.Run(map[bool]string{false: "tar", true: "helper"}[helper], func(t *testing.T) {
+			t.Parallel()
+			b := newOutbox(t)
+			b.helper = helper
+			f(t, b)
+		})
+	}
+}
 
 func (b *outbox) once() Report {
 	b.Helper()
-	r, err := Once(b.Context(), b.tar(), b.o, nil)
+	r, err := Once(b.Context(), b.transport(), b.o, nil)
 	b.must(err)
 	return r
 }

@@ -1,24 +1,11 @@
 package sync
 
 import (
-	"context"
 	"io/fs"
 	"os"
-	gosync "sync"
-	"time"
 
 	"github.com/calmenu/calmenu/internal/inspect"
 )
-
-func (e *engine) newLander(ctx context.Context) *lander {
-	built := gosync.OnceValue(func() Build {
-		if e.o.Built == nil {
-			return Build{}
-		}
-		return e.o.Built(ctx)
-	})
-	return &lander{dest: e.dest, o: e.o, now: time.Now, dirs: map[string]bool{}, built: built}
-}
 
 // look tells what of an artifact would run by itself later. It is looked at where it was received, which no guest
 // reaches, and before it has its name.

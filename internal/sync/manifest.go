@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/atomicfile"
@@ -28,6 +30,10 @@ const (
 	eventLanded  = "landed"
 	eventSeen    = "seen" // content that is there already comes from another source now: not sent again
 	eventRefused = "refused"
+	eventBoot    = "boot"    // of the host, by Source: lines follow that were written since
+	eventFlushed = "flushed" // what the lines before the offset in Source say is on the disk
+	eventSettled = "settled" // what they say has been looked at since the host has booted
+	eventLost    = "lost"    // an artifact that was not on the disk when it had
 )
 
 // line is one of the manifest.
@@ -49,53 +55,162 @@ type record struct {
 
 // manifest is the append-only memory of an outbox: what has landed from which source. Processes take turns by the lock
 // of the state directory.
+//
+// It is not flushed line by line, nor are the artifacts, no more than by any program that copies files: a killed process
+// loses nothing of either. A host that crashes may; so lines written before another boot of the host, and not known to be
+// flushed, are doubted until the artifact has been read.
 type manifest struct {
 	path    string
-	size    int64 // bytes read or written by this process
+	at      int64       // bytes read or written by this process
+	file    fs.FileInfo // whose
 	known   map[string]record
+	sources map[string]string // of known
 	refused map[Refusal]bool
 	keep    int
+
+	boot    string           // of the last lines
+	suspect map[string]int64 // names whose last line is not flushed, with the offset behind it
+	doubted map[string]bool  // those of an earlier boot
+	now     string           // the boot this is
 }
 
-// refresh reads what others have written since.
-func (m *manifest) refresh() error {
+// refresh reads what others have written since. flush is called before the manifest is written anew, and has to make
+// durable what it speaks of.
+func (m *manifest) refresh(flush func() error) error {
 	info, err := os.Stat(m.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		m.size, m.known, m.refused = 0, map[string]record{}, map[Refusal]bool{}
+		m.reset()
 		return nil
 	case err != nil:
 		return fmt.Errorf("reading the manifest: %w", err)
-	case m.known != nil && info.Size() == m.size:
+	case m.known == nil || !os.SameFile(info, m.file) || info.Size() < m.at:
+		m.reset()
+	case info.Size() == m.at:
 		return nil
 	}
+	m.file = info
+	if info.Size() > compactAbove {
+		return m.rewrite(flush)
+	}
+	return m.read()
+}
+
+func (m *manifest) reset() {
+	m.at, m.file, m.boot = 0, nil, ""
+	m.known, m.sources, m.refused = map[string]record{}, map[string]string{}, map[Refusal]bool{}
+	m.suspect, m.doubted = map[string]int64{}, map[string]bool{}
+	if m.now == "" {
+		m.now = bootID()
+	}
+}
+
+// read applies what lies behind what was read before.
+func (m *manifest) read() error {
+	f, err := os.Open(m.path)
+	if err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(m.at, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	from := m.at
+	m.at, err = scanLines(f, func(l line, end int64) { m.apply(l, from+end) })
+	if err != nil {
+		return fmt.Errorf("reading the manifest %s: %w", m.path, err)
+	}
+	m.at += from
+	if m.boot != m.now {
+		m.doubt()
+	}
+	return nil
+}
+
+// rewrite reads the manifest and writes it anew, without what nobody asks for again.
+func (m *manifest) rewrite(flush func() error) error {
 	lines, err := readLines(m.path)
 	if err != nil {
 		return err
 	}
-	if info.Size() > compactAbove {
-		if lines, err = m.compact(lines); err != nil {
-			return err
-		}
-	}
-	m.known, m.refused = map[string]record{}, map[Refusal]bool{}
+	m.reset()
 	for _, l := range lines {
-		m.apply(l)
+		m.apply(l, 0)
 	}
-	if info, err = os.Stat(m.path); err != nil {
+	if m.boot != m.now {
+		m.doubt()
+	}
+	doubted := m.doubted
+	if err := flush(); err != nil {
+		return err
+	}
+	if lines, err = m.compact(lines); err != nil {
+		return err
+	}
+	m.reset()
+	for _, l := range lines {
+		m.apply(l, 0)
+	}
+	clear(m.suspect)
+	m.doubted = doubted
+	if m.file, err = os.Stat(m.path); err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
-	m.size = info.Size()
+	m.at = m.file.Size()
 	return nil
 }
 
-func (m *manifest) apply(l line) {
+// apply learns from a line that ends at an offset.
+func (m *manifest) apply(l line, end int64) {
 	switch {
 	case l.Event == eventRefused:
 		m.refused[Refusal{Name: l.Entry, Reason: l.Reason}] = true
+	case l.Event == eventBoot:
+		if m.boot != "" && m.boot != l.Source {
+			m.doubt()
+		}
+		m.boot = l.Source
+	case l.Event == eventFlushed:
+		if through, err := strconv.ParseInt(l.Source, 10, 64); err == nil {
+			maps.DeleteFunc(m.suspect, func(_ string, end int64) bool { return end <= through })
+		}
+	case l.Event == eventSettled:
+		clear(m.doubted)
+	case l.Event == eventLost:
+		if r, ok := m.known[l.Entry]; ok {
+			r.Source = ""
+			m.known[l.Entry], m.sources[l.Entry] = r, ""
+		}
 	case l.Artifact != nil:
-		m.known[l.Name] = record{Artifact: *l.Artifact, Source: l.Source}
+		m.known[l.Name], m.sources[l.Name] = record{Artifact: *l.Artifact, Source: l.Source}, l.Source
+		delete(m.doubted, l.Name)
+		if m.boot != "" { // lines from before there were such marks were flushed one by one
+			m.suspect[l.Name] = end
+		}
 	}
+}
+
+// doubt is called when the host has booted since the last line.
+func (m *manifest) doubt() {
+	for name := range m.suspect {
+		m.doubted[name] = true
+	}
+	clear(m.suspect)
+}
+
+// settle resolves doubts: what has not the content that the manifest says is as if it had never landed.
+func (m *manifest) settle(holds func(Artifact) bool) error {
+	if len(m.doubted) == 0 {
+		return nil
+	}
+	now := time.Now().UTC()
+	var lines []line
+	for name := range m.doubted {
+		if !holds(m.known[name].Artifact) {
+			lines = append(lines, line{Event: eventLost, Time: now, Entry: name})
+		}
+	}
+	return m.append(append(lines, line{Event: eventSettled, Time: now, Source: m.now})...)
 }
 
 // compact drops what nobody asks for again: all but the last few lines of each name.
@@ -120,13 +235,20 @@ func (m *manifest) compact(lines []line) ([]line, error) {
 	return kept, atomicfile.Write(m.path, b.Bytes(), 0o600)
 }
 
-// sources are the known names with what they came from.
-func (m *manifest) sources() map[string]string {
-	s := make(map[string]string, len(m.known))
-	for name, r := range m.known {
-		s[name] = r.Source
+// usage is the most that what is recorded may take up, with all versions that may be kept. It is not sure where bundles
+// are, whose files are not counted.
+func (m *manifest) usage() (u usage, sure bool) {
+	sure = true
+	for _, r := range m.known {
+		n := r.Version
+		if m.keep >= 0 {
+			n = min(n, m.keep+1)
+		}
+		u.Files += n
+		u.Bytes += int64(n) * r.Size
+		sure = sure && !r.Bundle
 	}
-	return s
+	return u, sure
 }
 
 // append writes lines, each whole. They are durable after sync.
@@ -134,12 +256,12 @@ func (m *manifest) append(lines ...line) (err error) {
 	if len(lines) == 0 {
 		return nil
 	}
-	var b bytes.Buffer
-	for _, l := range lines {
-		l.V = manifestVersion
-		if err := json.NewEncoder(&b).Encode(l); err != nil {
-			return fmt.Errorf("writing the manifest: %w", err)
-		}
+	if m.boot != m.now {
+		lines = append([]line{{Event: eventBoot, Time: time.Now().UTC(), Source: m.now}}, lines...)
+	}
+	b, ends, err := encode(lines)
+	if err != nil {
+		return err
 	}
 	f, err := os.OpenFile(m.path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -154,38 +276,38 @@ func (m *manifest) append(lines ...line) (err error) {
 	if err != nil {
 		return err
 	}
-	text := b.Bytes()
+	text, from := b, info.Size()
 	if size := info.Size(); size > 0 {
 		last := make([]byte, 1)
 		if _, err := f.ReadAt(last, size-1); err != nil {
 			return err
 		}
 		if last[0] != '\n' { // torn by a crash: the next line must not suffer
-			text = append([]byte{'\n'}, text...)
+			text, from = append([]byte{'\n'}, text...), from+1
 		}
 	}
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
-	m.size = info.Size() + int64(len(text))
-	for _, l := range lines {
-		m.apply(l)
+	m.at, m.file = info.Size()+int64(len(text)), info
+	for i, l := range lines {
+		m.apply(l, from+ends[i])
 	}
 	return nil
 }
 
-func (m *manifest) sync() error {
-	f, err := os.OpenFile(m.path, os.O_WRONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// encode writes lines, and where each ends.
+func encode(lines []line) (text []byte, ends []int64, err error) {
+	var b bytes.Buffer
+	to := json.NewEncoder(&b)
+	for _, l := range lines {
+		l.V = manifestVersion
+		if err := to.Encode(l); err != nil {
+			return nil, nil, fmt.Errorf("writing the manifest: %w", err)
+		}
+		ends = append(ends, int64(b.Len()))
 	}
-	if err == nil {
-		err = errors.Join(f.Sync(), f.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("writing the manifest: %w", err)
-	}
-	return nil
+	return b.Bytes(), ends, nil
 }
 
 // readLines returns the lines of a manifest, oldest first. Lines torn by a crash, of a later version, or too long are
@@ -206,33 +328,44 @@ func readLines(name string) ([]line, error) {
 	return lines, nil
 }
 
-func parseLines(r io.Reader) ([]line, error) {
-	var lines []line
+func parseLines(r io.Reader) (lines []line, err error) {
+	_, err = scanLines(r, func(l line, _ int64) { lines = append(lines, l) })
+	return lines, err
+}
+
+// scanLines hands on each line with the offset behind it, and returns how much it has read.
+func scanLines(r io.Reader, take func(l line, end int64)) (read int64, err error) {
 	in := bufio.NewReaderSize(r, maxLine)
 	tooLong := false
 	for {
 		text, err := in.ReadSlice('\n')
+		read += int64(len(text))
 		if errors.Is(err, bufio.ErrBufferFull) {
 			tooLong = true
 			continue
 		}
 		var l line
 		if !tooLong && json.Unmarshal(text, &l) == nil && l.V == manifestVersion && l.valid() {
-			lines = append(lines, l)
+			take(l, read)
 		}
 		tooLong = false
 		if errors.Is(err, io.EOF) {
-			return lines, nil
+			return read, nil
 		}
 		if err != nil {
-			return nil, err
+			return read, err
 		}
 	}
 }
 
 func (l line) valid() bool {
-	if l.Event == eventRefused {
+	switch l.Event {
+	case eventRefused:
 		return l.Entry != "" && l.Artifact == nil
+	case eventLost:
+		return l.Entry != "" && l.Artifact == nil
+	case eventBoot, eventFlushed, eventSettled:
+		return l.Source != "" && l.Artifact == nil
 	}
 	return (l.Event == eventLanded || l.Event == eventSeen) && l.Artifact != nil && l.Name != ""
 }

@@ -30,12 +30,15 @@ func goldenLines() []line {
 	}
 }
 
+func noFlush() error { return nil }
+
 func TestManifestLines(t *testing.T) {
 	state := t.TempDir()
 	m := &manifest{path: filepath.Join(state, manifestName)}
-	if err := m.refresh(); err != nil {
+	if err := m.refresh(noFlush); err != nil {
 		t.Fatal(err)
 	}
+	m.now = "" // no mark of this boot
 	if err := m.append(goldenLines()...); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +57,7 @@ func TestManifestLines(t *testing.T) {
 		t.Errorf("newest first (-want +got):\n%s", d)
 	}
 	again := &manifest{path: m.path}
-	if err := again.refresh(); err != nil {
+	if err := again.refresh(noFlush); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(m.known, again.known); d != "" {
@@ -87,7 +90,7 @@ func TestATornManifestLosesOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &manifest{path: name, keep: 5}
-	if err := m.refresh(); err != nil {
+	if err := m.refresh(noFlush); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.append(goldenLines()[0]); err != nil {
@@ -101,6 +104,43 @@ func TestATornManifestLosesOneLine(t *testing.T) {
 func TestReadManifestOfNothing(t *testing.T) {
 	if a, err := ReadManifest(filepath.Join(t.TempDir(), "none")); len(a) != 0 || err != nil {
 		t.Error(a, err)
+	}
+}
+
+// TestWhatAHostsCrashTookIsFetchedAgain has the host boot between two passes: what is not flushed is looked at, and what
+// the disk has lost of it comes again.
+func TestWhatAHostsCrashTookIsFetchedAgain(t *testing.T) {
+	for _, c := range []struct {
+		what    string
+		flushed bool
+		want    string // fetched again
+	}{
+		{"not flushed", false, "lost"},
+		{"flushed", true, ""},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			b := newOutbox(t)
+			b.put("kept", "kept")
+			b.put("lost", "lost")
+			b.once()
+			if c.flushed {
+				b.must(Flush(t.Context(), b.o))
+			}
+			b.must(os.WriteFile(filepath.Join(b.o.Dest, "lost"), make([]byte, 4), 0o644)) // as file systems leave it
+			// The lines were written in another boot than this.
+			name := filepath.Join(b.o.State, manifestName)
+			text, err := os.ReadFile(name)
+			b.must(err)
+			b.must(os.WriteFile(name, bytes.ReplaceAll(text, []byte(bootID()), []byte("another")), 0o600))
+			if got := strings.Join(landed(b.once()), " "); got != c.want {
+				t.Errorf("fetched again: %q, want %q", got, c.want)
+			}
+			// It is looked at once.
+			b.must(os.WriteFile(filepath.Join(b.o.Dest, "kept"), nil, 0o644))
+			if r := b.once(); len(r.Landed) != 0 {
+				t.Errorf("then: %v", landed(r))
+			}
+		})
 	}
 }
 
@@ -133,9 +173,10 @@ func FuzzManifest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &manifest{known: map[string]record{}, refused: map[Refusal]bool{}}
-		for _, l := range lines {
-			m.apply(l)
+		m := &manifest{}
+		m.reset()
+		for i, l := range lines {
+			m.apply(l, int64(i))
 		}
 		// A line after whatever there was is read.
 		more, err := parseLines(bytes.NewReader(append(append(text, '\n'), golden...)))

@@ -93,6 +93,9 @@ func clashKey(name string) string {
 	return norm.NFC.String(cases.Fold().String(norm.NFD.String(name)))
 }
 
+// Shown is what a report shows of a guest's name.
+func Shown(name string) string { return display(name) }
+
 // display makes a name of the guest's safe to show: one line, no controls, not too long.
 func display(name string) string {
 	const limit = 200

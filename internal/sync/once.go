@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,7 +21,7 @@ import (
 const maxTries = 2
 
 // maxRefusals bounds what one report says about refusals.
-const maxRefusals = 100
+const maxRefusals = 1000
 
 // lockRetry is how often a lock that another process holds is tried.
 const lockRetry = 20 * time.Millisecond
@@ -95,30 +97,58 @@ func (e *engine) pass(
 	ctx context.Context, list func(context.Context) (l Listing, live bool, err error),
 ) (report Report, err error) {
 	start := time.Now()
-	defer func() { report.Duration = time.Since(start) }()
+	defer func() {
+		report.Duration = time.Since(start)
+		slices.SortFunc(report.Landed, func(a, b Artifact) int { return strings.Compare(a.Name, b.Name) })
+	}()
 	if ok, err := e.lock.TryLockContext(ctx, lockRetry); err != nil || !ok {
 		return report, fmt.Errorf("waiting for another pass over the outbox: %w", err)
 	}
 	defer func() { err = errors.Join(err, e.lock.Unlock()) }()
-	if err := e.manifest.refresh(); err != nil {
+	// The guest lists while the host reads what it remembers.
+	listed := make(chan error, 1)
+	var live bool
+	go func() {
+		var err error
+		e.last, live, err = list(ctx)
+		listed <- err
+	}()
+	err = onHost(e.remembered())
+	if err = errors.Join(<-listed, err); err != nil {
 		return report, err
 	}
-	if err := e.dest.RemoveAll(stagingDir); err != nil { // of a pass that was killed
+	if err := tidyStaging(e.dest); err != nil { // after a pass that was killed
 		return report, onHost(err)
 	}
-	p := &pass{engine: e, report: &report, tries: map[string]int{}, settled: map[key]verdict{}}
-	for again := true; again; {
-		var live bool
+	p := &pass{
+		engine: e, report: &report, meter: newMeter(e.progress), tries: map[string]int{}, settled: map[key]verdict{},
+	}
+	defer p.meter.over()
+	for {
+		again, err := p.round(ctx, e.last)
+		if err != nil {
+			return report, err
+		}
+		if !again || live {
+			break
+		}
 		if e.last, live, err = list(ctx); err != nil {
 			return report, err
 		}
-		if again, err = p.round(ctx, e.last); err != nil {
-			return report, err
-		}
-		again = again && !live
+	}
+	if report.Waiting == 0 {
+		_ = e.dest.RemoveAll(stagingDir) // nothing is going on from there
 	}
 	report.Refused, err = e.remember(p.refused)
 	return report, err
+}
+
+// remembered brings the manifest up to date with what others did, and with what became of the host since.
+func (e *engine) remembered() error {
+	if err := e.manifest.refresh(func() error { return flushNames(e.o.Dest, nil) }); err != nil {
+		return err
+	}
+	return errors.Join(e.recover(), e.manifest.settle(e.holds))
 }
 
 // pass is one under way.
@@ -126,7 +156,7 @@ type pass struct {
 	*engine
 	report  *Report
 	refused []Refusal
-	tell    meter
+	meter   *meter
 	tries   map[string]int
 	settled map[key]verdict // what is not tried again
 	byHost  []Refusal       // of what has settled
@@ -153,9 +183,7 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 	if len(todo) == 0 {
 		return false, nil
 	}
-	if p.tell == nil {
-		p.tell = p.meter(todo)
-	}
+	p.meter.expect(todo)
 	for _, it := range todo {
 		p.tries[it.Name]++
 	}
@@ -183,11 +211,21 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 	return again, nil
 }
 
-// plan plans with what is known now. The destination is measured only when there is something to fetch.
+// plan plans with what is known now. The destination is measured only when there is something to fetch, and what is
+// recorded of it does not leave ample room.
 func (e *engine) plan(l Listing) (plan, error) {
-	known := e.manifest.sources()
+	known := e.manifest.sources
 	if time.Since(e.measured) > remeasure {
-		if p := makePlan(l, known, usage{}, e.o); len(p.Fetch) == 0 {
+		used, sure := e.manifest.usage()
+		p := makePlan(l, known, used, e.o)
+		if len(p.Fetch) == 0 && !p.Tight {
+			return p, nil
+		}
+		for _, it := range p.Fetch {
+			used.Files += it.names()
+			used.Bytes += it.Size
+		}
+		if sure && !p.Tight && used.Files < e.o.Limits.MaxFiles/5*4 && used.Bytes < e.o.Limits.MaxTotal/5*4 {
 			return p, nil
 		}
 		used, err := measure(e.dest)
@@ -201,65 +239,87 @@ func (e *engine) plan(l Listing) (plan, error) {
 
 // fetch receives items and lands those that are whole.
 func (p *pass) fetch(ctx context.Context, todo []Item) ([]staged, error) {
-	if err := p.dest.Mkdir(stagingDir, 0o700); err != nil {
+	if err := p.dest.Mkdir(stagingDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, onHost(err)
 	}
-	defer func() { _ = p.dest.RemoveAll(stagingDir) }()
-	ld := p.newLander(ctx)
-	into := newStaging(p.dest, p.o, todo, p.tell, func(batch []*staged) error { return p.land(ld, batch) })
-	err := p.t.Fetch(ctx, todo, into)
+	defer func() { _ = tidyStaging(p.dest) }()
+	dir, err := p.dest.OpenRoot(stagingDir)
+	if err != nil {
+		return nil, onHost(err)
+	}
+	defer dir.Close()
+	ld, err := p.newLander(ctx)
+	if err != nil {
+		return nil, onHost(err)
+	}
+	defer ld.close()
+	into := newStaging(ctx, dir, p.o, todo, p.meter.tell, func(batch []*staged) error { return p.land(ld, batch) })
+	err = p.t.Fetch(ctx, todo, into)
 	if !errors.Is(err, errHost) {
 		err = errors.Join(err, into.flush())
 	}
 	return into.items, onHost(err)
 }
 
-// unlimited lifts the quotas: what has been received was within them.
-func unlimited(o Options) Options {
-	o.Limits.MaxTotal, o.Limits.MaxFiles = 1<<62, 1<<30
-	return o
-}
-
-// land gives received items their names and records them.
+// land gives received items their names and records them. What it is about to do is noted first, so that a process
+// that is killed meanwhile leaves nothing on the host that the next does not know.
 func (p *pass) land(ld *lander, batch []*staged) error {
-	if err := makeDurable(p.dest, batch); err != nil {
+	lines := make([]line, len(batch))
+	for i, s := range batch {
+		a := ld.artifact(s, p.manifest.known[s.Name])
+		lines[i] = line{Event: eventLanded, Time: a.LandedAt, Source: s.Source, Artifact: &a}
+	}
+	if err := p.manifest.intend(lines); err != nil {
 		return errors.Join(errHost, err)
 	}
-	var lines []line
+	landed := lines[:0]
 	var failed error
-	for _, s := range batch {
-		l, err := p.landOne(ld, s)
+	for i, s := range batch {
+		l := lines[i]
+		ok, err := p.landOne(ld, s, &l)
 		if err != nil {
 			failed = errors.Join(errHost, err)
 			break
 		}
-		lines = append(lines, l...)
+		if ok {
+			landed = append(landed, l)
+		}
 	}
-	return errors.Join(failed, p.manifest.append(lines...), p.manifest.sync())
+	b := ld.built()
+	for i := range landed {
+		if l := &landed[i]; l.Event == eventLanded {
+			l.Repository, l.Commit = b.Repository, b.Commit
+			p.report.Landed = append(p.report.Landed, *l.Artifact)
+		}
+	}
+	if err := errors.Join(p.manifest.append(landed...), p.manifest.intend(nil)); err != nil {
+		failed = errors.Join(failed, errHost, err)
+	}
+	return failed
 }
 
-func (p *pass) landOne(ld *lander, s *staged) ([]line, error) {
+// landOne lands an item and makes its line what happened. It returns false for what is refused after all.
+func (p *pass) landOne(ld *lander, s *staged, l *line) (bool, error) {
 	before := p.manifest.known[s.Name]
-	a, same, err := ld.land(s, before)
+	a, same, err := ld.land(s, *l.Artifact, before)
 	var no refusal
 	switch {
 	case errors.As(err, &no):
 		s.verdict, s.reason = refused, no.Error()
-		return nil, nil
+		return false, nil
 	case err != nil:
-		return nil, fmt.Errorf("landing %s: %w", display(s.Name), err)
+		return false, fmt.Errorf("landing %s: %w", display(s.Name), err)
 	}
-	event := eventLanded
 	if same && before.SHA256 == a.SHA256 {
-		event, a = eventSeen, before.Artifact
+		l.Event, a = eventSeen, before.Artifact
 		p.seen++
 	} else {
-		p.report.Landed = append(p.report.Landed, a)
 		p.report.Bytes += a.Size
-		p.used.Files += len(s.Files)
+		p.used.Files += s.names()
 		p.used.Bytes += a.Size
 	}
-	return []line{{Event: event, Time: time.Now().UTC(), Source: s.Source, Artifact: &a}}, nil
+	l.Artifact = &a
+	return true, nil
 }
 
 // remember records refusals that are not in the manifest, and returns what of them a report has room for.
@@ -277,33 +337,7 @@ func (e *engine) remember(refused []Refusal) ([]Refusal, error) {
 			lines = append(lines, line{Event: eventRefused, Time: time.Now().UTC(), Entry: r.Name, Reason: r.Reason})
 		}
 	}
-	return refused, errors.Join(e.manifest.append(lines...), e.manifest.sync())
-}
-
-// meter is told of n more bytes of what is received, and when an artifact is complete.
-type meter func(name string, n int64, done bool)
-
-// meter turns what fetch tells, over all transfers of a pass, into Progress.
-func (e *engine) meter(todo []Item) meter {
-	var p Progress
-	for _, it := range todo {
-		p.TotalFiles++
-		p.TotalBytes += it.Size
-	}
-	var last time.Time
-	return func(name string, n int64, done bool) {
-		p.Name = display(name)
-		p.Bytes += n
-		p.TotalBytes = max(p.TotalBytes, p.Bytes) // what changed meanwhile is received again
-		if done {
-			p.Files++
-			p.TotalFiles = max(p.TotalFiles, p.Files)
-		}
-		if p.Files == p.TotalFiles || time.Since(last) >= 100*time.Millisecond {
-			last = time.Now()
-			e.progress(p)
-		}
-	}
+	return refused, e.manifest.append(lines...)
 }
 
 // onHost adds a hint to what the host's file system says.

@@ -14,8 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestOnceLandsWhatIsNew(t *testing.T) {
-	b := newOutbox(t)
+func TestOnceLandsWhatIsNew(t *testing.T) { overEach(t, testOnceLandsWhatIsNew) }
+
+func testOnceLandsWhatIsNew(t *testing.T, b *outbox) {
 	b.put("report.txt", "hello\n")
 	b.put("site/css/main.css", "body {}\n")
 	b.put("empty", "")
@@ -74,8 +75,9 @@ func TestNothingIsSentTwice(t *testing.T) {
 	}
 }
 
-func TestSameContentAgainIsNoVersion(t *testing.T) {
-	b := newOutbox(t)
+func TestSameContentAgainIsNoVersion(t *testing.T) { overEach(t, testSameContentAgainIsNoVersion) }
+
+func testSameContentAgainIsNoVersion(t *testing.T, b *outbox) {
 	b.put("a", "one")
 	b.once()
 	b.must(os.Remove(filepath.Join(b.dir, "a")))
@@ -88,8 +90,9 @@ func TestSameContentAgainIsNoVersion(t *testing.T) {
 	}
 }
 
-func TestEarlierVersionsAreKept(t *testing.T) {
-	b := newOutbox(t)
+func TestEarlierVersionsAreKept(t *testing.T) { overEach(t, testEarlierVersionsAreKept) }
+
+func testEarlierVersionsAreKept(t *testing.T, b *outbox) {
 	b.o.KeepVersions = 2
 	for i, content := range []string{"one", "two", "three", "four"} {
 		b.put("dir.3/a.txt", content)
@@ -116,8 +119,9 @@ func TestEarlierVersionsAreKept(t *testing.T) {
 	}
 }
 
-func TestWhatTheOwnerPutThereIsKept(t *testing.T) {
-	b := newOutbox(t)
+func TestWhatTheOwnerPutThereIsKept(t *testing.T) { overEach(t, testWhatTheOwnerPutThereIsKept) }
+
+func testWhatTheOwnerPutThereIsKept(t *testing.T, b *outbox) {
 	b.must(os.MkdirAll(filepath.Join(b.o.Dest, "d"), 0o755))
 	b.must(os.WriteFile(filepath.Join(b.o.Dest, "a"), []byte("mine"), 0o644))
 	b.must(os.WriteFile(filepath.Join(b.o.Dest, "d", "x"), []byte("mine too"), 0o644))
@@ -139,8 +143,9 @@ func TestWhatTheOwnerPutThereIsKept(t *testing.T) {
 	}
 }
 
-func TestBundlesLandAsOne(t *testing.T) {
-	b := newOutbox(t)
+func TestBundlesLandAsOne(t *testing.T) { overEach(t, testBundlesLandAsOne) }
+
+func testBundlesLandAsOne(t *testing.T, b *outbox) {
 	b.put("build/My.app/Contents/Info.plist", "<plist/>")
 	b.put("build/My.app/Contents/MacOS/My", "binary")
 	b.must(os.Mkdir(filepath.Join(b.dir, "build/My.app/Contents/Empty"), 0o755))
@@ -166,7 +171,7 @@ func TestBundlesLandAsOne(t *testing.T) {
 	b.must(os.Symlink("/etc/passwd", filepath.Join(b.dir, "build/My.app/Contents/link")))
 	b.put("other", "lands")
 	r = b.once()
-	want := []Refusal{{"build/My.app", "holds build/My.app/Contents/link: is a symbolic link"}}
+	want := []Refusal{{"build/My.app", "holds build/My.app/Contents/link: is a symbolic link that leaves the bundle"}}
 	if d := cmp.Diff(want, r.Refused); d != "" {
 		t.Error(d)
 	}
@@ -175,8 +180,9 @@ func TestBundlesLandAsOne(t *testing.T) {
 	}
 }
 
-func TestModes(t *testing.T) {
-	b := newOutbox(t)
+func TestModes(t *testing.T) { overEach(t, testModes) }
+
+func testModes(t *testing.T, b *outbox) {
 	b.put("tool", "#!/bin/sh\n")
 	b.put("secret", "x")
 	b.must(os.Chmod(filepath.Join(b.dir, "tool"), 0o777|os.ModeSetuid|os.ModeSetgid|os.ModeSticky))
@@ -201,8 +207,9 @@ func TestModes(t *testing.T) {
 	}
 }
 
-func TestAFileStillOpenWaits(t *testing.T) {
-	b := newOutbox(t)
+func TestAFileStillOpenWaits(t *testing.T) { overEach(t, testAFileStillOpenWaits) }
+
+func testAFileStillOpenWaits(t *testing.T, b *outbox) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		t.Skip("no /proc on this machine")
 	}
@@ -223,8 +230,9 @@ func TestAFileStillOpenWaits(t *testing.T) {
 	}
 }
 
-func TestExcluded(t *testing.T) {
-	b := newOutbox(t)
+func TestExcluded(t *testing.T) { overEach(t, testExcluded) }
+
+func testExcluded(t *testing.T, b *outbox) {
 	b.o.Exclude = []string{"node_modules", "*.tmp", "logs/*"}
 	for _, n := range []string{"a", "a.tmp", "x/node_modules/b", "logs/c", "x/logs/d"} {
 		b.put(n, n)
@@ -268,25 +276,28 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-func TestProgress(t *testing.T) {
-	b := newOutbox(t)
+func TestProgress(t *testing.T) { overEach(t, testProgress) }
+
+func testProgress(t *testing.T, b *outbox) {
 	b.put("a", strings.Repeat("a", 1<<20))
 	b.put("b", "b")
 	var last Progress
-	_, err := Once(t.Context(), b.tar(), b.o, func(p Progress) {
+	_, err := Once(t.Context(), b.transport(), b.o, func(p Progress) {
 		if p.Bytes < last.Bytes || p.Files < last.Files {
 			t.Errorf("from %+v to %+v", last, p)
 		}
 		last = p
 	})
 	b.must(err)
-	if want := (Progress{Name: "b", Files: 2, TotalFiles: 2, Bytes: 1<<20 + 1, TotalBytes: 1<<20 + 1}); last != want {
+	last.Name, last.Elapsed, last.Rate, last.Left = "", 0, 0, 0 // any of the two comes last, some time
+	if want := (Progress{Files: 2, TotalFiles: 2, Bytes: 1<<20 + 1, TotalBytes: 1<<20 + 1, Over: true}); last != want {
 		t.Errorf("at the end %+v, want %+v", last, want)
 	}
 }
 
-func TestQuotas(t *testing.T) {
-	b := newOutbox(t)
+func TestQuotas(t *testing.T) { overEach(t, testQuotas) }
+
+func testQuotas(t *testing.T, b *outbox) {
 	b.o.Limits = Limits{MaxFile: 100, MaxTotal: 250, MaxFiles: 6}
 	for i := range 4 {
 		b.put(fmt.Sprint(i), strings.Repeat("x", 90))
@@ -314,5 +325,26 @@ func TestQuotas(t *testing.T) {
 	r = b.once()
 	if len(r.Landed) != 3 || len(r.Refused) != 4 { // three are there, six entries are looked at
 		t.Errorf("%d landed, refused %v", len(r.Landed), r.Refused)
+	}
+}
+
+// TestRateLimit runs on the time of the test: what is limited takes its time, and says how long that will be.
+func TestRateLimit(t *testing.T) {
+	b := newOutbox(t)
+	b.helper = true
+	b.o.RateLimit = 2 << 20
+	b.put("a", strings.Repeat("a", 3<<20))
+	var all []Progress
+	start := time.Now()
+	_, err := Once(t.Context(), b.transport(), b.o, func(p Progress) { all = append(all, p) })
+	b.must(err)
+	if took := time.Since(start); took < time.Second {
+		t.Errorf("3 MiB at 2 MiB a second took %v", took)
+	}
+	if last := all[len(all)-1]; !last.Over || last.Bytes != 3<<20 || last.Elapsed < time.Second {
+		t.Errorf("at the end: %+v", last)
+	}
+	if middle := all[len(all)/2]; middle.Rate <= 0 || !strings.Contains(middle.String(), "left") {
+		t.Errorf("in the middle: %+v: %s", middle, middle)
 	}
 }

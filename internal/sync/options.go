@@ -26,6 +26,9 @@ type Options struct {
 	Limits  Limits
 	Exclude []string // patterns of path.Match, against the whole name or any one element of it: not landed, not reported
 
+	// RateLimit is the most bytes a second that are taken from the guest; 0: as many as come.
+	RateLimit int64
+
 	// KeepVersions is how many earlier contents of a name are kept; 0 means 5, less than 0 all of them.
 	KeepVersions int
 	// Executable keeps the owner's executable bit. It is always kept on macOS, where quarantine stands guard.

@@ -18,6 +18,7 @@ type plan struct {
 	Waiting   []string // open for writing in the guest
 	Unchanged int
 	Refused   []Refusal
+	Tight     bool // something was refused for want of room
 }
 
 // usage is what the destination holds.
@@ -126,6 +127,8 @@ func (p *planner) sort(e Entry) {
 	switch {
 	case bundle != nil && e.Kind == 'd':
 		bundle.Dirs = append(bundle.Dirs, e.Name)
+	case bundle != nil && e.Kind == 'l':
+		bundle.Links = append(bundle.Links, e)
 	case bundle != nil:
 		bundle.Files = append(bundle.Files, e)
 		bundle.Size += e.Size
@@ -148,8 +151,8 @@ func (p *planner) check(e Entry, parent string) string {
 		return fmt.Sprintf("differs from %s only by case or by how it is encoded", display(owner))
 	}
 	switch {
-	case e.Kind == 'd':
-		return ""
+	case e.Kind == 'd', e.Kind == 'l' && p.bundles[bundleOf(e.Name)] != nil:
+		return "" // where links of a bundle lead is looked at when all of it is known
 	case e.Kind != 'f':
 		return "is " + kindName(e.Kind)
 	case e.Links > 1 && p.links[inode{e.Device, e.Inode}] < e.Links:
@@ -163,6 +166,10 @@ func (p *planner) check(e Entry, parent string) string {
 // finish turns what is left into work, within the quotas. What does not fit keeps nothing back that does.
 func (p *planner) finish(open map[string]bool, used usage) {
 	for _, b := range p.bundles {
+		if link, reason := strayLink(b); reason != "" {
+			p.refuse(b.Name, fmt.Sprintf("holds %s: %s", display(link), reason))
+			continue
+		}
 		b.Source = bundleSource(b)
 		p.items = append(p.items, *b)
 	}
@@ -174,14 +181,16 @@ func (p *planner) finish(open map[string]bool, used usage) {
 		case slices.ContainsFunc(it.Files, func(e Entry) bool { return open[e.Name] }):
 			p.plan.Waiting = append(p.plan.Waiting, it.Name)
 		case used.Bytes+it.Size > p.o.Limits.MaxTotal:
+			p.plan.Tight = true
 			p.refuse(it.Name, fmt.Sprintf("would make more than the %s that are kept in all",
 				humanize.Bytes(uint64(p.o.Limits.MaxTotal))))
-		case used.Files+len(it.Files) > p.o.Limits.MaxFiles:
+		case used.Files+it.names() > p.o.Limits.MaxFiles:
+			p.plan.Tight = true
 			p.refuse(it.Name, fmt.Sprintf("would make more than the %s files that are kept in all",
 				humanize.Comma(int64(p.o.Limits.MaxFiles))))
 		default:
 			used.Bytes += it.Size
-			used.Files += len(it.Files)
+			used.Files += it.names()
 			p.plan.Fetch = append(p.plan.Fetch, it)
 		}
 	}
@@ -203,9 +212,12 @@ func sources(l Listing, o Options) map[string]string {
 				b = &Item{Name: name, Bundle: true}
 				bundles[name] = b
 			}
-			if e.Kind == 'd' {
+			switch e.Kind {
+			case 'd':
 				b.Dirs = append(b.Dirs, e.Name)
-			} else {
+			case 'l':
+				b.Links = append(b.Links, e)
+			default:
 				b.Files = append(b.Files, e)
 			}
 		} else if e.Kind == 'f' {
@@ -233,6 +245,9 @@ func bundleSource(b *Item) string {
 	h := sha256.New()
 	for _, d := range b.Dirs {
 		fmt.Fprintf(h, "d %s\x00", d)
+	}
+	for _, e := range b.Links {
+		fmt.Fprintf(h, "l %s %s\x00%s\x00", e.Source(), e.Name, e.Target)
 	}
 	for _, e := range b.Files {
 		fmt.Fprintf(h, "f %s %s\x00", e.Source(), e.Name)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/calmenu/calmenu/internal/sync/corpus"
 )
 
 // A guest's listing is drawn from few elements, so that names meet, clash, and lie in one another.
@@ -209,8 +211,8 @@ func FuzzListing(f *testing.F) {
 }
 
 func FuzzName(f *testing.F) {
-	for _, c := range corpus {
-		f.Add(c.name)
+	for _, c := range corpus.Cases() {
+		f.Add(c.Name)
 	}
 	f.Add("a/../b")
 	f.Add("\u1e9e\u0345\u03c3\u03c2")

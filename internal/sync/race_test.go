@@ -60,9 +60,9 @@ func TestAFileThatGrowsWhileItIsReadWaits(t *testing.T) {
 
 // TestAPathSwappedForALink has a guest replace files by links, and directories by links to where the secret is, between
 // and during all steps of a pass.
-func TestAPathSwappedForALink(t *testing.T) {
-	t.Parallel()
-	b := newOutbox(t)
+func TestAPathSwappedForALink(t *testing.T) { overEach(t, testAPathSwappedForALink) }
+
+func testAPathSwappedForALink(t *testing.T, b *outbox) {
 	vault := filepath.Join(filepath.Dir(b.o.State), "vault")
 	b.must(os.MkdirAll(vault, 0o755))
 	secret := filepath.Join(vault, "file")
@@ -91,7 +91,7 @@ func TestAPathSwappedForALink(t *testing.T) {
 	}()
 	for i := range 6 {
 		b.put(fmt.Sprint("good", i), "good")
-		r, err := Once(ctx, b.tar(), b.o, nil)
+		r, err := Once(ctx, b.transport(), b.o, nil)
 		b.must(err)
 		if !strings.Contains(strings.Join(landed(r), " "), fmt.Sprint("good", i)) {
 			t.Errorf("pass %d: what is good did not land: %v", i, landed(r))
@@ -141,7 +141,7 @@ func TestKilledAtAnyInstant(t *testing.T) {
 				return w.Write(p)
 			})
 		}
-		_, err := Once(ctx, b.tar(), b.o, nil)
+		_, err := Once(ctx, b.transport(), b.o, nil)
 		cancel()
 		if err == nil {
 			t.Logf("pass %d came to its end", i)
@@ -165,8 +165,9 @@ func TestKilledAtAnyInstant(t *testing.T) {
 
 // TestKilledBetweenTheSteps leaves behind what a process killed on the host leaves: staging, and an artifact that has
 // its name but no record.
-func TestKilledBetweenTheSteps(t *testing.T) {
-	b := newOutbox(t)
+func TestKilledBetweenTheSteps(t *testing.T) { overEach(t, testKilledBetweenTheSteps) }
+
+func testKilledBetweenTheSteps(t *testing.T, b *outbox) {
 	b.put("a", "one")
 	b.once()
 	b.put("a", "two!")
@@ -199,9 +200,9 @@ func TestKilledBetweenTheSteps(t *testing.T) {
 	}
 }
 
-func TestTwoProcessesTakeTurns(t *testing.T) {
-	t.Parallel()
-	b := newOutbox(t)
+func TestTwoProcessesTakeTurns(t *testing.T) { overEach(t, testTwoProcessesTakeTurns) }
+
+func testTwoProcessesTakeTurns(t *testing.T, b *outbox) {
 	for i := range 50 {
 		b.put(fmt.Sprint(i), fmt.Sprint(i))
 	}
@@ -212,7 +213,7 @@ func TestTwoProcessesTakeTurns(t *testing.T) {
 	results := make(chan result)
 	for range 3 {
 		go func() {
-			r, err := Once(t.Context(), b.tar(), b.o, nil)
+			r, err := Once(t.Context(), b.transport(), b.o, nil)
 			results <- result{r, err}
 		}()
 	}

@@ -71,7 +71,16 @@ func statAt(at int, name string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	return entryOf(name, &st), nil
+	e := entryOf(name, &st)
+	if e.Kind == 'l' {
+		target := make([]byte, maxTarget+1)
+		n, err := ignoringEINTR(func() (int, error) { return unix.Readlinkat(at, name, target) })
+		if err != nil {
+			return Entry{}, err
+		}
+		e.Target = string(target[:n])
+	}
+	return e, nil
 }
 
 func statHandle(f *os.File, name string) (Entry, error) {

@@ -5,13 +5,18 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"os"
 	"path"
 	"runtime"
+	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/calmenu/calmenu/internal/inspect"
 )
 
 // errHost marks an error of the host's own file system: it ends a pass, whatever the guest has to say.
@@ -29,10 +34,12 @@ const (
 
 // Staging takes what a transport fetches into new inodes beside the artifacts, hashes it, and lands what is whole.
 type Staging struct {
-	dest  *os.Root
+	dir   *os.Root // of what is on its way
 	o     Options
 	items []staged
-	tell  meter
+	tell  tell
+	limit *rate.Limiter // nil: none
+	ctx   context.Context
 	land  func([]*staged) error // gives received items their names
 	batch []*staged             // received, not landed yet
 }
@@ -40,21 +47,40 @@ type Staging struct {
 // staged is an item on its way.
 type staged struct {
 	Item
-	at      string   // its name below the destination
+	at      string   // its name in staging
 	sums    []string // SHA-256 of each file in hexadecimal digits, "" before it is there
 	sum     string   // of all of it, where it is known already
 	made    bool     // the directories of a bundle are
+	prefix  int64    // bytes of a large file that have come before
 	verdict verdict
 	reason  string // of a refusal
+	mode    os.FileMode
+	modTime time.Time
+	// warnings tell what of it would run by itself later. It is looked at where it was received, which no guest reaches, and
+	// before it has its name.
+	warnings []string
+
+	prefixHash hash.Hash // of those
 }
 
 // batchFiles is how many files are landed and recorded together.
-const batchFiles = 64
+const batchFiles = 256
 
-func newStaging(dest *os.Root, o Options, items []Item, tell meter, land func([]*staged) error) *Staging {
-	s := &Staging{dest: dest, o: o, tell: tell, land: land, items: make([]staged, len(items))}
+func newStaging(
+	ctx context.Context, dir *os.Root, o Options, items []Item, tell tell, land func([]*staged) error,
+) *Staging {
+	s := &Staging{ctx: ctx, dir: dir, o: o, tell: tell, land: land, items: make([]staged, len(items))}
+	if o.RateLimit > 0 {
+		s.limit = rate.NewLimiter(rate.Limit(o.RateLimit), int(max(o.RateLimit/10, 4<<10)))
+	}
 	for i, it := range items {
-		s.items[i] = staged{Item: it, at: path.Join(stagingDir, fmt.Sprint(i)), sums: make([]string, len(it.Files))}
+		s.items[i] = staged{Item: it, at: strconv.Itoa(i), sums: make([]string, len(it.Files))}
+		if it.Bundle {
+			s.items[i].mode = 0o755
+		}
+		if s.items[i].resumable() {
+			s.items[i].at = partPrefix + partKey(&it)
+		}
 	}
 	return s
 }
@@ -72,7 +98,11 @@ func (s *Staging) Create(item, file int) (*Staged, error) {
 	}
 	e := &it.Files[file]
 	at := it.place(e.Name)
-	f, err := s.dest.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	how := os.O_RDWR | os.O_CREATE | os.O_EXCL
+	if it.resumable() {
+		how = os.O_RDWR | os.O_CREATE | os.O_TRUNC
+	}
+	f, err := s.dir.OpenFile(at, how, 0o600)
 	if err != nil {
 		return nil, errors.Join(errHost, err)
 	}
@@ -85,7 +115,7 @@ func (s *Staging) makeDirs(it *staged) error {
 	}
 	it.made = true
 	for _, d := range it.Dirs {
-		if err := s.dest.Mkdir(it.place(d), 0o755); err != nil {
+		if err := s.dir.Mkdir(it.place(d), 0o755); err != nil {
 			return errors.Join(errHost, err)
 		}
 	}
@@ -102,6 +132,11 @@ func (s *Staging) Whole(item int) error {
 	}
 	if err := s.makeDirs(it); err != nil {
 		return err
+	}
+	for _, e := range it.Links { // last: nothing is written through them
+		if err := s.dir.Symlink(e.Target, it.place(e.Name)); err != nil {
+			return errors.Join(errHost, err)
+		}
 	}
 	it.verdict = whole
 	s.batch = append(s.batch, it)
@@ -155,7 +190,22 @@ func (f *Staged) Write(b []byte) (int, error) {
 	}
 	f.size += int64(len(b))
 	f.of.tell(path.Base(f.entry.Name), int64(len(b)), false)
-	return len(b), nil
+	return len(b), f.of.slow(len(b))
+}
+
+// slow waits as long as the rate limit asks for after so many bytes. Whoever sends waits too, when nobody takes.
+func (s *Staging) slow(n int) error {
+	if s.limit == nil {
+		return nil
+	}
+	for n > 0 {
+		some := min(n, s.limit.Burst())
+		if err := s.limit.WaitN(s.ctx, some); err != nil {
+			return err
+		}
+		n -= some
+	}
+	return nil
 }
 
 var errTooLong = errors.New("more bytes than were listed")
@@ -217,13 +267,22 @@ func (f *Staged) Done() error {
 	if f.size != f.entry.Size {
 		return f.Drop()
 	}
-	t := f.entry.MTime.Time()
-	err := errors.Join(f.f.Chmod(hostMode(f.entry, f.of.o)), quarantine(f.f, f.of.o.Agent), f.f.Close())
+	t, mode := f.entry.MTime.Time(), hostMode(f.entry, f.of.o)
+	if !f.item.Bundle {
+		f.item.warnings = inspect.File(f.item.Name, f.f, f.size, inspect.Limits{})
+	}
+	err := errors.Join(f.f.Chmod(mode), quarantine(f.f, f.of.o.Agent), f.f.Close())
 	if err == nil {
-		err = f.of.dest.Chtimes(f.at, t, t)
+		err = f.of.dir.Chtimes(f.at, t, t)
 	}
 	if err != nil {
 		return errors.Join(errHost, err)
+	}
+	if !f.item.Bundle {
+		f.item.mode = mode
+	}
+	if t.After(f.item.modTime) {
+		f.item.modTime = t
 	}
 	f.item.sums[f.file] = hex.EncodeToString(f.hash.Sum(nil))
 	f.of.tell(f.item.Name, 0, f.file == len(f.item.Files)-1)
@@ -232,7 +291,7 @@ func (f *Staged) Done() error {
 
 // Drop forgets what has come.
 func (f *Staged) Drop() error {
-	if err := errors.Join(f.f.Close(), f.of.dest.Remove(f.at)); err != nil {
+	if err := errors.Join(f.f.Close(), f.of.dir.Remove(f.at)); err != nil {
 		return errors.Join(errHost, err)
 	}
 	return nil

@@ -64,6 +64,7 @@ type Item struct {
 	Bundle bool
 	Files  []Entry  // regular files, sorted by name; of a file itself alone
 	Dirs   []string // of a bundle: its directories, itself first
+	Links  []Entry  // of a bundle: symbolic links that stay inside; nothing is to be fetched of them
 	Size   int64
 	Source string // of the file, or over all of the bundle
 }

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	gosync "sync"
 	"time"
 )
 
@@ -24,13 +25,19 @@ func Watch(ctx context.Context, t Transport, o Options, onReport func(Report), o
 		return err
 	}
 	defer e.close()
+	flushing := newFlusher(e.o)
+	var running gosync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	running.Go(func() { flushing.run(ctx) })
 	if onReport == nil {
 		onReport = func(Report) {}
 	}
 	for {
 		// A guest whose watches end at once, for want of the program or of the directory, is polled at this pace.
 		pace := time.NewTimer(pollEvery)
-		if err := e.watch(ctx, onReport); err != nil {
+		if err := e.watch(ctx, flushing, onReport); err != nil {
 			pace.Stop()
 			return err
 		}
@@ -45,7 +52,7 @@ func Watch(ctx context.Context, t Transport, o Options, onReport func(Report), o
 
 // watch makes a pass at the start of a watch in the guest, and one after each burst of news until the watch ends. That
 // it has ended is no error: the next pass tells whether the connection lives.
-func (e *engine) watch(ctx context.Context, onReport func(Report)) error {
+func (e *engine) watch(ctx context.Context, flushing *flusher, onReport func(Report)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	m := newMirror(e.o)
 	ended := make(chan struct{})
@@ -71,6 +78,9 @@ func (e *engine) watch(ctx context.Context, onReport func(Report)) error {
 			}
 			return e.list(ctx)
 		})
+		if len(report.Landed) > 0 {
+			flushing.add(report.Landed)
+		}
 		if len(report.Landed) > 0 || len(e.fresh) > 0 {
 			report.Refused = e.fresh
 			onReport(report)

@@ -31,7 +31,7 @@ func startWatch(b *outbox) *watched {
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Watch(ctx, b.tar(), b.o, func(r Report) { w.reports <- r }, nil)
+		ended <- Watch(ctx, b.transport(), b.o, func(r Report) { w.reports <- r }, nil)
 	}()
 	b.Cleanup(func() {
 		cancel()
@@ -60,10 +60,13 @@ func (w *watched) await(names ...string) {
 	}
 }
 
-func TestWatch(t *testing.T) {
-	t.Parallel()
-	need(t, "inotifywait")
-	w := startWatch(newOutbox(t))
+func TestWatch(t *testing.T) { overEach(t, testWatch) }
+
+func testWatch(t *testing.T, b *outbox) {
+	if !b.helper {
+		need(t, "inotifywait")
+	}
+	w := startWatch(b)
 
 	w.put("written", "written")
 	w.await("written")
@@ -107,10 +110,13 @@ func TestWatch(t *testing.T) {
 	}
 }
 
-func TestWatchOutlivesItsDirectory(t *testing.T) {
-	t.Parallel()
-	need(t, "inotifywait")
-	w := startWatch(newOutbox(t))
+func TestWatchOutlivesItsDirectory(t *testing.T) { overEach(t, testWatchOutlivesItsDirectory) }
+
+func testWatchOutlivesItsDirectory(t *testing.T, b *outbox) {
+	if !b.helper {
+		need(t, "inotifywait")
+	}
+	w := startWatch(b)
 	w.must(os.Rename(w.dir, w.dir+".old"))
 	w.put("after", "after")
 	w.await("after")

@@ -38,6 +38,7 @@ type group struct {
 // groups are what there is to measure.
 var groups = []group{
 	{"loop", loop},
+	{"outbox", outboxes},
 	{"session", sessions},
 	{"snapshot", snapshots},
 	{"tunnel", tunnels},
@@ -64,10 +65,16 @@ func (b *bench) progress(format string, args ...any) {
 	fmt.Fprintf(b.log, "  %s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }
 
+// verbs are what this program is called with by itself, to be one of the clients that are measured.
+var verbs = map[string]func(ctx context.Context, args []string) error{
+	probeVerb:  runProbe,
+	outboxVerb: runOutbox,
+}
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	if len(os.Args) > 1 && os.Args[1] == probeVerb {
-		if err := runProbe(ctx, os.Args[2:]); err != nil {
+	if verb := verbs[strings.Join(os.Args[1:min(2, len(os.Args))], "")]; verb != nil {
+		if err := verb(ctx, os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "error:", err)
 			os.Exit(1)
 		}

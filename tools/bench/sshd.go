@@ -51,7 +51,8 @@ func startLoopback(ctx context.Context, dir string) (*loopback, error) {
 	l.addr = net.JoinHostPort("127.0.0.1", port)
 	config := strings.Join([]string{
 		"ListenAddress 127.0.0.1", "Port " + port, "HostKey " + l.file("host"), "AuthorizedKeysFile " + l.file("client.pub"),
-		"StrictModes no", "UsePAM no", "PasswordAuthentication no", "PidFile none", "PrintMotd no", "PrintLastLog no",
+		"StrictModes no", "UsePAM no", "Subsystem sftp internal-sftp",
+		"PasswordAuthentication no", "PidFile none", "PrintMotd no", "PrintLastLog no",
 	}, "\n")
 	if err := os.WriteFile(l.file("sshd_config"), []byte(config+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("starting sshd: %w", err)

@@ -1,0 +1,215 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/guest"
+	outbox "github.com/calmenu/calmenu/internal/sync"
+	"github.com/calmenu/calmenu/internal/sync/corpus"
+)
+
+// outboxCanary is in a file of the guest's that lies outside of its outbox.
+const outboxCanary = "what must not leave the guest"
+
+// swapScript makes of a file a link to the canary and back, $1 times, whole at every instant; what it holds says so.
+const swapScript = `
+import os, sys
+os.makedirs("race", exist_ok=True)
+for i in range(int(sys.argv[1])):
+    with open("race/new", "w") as f: f.write("harmless" * 4096)
+    os.replace("race/new", "race/file")
+    os.symlink("/home/%s/canary" % os.environ["USER"], "race/link")
+    os.replace("race/link", "race/file")
+    os.symlink("/home/%s" % os.environ["USER"], "race/dirlink")
+    os.rename("race/dirlink", "race/dir")
+    os.remove("race/dir")
+    os.mkdir("race/dir")
+    with open("race/dir/canary", "w") as f: f.write("harmless")
+    os.remove("race/dir/canary")
+    os.rmdir("race/dir")
+`
+
+// TestOutboxOfARealGuest goes through the hostile corpus in a real guest, by each way over SSH, swaps a path for a link
+// while it is copied, and cuts the connection and turns the guest's clock in the midst of a transfer.
+func TestOutboxOfARealGuest(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	in := insideReal(t, ctx)
+	root := t.TempDir()
+	options := func(dir, to string) outbox.Options {
+		return outbox.Options{
+			Workspace: "demo", GuestDir: dir, Dest: filepath.Join(root, to, "dest"), State: filepath.Join(root, to, "state"),
+			Limits: outbox.Limits{MaxFile: corpus.MaxFile},
+		}
+	}
+	over := func(o outbox.Options, tar bool) outbox.Transport {
+		t.Helper()
+		open := outbox.OverSSH
+		if tar {
+			open = func(_ context.Context, c outbox.Client, o outbox.Options) (outbox.Transport, error) {
+				return outbox.OverTar(c, o)
+			}
+		}
+		tr, err := open(ctx, in.c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = tr.Close() })
+		return tr
+	}
+	once := func(o outbox.Options, tar bool) outbox.Report {
+		t.Helper()
+		r, err := outbox.Once(ctx, over(o, tar), o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	shell := func(script string, args ...string) string {
+		t.Helper()
+		r, err := in.c.Output(ctx, guest.Cmd{
+			Argv: append([]string{"sh", "-c", "cat >script && . ./script", "sh"}, args...), Stdin: strings.NewReader(script),
+		})
+		if err != nil || r.Exit != 0 {
+			t.Fatalf("in the guest: %v, %d: %s", err, r.Exit, r.Stderr)
+		}
+		return string(r.Stdout)
+	}
+	shell("echo '" + outboxCanary + "' >canary; chmod 600 canary")
+
+	missing := map[string]bool{}
+	place := corpus.Place{Outbox: "corpus", Elsewhere: "elsewhere", Secret: "/home/agent/canary"}
+	for line := range strings.Lines(shell(corpus.Script(corpus.Cases(), place))) {
+		missing[strings.TrimSpace(line)] = true
+	}
+	if len(missing) > 5 {
+		t.Fatalf("could not be made: %v", missing)
+	}
+	t.Logf("%d cases; could not be made: %v", len(corpus.Cases()), missing)
+	for _, tar := range []bool{false, true} {
+		t.Run(map[bool]string{false: "helper", true: "tar"}[tar], func(t *testing.T) {
+			o := options("corpus", fmt.Sprint("corpus", tar))
+			r := once(o, tar)
+			for _, wrong := range corpus.Judge(corpus.Cases(), missing, namesOf(r), reasonsOf(r), outbox.Shown) {
+				t.Error(wrong)
+			}
+			nothingOfTheGuests(t, o.Dest)
+			if r := once(o, tar); len(r.Landed) != 0 {
+				t.Errorf("a second pass lands %v", namesOf(r))
+			}
+		})
+	}
+
+	t.Run("swapped", func(t *testing.T) {
+		n := 300
+		if s, err := strconv.Atoi(os.Getenv("CAL_TEST_OUTBOX_SWAPS")); err == nil {
+			n = s
+		}
+		shell("cat >swap.py <<'END'\n" + swapScript + "\nEND\nmkdir -p swapped && cd swapped && " +
+			"USER=$(id -un) nohup python3 ../swap.py " + strconv.Itoa(n) + " >/dev/null 2>&1 && touch ../swap-done & true")
+		o := options("swapped", "swapped")
+		tr := over(o, false)
+		passes := 0
+		for done := false; !done; passes++ {
+			done = strings.Contains(shell("ls"), "swap-done")
+			if _, err := outbox.Once(ctx, tr, o, nil); err != nil {
+				t.Fatal(err)
+			}
+			nothingOfTheGuests(t, o.Dest)
+		}
+		t.Logf("%d swaps, %d passes", n, passes)
+	})
+
+	t.Run("cut", func(t *testing.T) {
+		shell(`mkdir -p many && cd many && head -c 8000000 /dev/urandom | split -b 4000 -a 3 - f`)
+		o := options("many", "cut")
+		for i := range 3 {
+			connection, err := in.a.Connect(ctx, in.w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr, err := outbox.OverSSH(ctx, connection, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = outbox.Once(ctx, tr, o, func(p outbox.Progress) {
+				if p.Files > 300*(i+1)/2 {
+					_ = connection.Close()
+				}
+			})
+			t.Logf("cut: %v", err)
+			_, _ = tr.Close(), connection.Close()
+			// What the guest's clock says is of no interest.
+			if err := in.c.SetClock(ctx, time.Now().Add(time.Duration(1-i)*48*time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := in.c.SetClock(ctx, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		before, err := outbox.ReadManifest(o.State)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := once(o, false)
+		if len(r.Landed)+len(before) != 2000 {
+			t.Errorf("%d have landed, then %d: want 2000 and nothing twice", len(before), len(r.Landed))
+		}
+		if bad, err := outbox.Verify(o); err != nil || len(bad) != 0 {
+			t.Error(bad, err)
+		}
+	})
+}
+
+func namesOf(r outbox.Report) (names []string) {
+	for _, a := range r.Landed {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+func reasonsOf(r outbox.Report) map[string]string {
+	reasons := map[string]string{}
+	for _, x := range r.Refused {
+		reasons[x.Name] = x.Reason
+	}
+	return reasons
+}
+
+// nothingOfTheGuests looks for the canary, and for what is neither file, directory nor link in a bundle.
+func nothingOfTheGuests(t *testing.T, dest string) {
+	t.Helper()
+	err := filepath.WalkDir(dest, func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.Type() == fs.ModeSymlink:
+			to, err := filepath.EvalSymlinks(p)
+			if err != nil || !strings.HasPrefix(to, dest+string(filepath.Separator)) {
+				t.Errorf("%s leads to %s, %v", p, to, err)
+			}
+		case d.Type().IsRegular():
+			content, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(content), outboxCanary) {
+				t.Errorf("%s holds what lies outside of the outbox", p)
+			}
+		case !d.IsDir():
+			t.Errorf("%s is %v", p, d.Type())
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,209 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// intentName is where a batch is noted that is about to land.
+const intentName = "landing.jsonl"
+
+// intend notes what is about to land; nothing when it has, and is in the manifest.
+func (m *manifest) intend(lines []line) error {
+	text, _, err := encode(lines)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(m.intent(), text, 0o600); err != nil {
+		return fmt.Errorf("noting what is about to land: %w", err)
+	}
+	return nil
+}
+
+func (m *manifest) intent() string { return filepath.Join(filepath.Dir(m.path), intentName) }
+
+// recover records what a process that was killed had landed, but not recorded any more.
+func (e *engine) recover() error {
+	lines, err := readLines(e.manifest.intent())
+	if err != nil || len(lines) == 0 {
+		return err
+	}
+	var landed []line
+	for _, l := range lines {
+		if l.Artifact == nil || checkName(l.Name, e.o.Limits) != "" || e.manifest.sources[l.Name] == l.Source {
+			continue
+		}
+		if e.holds(*l.Artifact) {
+			landed = append(landed, l)
+		}
+	}
+	return errors.Join(e.manifest.append(landed...), e.manifest.intend(nil))
+}
+
+// holds tells whether the host has an artifact as it landed.
+func (e *engine) holds(a Artifact) bool {
+	info, err := e.dest.Lstat(a.Name)
+	if err != nil || info.IsDir() != a.Bundle || !a.Bundle && info.Size() != a.Size {
+		return false
+	}
+	sum, err := digestOf(e.dest, a.Name, a.Bundle)
+	return err == nil && sum == a.SHA256
+}
+
+// Flush makes what has landed safe from a crash of the host, and notes that it is. Until then it is as safe as any file
+// that was just copied: what a crash takes is noticed, and fetched again if the guest still has it.
+func Flush(ctx context.Context, o Options) error { return flush(ctx, o, nil) }
+
+// flush is Flush for some names below the destination, or for all that has landed.
+func flush(ctx context.Context, o Options, names []string) error {
+	o, err := o.withDefaults()
+	if err != nil {
+		return err
+	}
+	if err := noteFlushed(ctx, o, names); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("flushing artifacts: %w", err)
+	}
+	return nil
+}
+
+func noteFlushed(ctx context.Context, o Options, names []string) error {
+	m := manifest{path: filepath.Join(o.State, manifestName), keep: o.KeepVersions}
+	m.reset()
+	if err := m.read(); err != nil {
+		return err
+	}
+	if m.boot != m.now || len(m.suspect) == 0 {
+		return nil // all that was written since the host has booted is flushed; the rest has to be looked at first
+	}
+	through, suspects := m.at, len(m.suspect)
+	if suspects > len(names) {
+		names = nil
+	}
+	if err := flushNames(o.Dest, names); err != nil {
+		return err
+	}
+	before, err := flushFile(m.path)
+	if err != nil {
+		return err
+	}
+	// A lock of its own: the engine's, which may be held meanwhile, is of this process too.
+	lock := flock.New(filepath.Join(o.State, "lock"), flock.SetPermissions(0o600))
+	defer lock.Close()
+	if ok, err := lock.TryLockContext(ctx, lockRetry); err != nil || !ok {
+		return err
+	}
+	if now, err := os.Stat(m.path); err != nil || !os.SameFile(now, before) {
+		return err // written anew meanwhile, after another flush
+	}
+	return m.append(line{Event: eventFlushed, Time: time.Now().UTC(), Source: strconv.FormatInt(through, 10)})
+}
+
+func flushFile(name string) (os.FileInfo, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	return info, errors.Join(err, f.Sync())
+}
+
+// flushNames flushes files and the directories they are in, or the whole file system of a directory if there are none: a
+// commit of one costs what a commit of many costs.
+func flushNames(dest string, names []string) error {
+	root, err := os.OpenRoot(dest)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if len(names) == 0 {
+		d, err := root.Open(".")
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		return flushAll(d)
+	}
+	flushed := map[string]bool{}
+	for _, name := range names {
+		for _, n := range []string{name, path.Dir(name)} {
+			if flushed[n] {
+				continue
+			}
+			flushed[n] = true
+			f, err := root.Open(n)
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(f.Sync(), f.Close()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flushFew is up to how many artifacts are flushed one by one.
+const flushFew = 64
+
+// flusher flushes, a little later, what a watch has landed.
+type flusher struct {
+	o      Options
+	landed chan []Artifact
+}
+
+func newFlusher(o Options) *flusher { return &flusher{o: o, landed: make(chan []Artifact, 1)} }
+
+// add is told what has landed. It never waits.
+func (f *flusher) add(landed []Artifact) {
+	for {
+		select {
+		case f.landed <- landed:
+			return
+		case more := <-f.landed:
+			landed = append(more, landed...)
+		}
+	}
+}
+
+// run flushes until ctx ends. What it cannot flush, a later flush does, or the next boot's doubt finds.
+func (f *flusher) run(ctx context.Context) {
+	for {
+		var landed []Artifact
+		select {
+		case <-ctx.Done():
+			return
+		case landed = <-f.landed:
+		}
+		var names []string
+		for _, a := range landed {
+			if a.Bundle || len(landed) > flushFew {
+				names = nil
+				break
+			}
+			names = append(names, a.Name)
+		}
+		_ = flush(ctx, f.o, names)
+		timer := time.NewTimer(flushEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+// flushEvery is the least time between two flushes.
+const flushEvery = 2 * time.Second

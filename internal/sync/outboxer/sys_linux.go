@@ -1,0 +1,94 @@
+package outboxer
+
+import (
+	"errors"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func modified(st *unix.Stat_t) unix.Timespec { return st.Mtim }
+func changed(st *unix.Stat_t) unix.Timespec  { return st.Ctim }
+
+// openBeneath opens a name below a directory, for reading. No link is followed, and nothing outside is reached.
+func openBeneath(dir *os.File, name string, flags int) (*os.File, error) {
+	var fd int
+	flags |= unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
+	err := ignoringEINTR(func() (err error) {
+		fd, err = unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
+			Flags: uint64(flags), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+		})
+		return err
+	})
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) { // a kernel or a sandbox from before openat2
+		return openStepwise(dir, name, flags)
+	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// atPath is what a directory is opened with that is only gone through.
+const atPath = unix.O_PATH
+
+// nextHole tells where the next data, and then the next hole, begin at or after an offset. A file without holes is data to
+// its end.
+func nextHole(f *os.File, at, size int64) (data, hole int64) {
+	data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return size, size
+	case err != nil:
+		return at, size
+	}
+	if hole, err = unix.Seek(int(f.Fd()), data, unix.SEEK_HOLE); err != nil {
+		hole = size
+	}
+	return min(data, size), min(hole, size)
+}
+
+// leased tells whether a file is open for writing, by asking for a lease that is only given if it is not (fcntl(2)), and
+// giving that back at once. known is false where leases are not to be had: for files of others, and on some file systems.
+func leased(f *os.File) (busy, known bool) {
+	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	if errors.Is(err, unix.EAGAIN) {
+		return true, true
+	}
+	if err != nil {
+		return false, false
+	}
+	_, _ = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	return false, true
+}
+
+// openForWriting are the inodes that programs whose descriptors this one may see have open for writing: the mode of a link
+// below fd tells (proc_pid_fd(5)).
+func openForWriting() map[inode]bool {
+	open := map[inode]bool{}
+	proc, err := os.ReadDir("/proc")
+	if err != nil {
+		return open
+	}
+	for _, p := range proc {
+		if strings.Trim(p.Name(), "0123456789") != "" {
+			continue
+		}
+		dir := path.Join("/proc", p.Name(), "fd")
+		fds, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			var link, file unix.Stat_t
+			at := path.Join(dir, fd.Name())
+			if unix.Lstat(at, &link) != nil || link.Mode&0o200 == 0 || unix.Stat(at, &file) != nil {
+				continue
+			}
+			open[inode{uint64(file.Dev), file.Ino}] = true
+		}
+	}
+	return open
+}

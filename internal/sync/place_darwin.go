@@ -1,0 +1,28 @@
+package sync
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// renameNew gives what has a name in one open directory a name in another, in which there is none of that name.
+func renameNew(from *os.File, name string, to *os.File, as string) error {
+	return unix.RenameatxNp(int(from.Fd()), name, int(to.Fd()), as, unix.RENAME_EXCL)
+}
+
+// noRenameNew tells an error of a file system that knows no such thing.
+func noRenameNew(err error) bool { return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) }
+
+// bootID is another one each time the host has booted; "" where that is not known.
+func bootID() string {
+	id, err := unix.Sysctl("kern.bootsessionuuid")
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// flushAll writes what the file systems still hold in memory to the disk.
+func flushAll(*os.File) error { return unix.Sync() }

@@ -1,0 +1,360 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/calmenu/calmenu/resources"
+)
+
+// What is brought in. All of it is random bytes, which nothing can compress.
+const (
+	smallFiles, smallSize = 5000, 4 << 10
+	largeSize             = 512 << 20
+	manyFiles, manySize   = 10_000, 1 << 10
+)
+
+// outboxMemory is the most memory that bringing in a large file may take, in MiB.
+const outboxMemory = 64
+
+// outboxes measures how fast what a guest hands out lands, beside what one would copy it with, in turns: from OpenSSH's
+// server on this host, where the programs at both ends are what counts, and from a workspace's guest.
+func outboxes(ctx context.Context, b *bench) (err error) {
+	dir, err := os.MkdirTemp("", "calmenu-bench-")
+	if err != nil {
+		return fmt.Errorf("making a directory: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	program, err := resources.CalHelper("linux")
+	if err != nil {
+		return err
+	}
+	helper := filepath.Join(dir, "calhelper")
+	if err := os.WriteFile(helper, program, 0o755); err != nil {
+		return fmt.Errorf("writing the helper: %w", err)
+	}
+	l, err := startLoopback(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer l.stop()
+	peer, err := l.peer()
+	if err != nil {
+		return err
+	}
+	onHost := &outboxBench{
+		b: b, self: self, where: "loopback sshd", dir: dir, from: l.ours(), peer: peer, helper: helper,
+		source: filepath.Join(dir, "source"), runs: b.runs, smallTarget: 0.5,
+	}
+	return errors.Join(onHost.measure(ctx), outboxInGuest(ctx, b, self))
+}
+
+// outboxInGuest is the same from a workspace's guest, each once: it is slow where there is no KVM. Last, the agent has
+// what lands notified.
+func outboxInGuest(ctx context.Context, b *bench, self string) (err error) {
+	c, err := newCAL(b)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.remove(fast)) }()
+	if err := c.create(ctx, fast, ""); err != nil {
+		return err
+	}
+	if _, _, err := c.run(ctx, "start", fast); err != nil {
+		return err
+	}
+	peer, err := c.openSSH(ctx, fast)
+	if err != nil {
+		return err
+	}
+	at, err := c.endpoint(ctx, fast)
+	if err != nil {
+		return err
+	}
+	inGuest := &outboxBench{
+		b: b, self: self, where: "guest", dir: c.dir, from: at, peer: peer, source: "source", runs: 1, smallTarget: 1 / 1.3,
+	}
+	return errors.Join(inGuest.measure(ctx), measureArtifacts(ctx, b, c))
+}
+
+// outboxBench is one server that things are brought in from.
+type outboxBench struct {
+	b           *bench
+	self, where string
+	dir         string // scratch on this host
+	from        endpoint
+	peer        sshPeer
+	helper      string // see outboxOrder
+	source      string // directory of the server
+	runs        int
+	smallTarget float64
+	made        int // directories to copy into
+}
+
+// measure makes what is brought in, and brings it in.
+func (o *outboxBench) measure(ctx context.Context) error {
+	// One read of random bytes per directory, cut up: a guest is slow at making files, too.
+	script := fmt.Sprintf(`set -e; mkdir -p %[1]s/large; cd %[1]s
+		many() { # directory, files, bytes
+			for d in $(seq 1 $(($2 / 100))); do
+				mkdir -p $1/$d; head -c $((100 * $3)) /dev/urandom | split -b $3 -a 2 - $1/$d/file.
+			done
+		}
+		many small %[2]d %[3]d; many many %[4]d %[5]d; head -c %[6]d /dev/urandom >large/large.bin; sync`,
+		o.source, smallFiles, smallSize, manyFiles, manySize, largeSize)
+	if _, err := o.peer.output(ctx, script); err != nil {
+		return err
+	}
+	for _, part := range []func(context.Context) error{o.small, o.large, o.many, o.latency} {
+		if err := part(ctx); err != nil {
+			return fmt.Errorf("%s: %w", o.where, err)
+		}
+	}
+	return nil
+}
+
+// copier is one way to bring a directory in.
+type copier struct {
+	name string
+	run  func(ctx context.Context, dir, dest string) (*exec.Cmd, error)
+}
+
+func (o *outboxBench) peers() []copier {
+	shell := strings.Join(append([]string{"ssh"}, o.peer.args...), " ") // no argument has a blank in it
+	// scp and sftp have another letter for the port.
+	args := append([]string(nil), o.peer.args...)
+	for i, a := range args {
+		if a == "-p" {
+			args[i] = "-P"
+		}
+	}
+	return []copier{
+		{"rsync -a -e ssh", func(ctx context.Context, dir, dest string) (*exec.Cmd, error) {
+			return exec.CommandContext(ctx, "rsync", "-a", "-e", shell, o.peer.target+":"+dir+"/", dest+"/"), nil
+		}},
+		{"scp -r", func(ctx context.Context, dir, dest string) (*exec.Cmd, error) {
+			return exec.CommandContext(ctx, "scp", append(append([]string{"-q", "-r"}, args...), o.peer.target+":"+dir, dest+"/")...), nil
+		}},
+		{"sftp", func(ctx context.Context, dir, dest string) (*exec.Cmd, error) {
+			cmd := exec.CommandContext(ctx, "sftp", append(append([]string{"-q", "-b", "-"}, args...), o.peer.target)...)
+			cmd.Stdin = strings.NewReader("get -r " + dir + " " + dest + "/\n")
+			return cmd, nil
+		}},
+		{"tar over ssh", func(ctx context.Context, dir, dest string) (*exec.Cmd, error) {
+			return exec.CommandContext(ctx, "sh", "-c",
+				shell+" "+o.peer.target+" tar -cf - -C "+dir+" . | tar -xf - -C "+dest), nil
+		}},
+	}
+}
+
+// fresh is a new directory of this host.
+func (o *outboxBench) fresh() (string, error) {
+	o.made++
+	dest := filepath.Join(o.dir, fmt.Sprintf("copy-%d", o.made))
+	return dest, os.Mkdir(dest, 0o755)
+}
+
+// copied runs a copy and returns how long it took in seconds.
+func copied(cmd *exec.Cmd) (float64, error) {
+	began := time.Now()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, lastLines(string(out), 3))
+	}
+	return time.Since(began).Seconds(), nil
+}
+
+// passage is what CALMenu's own way took.
+type passage struct {
+	seconds float64
+	memory  float64 // the most the process had, in MiB
+	answer  outboxAnswer
+}
+
+// bring brings a directory of the server in.
+func (o *outboxBench) bring(ctx context.Context, dir, dest string) (passage, error) {
+	order := outboxOrder{From: o.from, Dir: dir, Dest: dest, State: dest + ".state", Helper: o.helper}
+	cmd := order.command(ctx, o.self)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	began := time.Now()
+	if err := cmd.Run(); err != nil {
+		return passage{}, fmt.Errorf("bringing in %s: %w: %s", dir, err, lastLines(problems.String(), 3))
+	}
+	r := passage{seconds: time.Since(began).Seconds()}
+	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.memory = float64(u.Maxrss) / 1024 // KiB on Linux (getrusage(2))
+	}
+	return r, json.Unmarshal(out.Bytes(), &r.answer)
+}
+
+// whole brings a directory in by each copier in turns, and returns the seconds of each by name, ours under "".
+func (o *outboxBench) whole(ctx context.Context, name string, files int) (map[string][]float64, float64, error) {
+	took := map[string][]float64{}
+	memory := 0.0
+	for range o.runs {
+		dest, err := o.fresh()
+		if err != nil {
+			return nil, 0, err
+		}
+		r, err := o.bring(ctx, o.source+"/"+name, dest)
+		if err == nil && r.answer.Landed != files {
+			err = fmt.Errorf("%d of %d files have landed", r.answer.Landed, files)
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		took[""], memory = append(took[""], r.seconds), max(memory, r.memory)
+		o.b.progress("%s, %s: %.2f s, %.0f MiB", name, o.where, r.seconds, r.memory)
+		if err := errors.Join(os.RemoveAll(dest), os.RemoveAll(dest+".state")); err != nil {
+			return nil, 0, err
+		}
+		for _, p := range o.peers() {
+			dest, err := o.fresh()
+			if err != nil {
+				return nil, 0, err
+			}
+			cmd, err := p.run(ctx, o.source+"/"+name, dest)
+			if err != nil {
+				return nil, 0, err
+			}
+			seconds, err := copied(cmd)
+			if err != nil {
+				return nil, 0, err
+			}
+			took[p.name] = append(took[p.name], seconds)
+			o.b.progress("%s, %s, %s: %.2f s", name, o.where, p.name, seconds)
+			if err := os.RemoveAll(dest); err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	return took, memory, nil
+}
+
+func (o *outboxBench) small(ctx context.Context) error {
+	took, _, err := o.whole(ctx, "small", smallFiles)
+	if err != nil {
+		return err
+	}
+	for _, p := range o.peers() {
+		f := Figure{
+			Name: fmt.Sprintf("%d files of %d KiB, %s", smallFiles, smallSize>>10, o.where), Value: median(took[""]), Unit: "s",
+			Note: spread(took[""]) + "; peer " + spread(took[p.name]) + "; ours hashed, checked and recorded; connecting is in all",
+		}
+		if strings.HasPrefix(p.name, "rsync") {
+			f.Target = &Target{Max: o.smallTarget, OfRatio: true}
+		}
+		o.b.add(f.against(p.name, median(took[p.name])))
+	}
+	return nil
+}
+
+func (o *outboxBench) large(ctx context.Context) error {
+	took, memory, err := o.whole(ctx, "large", 1)
+	if err != nil {
+		return err
+	}
+	fastest := ""
+	for _, p := range o.peers() {
+		if fastest == "" || median(took[p.name]) < median(took[fastest]) {
+			fastest = p.name
+		}
+	}
+	for _, p := range o.peers() {
+		f := Figure{
+			Name: fmt.Sprintf("1 file of %d MiB, %s", largeSize>>20, o.where), Value: median(took[""]), Unit: "s",
+			Note: spread(took[""]) + "; peer " + spread(took[p.name]),
+		}
+		if p.name == fastest {
+			f.Target = &Target{Max: 1, OfRatio: true}
+			f.Note += "; the fastest peer"
+		}
+		o.b.add(f.against(p.name, median(took[p.name])))
+	}
+	o.b.add(Figure{
+		Name: "memory while that comes in, " + o.where, Value: memory, Unit: "MiB", Target: &Target{Max: outboxMemory},
+		Note: "the most the process had",
+	})
+	return nil
+}
+
+// many brings in what has been brought in before: nothing has changed, then one file has.
+func (o *outboxBench) many(ctx context.Context) error {
+	ours, err := o.fresh()
+	if err != nil {
+		return err
+	}
+	theirs, err := o.fresh()
+	if err != nil {
+		return err
+	}
+	dir := o.source + "/many"
+	rsync := o.peers()[0]
+	if _, err := o.bring(ctx, dir, ours); err != nil {
+		return err
+	}
+	if _, err := o.rsync(ctx, rsync, dir, theirs); err != nil {
+		return err
+	}
+	unchanged, changed := map[string][]float64{}, map[string][]float64{}
+	for i := range 3 {
+		r, err := o.bring(ctx, dir, ours)
+		if err == nil && r.answer.Unchanged != manyFiles {
+			err = fmt.Errorf("%d of %d files are unchanged", r.answer.Unchanged, manyFiles)
+		}
+		if err != nil {
+			return err
+		}
+		peer, err := o.rsync(ctx, rsync, dir, theirs)
+		if err != nil {
+			return err
+		}
+		unchanged[""], unchanged[rsync.name] = append(unchanged[""], r.seconds), append(unchanged[rsync.name], peer)
+		if _, err := o.peer.output(ctx, fmt.Sprintf("echo %d >>%s/50/file.aa; sleep 0.1", i, dir)); err != nil {
+			return err
+		}
+		r, err = o.bring(ctx, dir, ours)
+		if err == nil && r.answer.Landed != 1 {
+			err = fmt.Errorf("%d files have landed, not the one that changed", r.answer.Landed)
+		}
+		if err != nil {
+			return err
+		}
+		if peer, err = o.rsync(ctx, rsync, dir, theirs); err != nil {
+			return err
+		}
+		changed[""], changed[rsync.name] = append(changed[""], r.seconds), append(changed[rsync.name], peer)
+	}
+	for name, took := range map[string]map[string][]float64{
+		fmt.Sprintf("%d files, none changed, %s", manyFiles, o.where): unchanged,
+		fmt.Sprintf("%d files, one changed, %s", manyFiles, o.where):  changed,
+	} {
+		o.b.add(Figure{
+			Name: name, Value: median(took[""]), Unit: "s", Target: &Target{Max: 0.5, OfRatio: true},
+			Note: spread(took[""]) + "; peer " + spread(took[rsync.name]) + "; a new process and connection each",
+		}.against(rsync.name, median(took[rsync.name])))
+	}
+	return nil
+}
+
+func (o *outboxBench) rsync(ctx context.Context, c copier, dir, dest string) (float64, error) {
+	cmd, err := c.run(ctx, dir, dest)
+	if err != nil {
+		return 0, err
+	}
+	return copied(cmd)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	outbox "github.com/calmenu/calmenu/internal/sync"
+)
+
+// outboxVerb is what this program is called with to bring an outbox in as `CALMenu sync` does; see runOutbox.
+const outboxVerb = "outbox"
+
+// outboxOrder is what to bring in, from where.
+type outboxOrder struct {
+	From    endpoint
+	Dir     string // of the server
+	Dest    string
+	State   string
+	Helper  string // the helper's file on the server; empty: put it there
+	Tar     bool   // by the guest's own programs
+	Watch   bool   // until standard input ends
+}
+
+func (o outboxOrder) command(ctx context.Context, self string) *exec.Cmd {
+	order, err := json.Marshal(o)
+	if err != nil {
+		panic(err) // strings and bools
+	}
+	return exec.CommandContext(ctx, self, outboxVerb, string(order))
+}
+
+func runOutbox(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errors.New("an order is needed")
+	}
+	var o outboxOrder
+	if err := json.Unmarshal([]byte(args[0]), &o); err != nil {
+		return fmt.Errorf("reading the order: %w", err)
+	}
+	c, err := o.From.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	options := outbox.Options{
+		Workspace: "bench", GuestDir: o.Dir, Dest: o.Dest, State: o.State,
+		Limits: outbox.Limits{MaxFile: 2 << 30, MaxTotal: 100 << 30, MaxFiles: 50_000},
+	}
+	var t outbox.Transport
+	switch {
+	case o.Tar:
+		t, err = outbox.OverTar(c, options)
+	case o.Helper != "":
+		t, err = outbox.OverHelper(c, options, o.Helper, outbox.HelperVerb)
+	default:
+		t, err = outbox.OverSSH(ctx, c, options)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.Close() }()
+	answers := json.NewEncoder(os.Stdout)
+	if !o.Watch {
+		r, err := outbox.Once(ctx, t, options, nil)
+		if err != nil {
+			return err
+		}
+		return answers.Encode(outboxAnswer{Landed: len(r.Landed), Unchanged: r.Unchanged, Refused: len(r.Refused)})
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		cancel()
+	}()
+	err = outbox.Watch(ctx, t, options, func(r outbox.Report) {
+		for _, a := range r.Landed {
+			_ = answers.Encode(outboxAnswer{Name: a.Name, At: time.Now()}) // whoever reads it sees what is missing
+		}
+	}, nil)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// outboxAnswer is a line of its output.
+type outboxAnswer struct {
+	Landed, Unchanged, Refused int
+	Name                       string    // of what has landed, while watching
+	At                         time.Time // when that was known
+}
