@@ -17,13 +17,13 @@ const outboxVerb = "outbox"
 
 // outboxOrder is what to bring in, from where.
 type outboxOrder struct {
-	From    endpoint
-	Dir     string // of the server
-	Dest    string
-	State   string
-	Helper  string // the helper's file on the server; empty: put it there
-	Tar     bool   // by the guest's own programs
-	Watch   bool   // until standard input ends
+	From   endpoint
+	Dir    string // of the server
+	Dest   string
+	State  string
+	Helper string // the helper's file on the server; empty: put it there
+	Tar    bool   // by the guest's own programs
+	Watch  bool   // until standard input ends
 }
 
 func (o outboxOrder) command(ctx context.Context, self string) *exec.Cmd {

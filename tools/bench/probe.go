@@ -66,28 +66,6 @@ func runProbe(ctx context.Context, args []string) error {
 	return errors.Join(err, con.Close())
 }
 
-// connect is CALMenu's own client.
-func (e endpoint) connect(ctx context.Context) (*guest.Client, error) {
-	text, err := os.ReadFile(e.Key)
-	if err != nil {
-		return nil, fmt.Errorf("reading the key: %w", err)
-	}
-	key, err := ssh.ParsePrivateKey(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading the key: %w", err)
-	}
-	host, _, _, _, err := ssh.ParseAuthorizedKey([]byte(e.Host))
-	if err != nil {
-		return nil, fmt.Errorf("reading the host key: %w", err)
-	}
-	var d net.Dialer
-	return guest.Connect(ctx, guest.Options{
-		Dial: func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", e.Addr) },
-		User: e.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKey: host, Ciphers: guest.Ciphers(e.Emulated),
-		Timeout: time.Minute,
-	})
-}
-
 // endpoint is how CALMenu's own client reaches a workspace's guest.
 func (c *cal) endpoint(ctx context.Context, name string) (endpoint, error) {
 	d := qemu.New(qemu.Options{Dir: c.machines()})
