@@ -20,7 +20,7 @@ import (
 const (
 	smallFiles, smallSize = 5000, 4 << 10
 	largeSize             = 512 << 20
-	manyFiles, manySize   = 10_000, 1 << 10
+	treeFiles, treeSize   = 10_000, 1 << 10
 )
 
 // outboxMemory is the most memory that bringing in a large file may take, in MiB.
@@ -114,7 +114,7 @@ func (o *outboxBench) measure(ctx context.Context) error {
 			done
 		}
 		many small %[2]d %[3]d; many many %[4]d %[5]d; head -c %[6]d /dev/urandom >large/large.bin; sync`,
-		o.source, smallFiles, smallSize, manyFiles, manySize, largeSize)
+		o.source, smallFiles, smallSize, treeFiles, treeSize, largeSize)
 	if _, err := o.peer.output(ctx, script); err != nil {
 		return err
 	}
@@ -313,8 +313,8 @@ func (o *outboxBench) many(ctx context.Context) error {
 	unchanged, changed := map[string][]float64{}, map[string][]float64{}
 	for i := range 3 {
 		r, err := o.bring(ctx, dir, ours)
-		if err == nil && r.answer.Unchanged != manyFiles {
-			err = fmt.Errorf("%d of %d files are unchanged", r.answer.Unchanged, manyFiles)
+		if err == nil && r.answer.Unchanged != treeFiles {
+			err = fmt.Errorf("%d of %d files are unchanged", r.answer.Unchanged, treeFiles)
 		}
 		if err != nil {
 			return err
@@ -340,8 +340,8 @@ func (o *outboxBench) many(ctx context.Context) error {
 		changed[""], changed[rsync.name] = append(changed[""], r.seconds), append(changed[rsync.name], peer)
 	}
 	for name, took := range map[string]map[string][]float64{
-		fmt.Sprintf("%d files, none changed, %s", manyFiles, o.where): unchanged,
-		fmt.Sprintf("%d files, one changed, %s", manyFiles, o.where):  changed,
+		fmt.Sprintf("%d files, none changed, %s", treeFiles, o.where): unchanged,
+		fmt.Sprintf("%d files, one changed, %s", treeFiles, o.where):  changed,
 	} {
 		o.b.add(Figure{
 			Name: name, Value: median(took[""]), Unit: "s", Target: &Target{Max: 0.5, OfRatio: true},

@@ -34,7 +34,7 @@ func (o *outboxBench) latency(ctx context.Context) error {
 		return fmt.Errorf("watching: %w", err)
 	}
 	answers := bufio.NewScanner(stdout)
-	for range manyFiles {
+	for range treeFiles {
 		if !answers.Scan() {
 			return fmt.Errorf("watching: it ended before all had landed: %w", ctx.Err())
 		}
@@ -71,7 +71,7 @@ func (o *outboxBench) latency(ctx context.Context) error {
 	o.b.add(Figure{
 		Name: "file closed to landed, p95, " + o.where, Value: percentile(took, 95), Unit: "ms", Target: &Target{Max: 300},
 		Note: fmt.Sprintf("p50 %s; %d files of %d KiB among %d, from the server's word that it is closed",
-			number(percentile(took, 50)), watchedFiles, artifactSize>>10, manyFiles),
+			number(percentile(took, 50)), watchedFiles, artifactSize>>10, treeFiles),
 	})
 	return nil
 }
