@@ -31,9 +31,10 @@ const (
 )
 
 const (
-	maxCaught  = 200 // connections at once; what is left of the client's bound is for the proxy
-	maxStreams = 4   // of sshuttle: one, and those that have not ended yet
-	restart    = time.Second
+	maxCaught  = 200         // connections at once; what is left of the client's bound is for the proxy
+	maxStreams = 4           // of sshuttle: one, and those that have not ended yet
+	restart    = time.Second // after what failed, at first
+	maxRestart = 30 * time.Second
 )
 
 // Off is the method that catches nothing; the others are catch.Auto, catch.Redirect and catch.Sshuttle.
@@ -76,13 +77,20 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 	defer parts.Wait()
 	part := func(f func(context.Context) error) {
 		parts.Go(func() {
+			pause := restart
 			for ctx.Err() == nil {
+				begun := time.Now()
 				err := f(ctx)
 				if ctx.Err() != nil {
 					return
 				}
-				r.problem(err)
-				wait(ctx, restart)
+				if time.Since(begun) > maxRestart {
+					pause = restart
+				}
+				if r.problem(err); err != nil {
+					wait(ctx, pause)
+					pause = min(2*pause, maxRestart)
+				}
 			}
 		})
 	}

@@ -1,6 +1,8 @@
 package carrier
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -24,6 +26,30 @@ func (b *box) load(what string, n, width int) {
 		b.t.Errorf("%s of %d: %v: %s", what, n, err, out)
 	}
 	b.t.Logf("%s of %d, %d at once: %v %s", what, n, width, time.Since(begun).Round(time.Millisecond), strings.TrimSpace(string(out)))
+}
+
+// idle opens a connection in the box that says nothing until the function it returns is called, which uses it.
+func (b *box) idle() func() {
+	b.t.Helper()
+	line := b.inside(os.Args[0])
+	cmd := exec.CommandContext(b.t.Context(), line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), "CAL_TEST_LOAD=idle")
+	in, err := cmd.StdinPipe()
+	must(b.t, err)
+	out, err := cmd.StdoutPipe()
+	must(b.t, err)
+	must(b.t, cmd.Start())
+	said := bufio.NewReader(out)
+	if first, err := said.ReadString('\n'); first != "open\n" {
+		b.t.Errorf("an idle connection: %q, %v", first, err)
+	}
+	return func() {
+		_ = in.Close()
+		rest, _ := io.ReadAll(said)
+		if err := cmd.Wait(); err != nil {
+			b.t.Errorf("a connection that was idle: %v: %s", err, rest)
+		}
+	}
 }
 
 // listening are the ports something on the host listens on, apart from the test's own servers.
@@ -78,6 +104,7 @@ func testTransparent(t *testing.T, method string) {
 		t.Errorf("the host listens on %s, before on %s", after, before)
 	}
 
+	use := b.idle()
 	if out, err := b.curl("http://good.test/"); err != nil || out != "hello\n" {
 		t.Errorf("good.test: %q, %v", out, err)
 	}
@@ -116,6 +143,8 @@ func testTransparent(t *testing.T, method string) {
 	b.load("many", count("CAL_TEST_CONNECTIONS", 300), count("CAL_TEST_AT_ONCE", 60))
 	b.load("bulk", count("CAL_TEST_BULK_MIB", 8), 1)
 	b.load("names", count("CAL_TEST_LOOKUPS", 500), 1)
+
+	use()
 
 	status := func(command string, args ...string) string {
 		out, err := b.run(append([]string{b.helper, "proxy", command}, args...)...)

@@ -209,8 +209,8 @@ func (k *keeper) origin(from []byte) []byte {
 	return []byte(to.String())
 }
 
-// stateDir is the machine's, not the disk's: what was stopped is stopped until the guest starts anew.
-const stateDir = "/run/calmenu"
+// stateDir is emptied when the guest starts: what was stopped is stopped until then. (On Linux it is /run/calmenu.)
+const stateDir = "/var/run/calmenu"
 
 func stopped() bool {
 	_, err := os.Stat(stateDir + "/stopped")

@@ -135,5 +135,6 @@ func (*sshuttle) origin(netip.AddrPort) (a netip.AddrPort) { return a }
 func (s *sshuttle) stop() {
 	s.cancel()
 	<-s.done
+	awaitNoRules()
 	s.after()
 }

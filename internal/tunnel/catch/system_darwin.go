@@ -19,6 +19,9 @@ func refuseRest(context.Context) (func(), error) { return func() {}, nil }
 // awaitRules waits a moment: sshuttle says that it is connected a little before its rules are there.
 func awaitRules(ctx context.Context) { pause(ctx, time.Second) }
 
+// awaitNoRules waits a moment: a process that sshuttle leaves behind takes its rules back.
+func awaitNoRules() { pause(context.Background(), time.Second) }
+
 func endWithUs() *syscall.SysProcAttr { return nil }
 
 // startRedirect: pf can redirect too, but who asks it where a connection wanted to go has to hold the connection, which

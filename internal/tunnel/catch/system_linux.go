@@ -38,3 +38,16 @@ func awaitRules(ctx context.Context) {
 		pause(ctx, 50*time.Millisecond)
 	}
 }
+
+// awaitNoRules waits, for a while, until sshuttle has taken its rules back, which a process it leaves behind does.
+func awaitNoRules() {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+	defer cancel()
+	for ctx.Err() == nil {
+		out, err := exec.CommandContext(ctx, "nft", "list", "tables").Output()
+		if err != nil || !bytes.Contains(out, []byte(" sshuttle-")) {
+			return
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+}
