@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/hint"
@@ -111,6 +112,7 @@ func (a *App) sign(
 	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return s, fmt.Errorf("signing %s: %w", x.Name, err)
 	}
+	sweepSigning(parent, time.Now())
 	work, err := os.MkdirTemp(parent, "")
 	if err != nil {
 		return s, fmt.Errorf("signing %s: %w", x.Name, err)
@@ -129,6 +131,22 @@ func (a *App) sign(
 		return s, err
 	}
 	return s, a.recordReport(w.Name, outbox.Report{Landed: []outbox.Artifact{s.Artifact}})
+}
+
+// signingTime is longer than any signing takes, Apple's verdict included.
+const signingTime = 24 * time.Hour
+
+// sweepSigning removes what signings that were killed have left.
+func sweepSigning(parent string, now time.Time) {
+	left, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, d := range left {
+		if info, err := d.Info(); err == nil && now.Sub(info.ModTime()) > signingTime {
+			_ = os.RemoveAll(filepath.Join(parent, d.Name()))
+		}
+	}
 }
 
 // adoptSigned lands what was signed, beside what it was signed from.
