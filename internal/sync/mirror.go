@@ -105,6 +105,16 @@ func (m *mirror) listing() (l Listing, live bool) {
 	return l, true
 }
 
+// quiet is how long it has to be quiet before a pass. A transport that tells what has changed has gathered by itself.
+func (m *mirror) quiet() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries != nil {
+		return quietTold
+	}
+	return quiet
+}
+
 // relist has the next look be at a listing.
 func (m *mirror) relist() {
 	m.mu.Lock()
@@ -141,7 +151,7 @@ func (m *mirror) await(ctx context.Context, ended <-chan struct{}, wait time.Dur
 			if burst == nil {
 				burst = time.After(longestWait)
 			}
-			timer.Reset(quiet)
+			timer.Reset(m.quiet())
 		}
 	}
 }

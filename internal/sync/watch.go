@@ -9,6 +9,7 @@ import (
 // How a watched outbox is looked at. A file that is still open is never taken, so quiet only has to bundle bursts.
 const (
 	quiet       = 100 * time.Millisecond // after the last event, before a pass
+	quietTold   = 20 * time.Millisecond  // the same, where it is told what has changed
 	longestWait = time.Second            // for quiet, in a burst that does not end
 	pollEvery   = 2 * time.Second        // while the guest cannot watch
 	watchFor    = 10 * time.Minute       // without an event; then the outbox is looked at, whatever was missed
