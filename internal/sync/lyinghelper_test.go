@@ -79,8 +79,10 @@ func TestLyingHelper(t *testing.T) {
 	}{
 		{"honest", entries(file("good")), good, true, ""},
 		{"in two pieces", entries(file("good")), slices.Concat(data(0, "go"), data(0, "od"), finish(0, wire.Whole)), true, ""},
-		{"names that escape", entries(file("../up"), file("/etc/cron.d/x"), file("a/../../up"), file(".."), file("."), file("good")),
-			good, true, ""},
+		{
+			"names that escape", entries(file("../up"), file("/etc/cron.d/x"), file("a/../../up"), file(".."), file("."), file("good")),
+			good, true, "",
+		},
 		{"a file below a file", entries(file("good"), file("good/below")), good, true, ""},
 		{"two outboxes", slices.Concat(entries(file("good"))[:0], entries(Entry{Kind: 'd'})), nil, false, "nobody asked for"},
 		{"longer than listed", entries(file("good")), slices.Concat(data(0, "good and more"), finish(0, wire.Whole)), false, "more bytes"},
