@@ -34,6 +34,15 @@ func processorTime(stat string) (float64, error) {
 	return sum / ticks, nil
 }
 
+// usedBy returns what a process has used so far, in seconds.
+func usedBy(pid int) (float64, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, fmt.Errorf("reading processor time: %w", err)
+	}
+	return processorTime(string(stat))
+}
+
 // residentMB returns the memory of a process in MB (of 1024 kB), by /proc/PID/status.
 func residentMB(status string) (float64, error) {
 	for line := range strings.Lines(status) {
@@ -50,21 +59,14 @@ func residentMB(status string) (float64, error) {
 
 // watchProcess returns the processor time a process uses in d, in percent of d, and its memory then, in MB.
 func watchProcess(ctx context.Context, pid int, d time.Duration) (percent, mb float64, err error) {
-	used := func() (float64, error) {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return 0, fmt.Errorf("the agent has ended: %w", err)
-		}
-		return processorTime(string(stat))
-	}
-	before, err := used()
+	before, err := usedBy(pid)
 	if err != nil {
 		return 0, 0, err
 	}
 	if err := wait(ctx, d); err != nil {
 		return 0, 0, err
 	}
-	after, err := used()
+	after, err := usedBy(pid)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -70,14 +70,6 @@ func (f flow) pass(ctx context.Context, kind byte, size int64) (cost, error) {
 	return cost{took.Seconds() * per, (after - before) * per}, err
 }
 
-func usedBy(pid int) (float64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading processor time: %w", err)
-	}
-	return processorTime(string(stat))
-}
-
 // direction is what is measured of flows, and the ratios that are aimed at.
 type direction struct {
 	name             string
