@@ -250,7 +250,11 @@ func (n *network) record(c tunnel.Connection) {
 	if c.Allowed {
 		e.Kind, e.Detail = journal.Reached, c.Rule
 	}
-	if !n.told.news(string(e.Kind)+c.Host, time.Now()) {
+	what := string(e.Kind) + c.Host
+	if c.Way == tunnel.WayDNS {
+		what += " by name"
+	}
+	if !n.told.news(what, time.Now()) {
 		return
 	}
 	if err := n.Journal.Append(e); err != nil {

@@ -45,14 +45,14 @@ func (p Policy) LetsHide() bool { return p.HiddenNames || p.Mode == Open }
 
 // Decision is a policy's answer about one destination.
 type Decision struct {
-	Allowed bool
+	Allowed bool `json:"allowed"`
 	// Ask says that a person is to be asked: it is neither allowed nor refused. Only DecideName says so.
-	Ask bool
+	Ask bool `json:"ask"`
 	// Addr is the address to dial, if Allowed: the one that was judged, and no other. It is not set by DecideName.
-	Addr   netip.Addr
-	Rule   string // the rule that decided; empty if none did
-	Origin string // where that rule comes from
-	Reason string // why it is refused, as half a sentence about the destination: "is not on the allow list..."
+	Addr   netip.Addr `json:"addr,omitzero"`
+	Rule   string     `json:"rule,omitempty"`   // the rule that decided; empty if none did
+	Origin string     `json:"origin,omitempty"` // where that rule comes from
+	Reason string     `json:"reason,omitempty"` // why it is refused, as half a sentence about the destination: "is not on the allow list..."
 }
 
 // The rules that are nobody's: what the mode makes of the rest.
