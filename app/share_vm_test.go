@@ -16,6 +16,7 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/isolation"
 	outbox "github.com/calmenu/calmenu/internal/sync"
+	"github.com/calmenu/calmenu/internal/sync/corpus"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -68,6 +69,7 @@ func TestSharedOutboxOfARealGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.verdicts(r)
+	g.corpusOverShare(ctx)
 	g.raceOverShare(ctx, secret)
 	g.shareIsKnown(ctx)
 }
@@ -107,6 +109,44 @@ func (g *inside) verdicts(r outbox.Report) {
 			g.t.Errorf("%s: %q, want %q", name, reasons[name], want)
 		}
 	}
+}
+
+// corpusOverShare goes through the hostile corpus, which the guest makes anew in the folder.
+func (g *inside) corpusOverShare(ctx context.Context) {
+	g.run(ctx, `pkill sleep; sudo find output -mindepth 1 -delete; echo "a secret" >canary`)
+	place := corpus.Place{Outbox: "output", Elsewhere: "elsewhere", Secret: "/home/admin/canary"}
+	made, err := g.c.Output(ctx, guest.Cmd{
+		Argv: []string{"sh", "-c", "cat >script && . ./script"}, Stdin: strings.NewReader(corpus.Script(corpus.Cases(), place)),
+		Limit: 1 << 20,
+	})
+	if err != nil || made.Exit != 0 {
+		g.t.Fatalf("in the guest: %v, %d: %s", err, made.Exit, made.Stderr)
+	}
+	// A share takes no devices, and nothing outside of it can be linked into it.
+	missing := map[string]bool{"bundle with a device": true, "bundle with a hard link elsewhere": true}
+	for line := range strings.Lines(string(made.Stdout)) {
+		missing[strings.TrimSpace(line)] = true
+	}
+	root := g.t.TempDir()
+	o := outbox.Options{
+		Workspace: "demo", Dest: filepath.Join(root, "dest"), State: filepath.Join(root, "state"),
+		Limits: outbox.Limits{MaxFile: corpus.MaxFile},
+	}
+	tr, err := outbox.OverShare(g.a.stagingDir(g.w), o)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer func() { _ = tr.Close() }()
+	r, err := outbox.Once(ctx, tr, o, nil)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, wrong := range corpus.Judge(corpus.Cases(), missing, namesOf(r), reasonsOf(r), outbox.Shown) {
+		g.t.Error(wrong)
+	}
+	nothingOfTheGuests(g.t, o.Dest)
+	g.t.Logf("%d cases; could not be made: %v", len(corpus.Cases()), missing)
+	g.run(ctx, "sudo find output -mindepth 1 -delete")
 }
 
 // raceOverShare makes passes while the guest swaps what they look at.

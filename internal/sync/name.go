@@ -3,13 +3,14 @@ package sync
 import (
 	"fmt"
 	"path"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/calmenu/calmenu/internal/inspect"
 )
 
 // Names at the top of the destination that are ours. Everything else beginning with ".cal" is kept free as well.
@@ -96,20 +97,8 @@ func clashKey(name string) string {
 // Shown is what a report shows of a guest's name.
 func Shown(name string) string { return display(name) }
 
-// display makes a name of the guest's safe to show: one line, no controls, not too long.
-func display(name string) string {
-	const limit = 200
-	cut := ""
-	if len(name) > limit {
-		name, cut = strings.ToValidUTF8(name[:limit], ""), "..."
-	}
-	plain := utf8.ValidString(name) && strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
-	if plain {
-		return name + cut
-	}
-	q := strconv.Quote(name)
-	return q[1:len(q)-1] + cut
-}
+// display makes a name of the guest's safe to show.
+func display(name string) string { return inspect.Name(name) }
 
 // bundleSuffixes are directories that are one thing to their user.
 var bundleSuffixes = map[string]bool{".app": true, ".xcarchive": true, ".xcresult": true}
