@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -368,20 +367,4 @@ func (l line) valid() bool {
 		return l.Source != "" && l.Artifact == nil
 	}
 	return (l.Event == eventLanded || l.Event == eventSeen) && l.Artifact != nil && l.Name != ""
-}
-
-// ReadManifest returns what has landed, newest first: each version of each name. There is nothing wrong with a state
-// directory that does not exist yet, or with a last line that a crash has torn.
-func ReadManifest(state string) ([]Artifact, error) {
-	lines, err := readLines(filepath.Join(state, manifestName))
-	if err != nil {
-		return nil, err
-	}
-	var artifacts []Artifact
-	for _, l := range slices.Backward(lines) {
-		if l.Event == eventLanded {
-			artifacts = append(artifacts, *l.Artifact)
-		}
-	}
-	return artifacts, nil
 }
