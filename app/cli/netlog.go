@@ -114,7 +114,8 @@ func (c *cmd) netTop() *cobra.Command {
 		}
 		return c.print(uses, table("NAME\tCONNECTIONS\tREFUSED\tUP\tDOWN\tLAST", func(yield func(string) bool) {
 			for _, u := range uses {
-				row := fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s", cmp.Or(u.Host, "-"), u.Connections, u.Refused, size(u.BytesUp), size(u.BytesDown),
+				row := fmt.Sprintf("%s\t%d\t%d\t%s\t%s\t%s",
+					cmp.Or(u.Host, "-"), u.Connections, u.Refused, size(u.BytesUp), size(u.BytesDown),
 					humanize.Time(u.Last))
 				if !yield(row) {
 					return

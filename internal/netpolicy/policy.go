@@ -52,7 +52,8 @@ type Decision struct {
 	Addr   netip.Addr `json:"addr,omitzero"`
 	Rule   string     `json:"rule,omitempty"`   // the rule that decided; empty if none did
 	Origin string     `json:"origin,omitempty"` // where that rule comes from
-	Reason string     `json:"reason,omitempty"` // why it is refused, as half a sentence about the destination: "is not on the allow list..."
+	// Reason is why it is refused, as half a sentence about the destination: "is not on the allow list of this workspace".
+	Reason string `json:"reason,omitempty"`
 }
 
 // The rules that are nobody's: what the mode makes of the rest.

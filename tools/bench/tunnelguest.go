@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
@@ -113,7 +115,8 @@ func (g *guestWays) until(ctx context.Context, script string) error {
 
 // fetch gets bytes in the guest and returns what 100 MB would take, in seconds.
 func (g *guestWays) fetch(ctx context.Context, size int, options string) (float64, error) {
-	script := fmt.Sprintf("curl -sS --max-time 120 -o /dev/null -w '%%{size_download} %%{time_total}' %s http://%s/%d", options, g.outside, size)
+	script := fmt.Sprintf("curl -sS --max-time 120 -o /dev/null -w '%%{size_download} %%{time_total}' %s http://%s/%d",
+		options, g.outside, size)
 	out, err := g.in(ctx, script)
 	if err != nil {
 		return 0, err
@@ -136,7 +139,9 @@ func (g *guestWays) redirect(ctx context.Context) error {
 		return err
 	}
 	const port = "1090"
-	cmd := peer.command(ctx, []string{"-N", "-o", "ExitOnForwardFailure=yes", "-c", guest.Ciphers(g.at.Emulated)[0], "-R", "127.0.0.1:" + port})
+	cmd := peer.command(ctx, []string{
+		"-N", "-o", "ExitOnForwardFailure=yes", "-c", guest.Ciphers(g.at.Emulated)[0], "-R", "127.0.0.1:" + port,
+	})
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting ssh: %w", err)
 	}
@@ -220,12 +225,11 @@ func (g *guestWays) echoes(ctx context.Context) ([]float64, error) {
 	defer cancel()
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
+	var cat sync.WaitGroup
+	cat.Go(func() {
 		_, err := g.client.Stream(ctx, guest.Cmd{Argv: []string{"cat"}, Stdin: inR}, outW, nil)
-		_ = outW.CloseWithError(io.ErrUnexpectedEOF)
-		ended <- err
-	}()
+		_ = outW.CloseWithError(cmp.Or(err, io.ErrUnexpectedEOF))
+	})
 	var took []float64
 	var failed error
 	b := []byte("k")
@@ -244,7 +248,7 @@ func (g *guestWays) echoes(ctx context.Context) ([]float64, error) {
 	}
 	_ = inW.Close()
 	cancel()
-	<-ended
+	cat.Wait()
 	return took, failed
 }
 
