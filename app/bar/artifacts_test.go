@@ -3,6 +3,7 @@ package bar
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,9 +31,9 @@ func TestOneNotificationPerBurst(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun := time.Now()
-				var told []string
+				var told record
 				b := bursts{tell: func(_ *config.Workspace, r outbox.Report) {
-					told = append(told, fmt.Sprintf("%.1fs:%d", time.Since(begun).Seconds(), len(r.Landed)))
+					told.add(fmt.Sprintf("%.1fs:%d", time.Since(begun).Seconds(), len(r.Landed)))
 				}}
 				w := &config.Workspace{Name: "demo"}
 				for _, at := range c.at {
@@ -40,13 +41,30 @@ func TestOneNotificationPerBurst(t *testing.T) {
 					b.add(w, outbox.Report{Landed: make([]outbox.Artifact, 1)})
 				}
 				time.Sleep(time.Hour)
-				synctest.Wait()
-				if got := strings.Join(told, " "); got != c.want {
+				if got := strings.Join(told.all(), " "); got != c.want {
 					t.Errorf("told %s, want %s", got, c.want)
 				}
 			})
 		})
 	}
+}
+
+// record keeps what timers tell, each in a goroutine of its own.
+type record struct {
+	mu   sync.Mutex // guards told
+	told []string
+}
+
+func (r *record) add(s string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told = append(r.told, s)
+}
+
+func (r *record) all() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told
 }
 
 func every(d time.Duration, n int) []time.Duration {
@@ -60,15 +78,15 @@ func every(d time.Duration, n int) []time.Duration {
 // TestBurstsOfWorkspacesAreTheirOwn tells of each workspace by itself.
 func TestBurstsOfWorkspacesAreTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []string
+		var told record
 		b := bursts{tell: func(w *config.Workspace, r outbox.Report) {
-			told = append(told, fmt.Sprint(w.Name, len(r.Landed), len(r.Refused)))
+			told.add(fmt.Sprint(w.Name, len(r.Landed), len(r.Refused)))
 		}}
 		b.add(&config.Workspace{Name: "a"}, outbox.Report{Landed: make([]outbox.Artifact, 2)})
 		time.Sleep(burstQuiet / 2)
 		b.add(&config.Workspace{Name: "b"}, outbox.Report{Refused: make([]outbox.Refusal, 1)})
 		time.Sleep(time.Hour)
-		if d := cmp.Diff([]string{"a2 0", "b0 1"}, told); d != "" {
+		if d := cmp.Diff([]string{"a2 0", "b0 1"}, told.all()); d != "" {
 			t.Error(d)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
@@ -66,15 +67,24 @@ func execute(ctx context.Context, argv []string) (Output, error) {
 	return Output{All: all.String(), Stdout: stdout.String()}, err
 }
 
-// head keeps the beginning of what is written to it.
-type head struct{ b bytes.Buffer }
+// head keeps the beginning of what is written to it. A program's two outputs are written to it side by side.
+type head struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
 
 func (h *head) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.b.Write(p[:min(len(p), maxOutput-h.b.Len())])
 	return len(p), nil
 }
 
-func (h *head) String() string { return h.b.String() }
+func (h *head) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.b.String()
+}
 
 // ErrNotMac is why a step is refused elsewhere.
 var ErrNotMac = errors.New("this needs a Mac")

@@ -367,7 +367,8 @@ func TestOutputIsBounded(t *testing.T) {
 
 func TestExecute(t *testing.T) {
 	out, err := execute(t.Context(), []string{"/bin/sh", "-c", "echo out; echo err >&2; exit 3"})
-	if err == nil || out.Stdout != "out\n" || out.All != "out\nerr\n" {
+	// The two outputs are read side by side, in whatever order they come.
+	if err == nil || out.Stdout != "out\n" || out.All != "out\nerr\n" && out.All != "err\nout\n" {
 		t.Errorf("execute = %+v, %v", out, err)
 	}
 }
