@@ -17,6 +17,8 @@ import (
 
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/calmenu/calmenu/internal/nettest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -102,21 +104,7 @@ func (s *sshd) program(name, script string) {
 }
 
 func (s *sshd) dial(context.Context) (net.Conn, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	near, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	far, err := l.Accept()
-	if err != nil {
-		return nil, err
-	}
-	defer far.Close()
-	f, err := far.(*net.TCPConn).File()
+	near, f, err := nettest.Pair()
 	if err != nil {
 		return nil, err
 	}

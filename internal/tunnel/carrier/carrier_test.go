@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calmenu/calmenu/internal/nettest"
 	"github.com/calmenu/calmenu/internal/tunnel/catch"
 )
 
@@ -89,7 +90,7 @@ func (b *box) curl(args ...string) (string, error) {
 
 func testTransparent(t *testing.T, method string) {
 	b := newBox(t)
-	outside := serve(t, hello)
+	outside := nettest.Serve(t, hello)
 	g := gate(t, outside, "good.test:80", "good.test:443", "8.8.8.8:7")
 	if out, err := b.curl("--connect-timeout", "1", "http://8.8.8.8/"); err == nil {
 		t.Fatalf("before, the box reaches %q", out)
@@ -193,7 +194,7 @@ func TestStockSshuttle(t *testing.T) { testTransparent(t, catch.Sshuttle) }
 // TestRecovery: connections that end, freeze or are stolen heal by themselves.
 func TestRecovery(t *testing.T) {
 	b := newBox(t)
-	c := carry(t, b, gate(t, serve(t, hello), "8.8.8.8:7", "good.test:80"), catch.Redirect)
+	c := carry(t, b, gate(t, nettest.Serve(t, hello), "8.8.8.8:7", "good.test:80"), catch.Redirect)
 	c.await(catch.Redirect)
 	works := func(what string, begun time.Time) {
 		t.Helper()

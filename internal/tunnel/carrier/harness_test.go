@@ -21,6 +21,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/netpolicy"
+	"github.com/calmenu/calmenu/internal/nettest"
 	"github.com/calmenu/calmenu/internal/tunnel"
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
 )
@@ -120,21 +121,7 @@ func (b *box) run(argv ...string) (string, error) {
 
 // dial starts an SSH server for one connection.
 func (b *box) dial(context.Context) (net.Conn, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	near, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	far, err := l.Accept()
-	if err != nil {
-		return nil, err
-	}
-	defer far.Close()
-	f, err := far.(*net.TCPConn).File()
+	near, f, err := nettest.Pair()
 	if err != nil {
 		return nil, err
 	}
@@ -258,34 +245,6 @@ func (c *carried) await(way string) wire.Report {
 			c.t.Fatalf("%q is not in force", way)
 		}
 	}
-}
-
-// serve serves TCP connections on the host's loopback until the test ends.
-func serve(t testing.TB, f func(*net.TCPConn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	var running sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer conn.Close()
-				defer context.AfterFunc(ctx, func() { conn.Close() })()
-				f(conn.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		l.Close()
-		running.Wait()
-	})
-	return l.Addr().String()
 }
 
 // hello is a web server's answer; echo for what is no request.

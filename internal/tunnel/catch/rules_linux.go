@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -59,19 +58,4 @@ func quiet(cmd *exec.Cmd) error {
 		return fmt.Errorf("%s: %w: %s", cmd.Args[0], err, first)
 	}
 	return nil
-}
-
-// networks are those this guest's interfaces are in: the host is in one of them.
-func networks() []netip.Prefix {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var found []netip.Prefix
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() {
-			found = append(found, p.Masked())
-		}
-	}
-	return found
 }

@@ -3,8 +3,6 @@ package catch
 import (
 	"context"
 	"errors"
-	"net"
-	"net/netip"
 	"syscall"
 	"time"
 )
@@ -28,18 +26,4 @@ func endWithUs() *syscall.SysProcAttr { return nil }
 // the SSH server does.
 func (*keeper) startRedirect(context.Context) (method, error) {
 	return nil, errors.New("macOS cannot tell where a connection that its SSH server holds wanted to go")
-}
-
-func networks() []netip.Prefix {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var found []netip.Prefix
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() {
-			found = append(found, p.Masked())
-		}
-	}
-	return found
 }

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/calmenu/calmenu/internal/netpolicy"
+	"github.com/calmenu/calmenu/internal/nettest"
 	"github.com/calmenu/calmenu/internal/tunnel"
 	"github.com/calmenu/calmenu/internal/tunnel/sshuttle/sshuttletest"
 )
@@ -101,33 +102,6 @@ func sockets(t testing.TB) (near, far net.Conn) {
 	return near, far
 }
 
-// listen serves TCP connections with f until the test ends.
-func listen(t testing.TB, f func(*net.TCPConn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	var running sync.WaitGroup
-	ctx := t.Context()
-	running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			running.Go(func() {
-				defer conn.Close()
-				defer context.AfterFunc(ctx, func() { conn.Close() })()
-				f(conn.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		running.Wait()
-	})
-	return l.Addr().String()
-}
-
 // echo sends back what it gets once that has ended.
 func echo(conn *net.TCPConn) {
 	data, _ := io.ReadAll(conn)
@@ -153,7 +127,7 @@ func question(t testing.TB, name string) []byte {
 }
 
 func TestServeCarriesConnections(t *testing.T) {
-	server := listen(t, echo)
+	server := nettest.Serve(t, echo)
 	c, served := start(t, gate(t, server, "good.test:"+port(t, server), server))
 	if answer, err := c.Ask(question(t, "good.test")); err != nil || !bytes.HasSuffix(answer, []byte{8, 8, 8, 8}) {
 		t.Fatalf("answer %x, %v", answer, err)
@@ -182,7 +156,7 @@ func TestServeCarriesConnections(t *testing.T) {
 }
 
 func TestServeCarriesManyConnectionsAtOnce(t *testing.T) {
-	server := listen(t, echo)
+	server := nettest.Serve(t, echo)
 	c, _ := start(t, gate(t, server, server))
 	all, atOnce := count("CAL_TEST_CONNECTIONS", 600), count("CAL_TEST_AT_ONCE", 200)
 	var failed atomic.Int32
@@ -214,7 +188,7 @@ func TestServeCarriesManyConnectionsAtOnce(t *testing.T) {
 
 func TestServeCarriesBulkBothWays(t *testing.T) {
 	size := int64(count("CAL_TEST_BULK_MIB", 16)) << 20
-	server := listen(t, func(conn *net.TCPConn) {
+	server := nettest.Serve(t, func(conn *net.TCPConn) {
 		_, _ = io.Copy(conn, conn) // at once
 		_ = conn.CloseWrite()
 	})
@@ -261,11 +235,11 @@ func TestServeCarriesPackets(t *testing.T) {
 // TestADestinationThatDoesNotRead holds up the others for a while only, and costs no more memory than it may.
 func TestADestinationThatDoesNotRead(t *testing.T) {
 	release := make(chan struct{})
-	stuck := listen(t, func(conn *net.TCPConn) {
+	stuck := nettest.Serve(t, func(conn *net.TCPConn) {
 		_ = conn.SetReadBuffer(4 << 10)
 		<-release
 	})
-	server := listen(t, echo)
+	server := nettest.Serve(t, echo)
 	near, far := sockets(t)
 	s := make(chan error, 1)
 	go func() { s <- Serve(t.Context(), far, gate(t, server, server, stuck)) }()
@@ -297,7 +271,7 @@ func TestADestinationThatDoesNotRead(t *testing.T) {
 }
 
 func TestServeEndsHostileClients(t *testing.T) {
-	server := listen(t, echo)
+	server := nettest.Serve(t, echo)
 	for name, sent := range map[string]string{
 		"no upload":          strings.Repeat("x", 300<<10),
 		"endless assembler":  strings.Repeat("x = 1\n", 100<<10),
@@ -349,7 +323,7 @@ func TestAClientThatNeverReads(t *testing.T) {
 
 func TestChannelsAreBounded(t *testing.T) {
 	release := make(chan struct{})
-	server := listen(t, func(*net.TCPConn) { <-release })
+	server := nettest.Serve(t, func(*net.TCPConn) { <-release })
 	c, _ := start(t, gate(t, server, server))
 	many := count("CAL_TEST_CHANNELS", maxChannels+500)
 	refused := make(chan struct{}, many)

@@ -1,0 +1,67 @@
+// Package nettest has what tests of connections share: servers and pairs of connections on this host's loopback, and
+// nothing else.
+package nettest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"testing"
+)
+
+// Serve serves TCP connections on a port of its own until the test ends, each in a goroutine, and returns the address.
+// It closes a connection when f returns, and all of them at the end of the test, which waits for f.
+func Serve(t testing.TB, f func(*net.TCPConn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer conn.Close()
+				defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+				f(conn.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		_ = l.Close()
+		running.Wait()
+	})
+	return l.Addr().String()
+}
+
+// Pair returns the two ends of one TCP connection: one to be used here, and one as the file that a program takes for its
+// standard input and output. The caller closes both.
+func Pair() (net.Conn, *os.File, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	far, err := l.Accept()
+	if err != nil {
+		return nil, nil, errors.Join(err, near.Close())
+	}
+	defer far.Close()
+	f, err := far.(*net.TCPConn).File()
+	if err != nil {
+		return nil, nil, errors.Join(err, near.Close())
+	}
+	return near, f, nil
+}
