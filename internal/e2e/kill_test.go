@@ -152,11 +152,8 @@ func TestKilledAgent(t *testing.T) {
 		d.waitFor(func() bool { _, err := os.Stat(d.landed("alone.txt")); return err == nil }, bootLimit,
 			"an artifact to land without an agent")
 		survives()
-		told := len(d.Notifications())
 		d.enter("date > ~/output/after.txt")
-		if body := d.notified("Artifact from demo", told); !strings.Contains(body, "after.txt") {
-			t.Errorf("the notification says %q, not after.txt", body)
-		}
+		d.notified("Artifact from demo", "after.txt")
 	})
 	d.step("the session's own process too: the guest's tmux goes on, and is joined again", func() {
 		sessions := d.truth().Sessions

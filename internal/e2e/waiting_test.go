@@ -125,7 +125,7 @@ func TestWaiting(t *testing.T) {
 
 	d.Focus(window)
 	d.Focus(other)
-	if body := d.notified("Shell is waiting in demo", 0); body != "May I run make?[31m" {
+	if body := d.notified("Shell is waiting in demo", ""); body != "May I run make?[31m" {
 		t.Errorf("the notification says %q", body)
 	}
 	d.WaitForItem("Go to Shell (waiting)")
