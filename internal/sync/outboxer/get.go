@@ -3,7 +3,6 @@ package outboxer
 import (
 	"crypto/sha256"
 	"errors"
-	"io"
 	"os"
 	"time"
 
@@ -31,17 +30,18 @@ func (s *server) get(r *wire.Request, asked time.Time, buffer []byte) {
 }
 
 func (s *server) send(r *wire.Request, asked time.Time, buffer []byte) (wire.Status, string) {
-	root, err := openRoot(s.box.Dir)
+	// Descriptors are used as they are: each system call more is felt thousands of times.
+	root, err := openDir(s.box.Dir)
 	if err != nil {
 		return wire.Changed, ""
 	}
-	defer root.Close()
-	f, err := openBeneath(root, r.Entry.Name, 0)
+	defer unix.Close(root)
+	f, err := openAt(root, r.Entry.Name, 0)
 	if err != nil {
 		return refusal(err)
 	}
-	defer f.Close()
-	now, err := fstatEntry(f, r.Entry.Name)
+	defer unix.Close(f)
+	now, blocks, err := fstatEntry(f, r.Entry.Name)
 	if err != nil || now.Kind != 'f' || !same(&now, &r.Entry) {
 		return wire.Changed, ""
 	}
@@ -52,7 +52,8 @@ func (s *server) send(r *wire.Request, asked time.Time, buffer []byte) (wire.Sta
 	if age := time.Since(now.CTime.Time()); age >= 0 && age < tick {
 		time.Sleep(tick - age)
 	}
-	if err := s.content(f, r, buffer); err != nil {
+	sparse := blocks*512 < now.Size // it takes less room than it is long
+	if err := s.content(f, r, sparse, buffer); err != nil {
 		if errors.Is(err, errChanged) {
 			return wire.Changed, ""
 		}
@@ -61,7 +62,7 @@ func (s *server) send(r *wire.Request, asked time.Time, buffer []byte) (wire.Sta
 	if s.busy.has(f, id, asked) {
 		return wire.Busy, ""
 	}
-	if now, err = fstatEntry(f, r.Entry.Name); err != nil || !same(&now, &r.Entry) {
+	if now, _, err = fstatEntry(f, r.Entry.Name); err != nil || !same(&now, &r.Entry) {
 		return wire.Changed, ""
 	}
 	return wire.Whole, ""
@@ -85,13 +86,12 @@ func refusal(err error) (wire.Status, string) {
 var errChanged = errors.New("the file has changed")
 
 // content sends the bytes of a file, as many as were listed.
-func (s *server) content(f *os.File, r *wire.Request, buffer []byte) error {
+func (s *server) content(f int, r *wire.Request, sparse bool, buffer []byte) error {
 	at := s.begin(f, r, buffer)
 	if r.From > 0 {
 		s.out.frame(wire.At, wire.AppendUint(wire.AppendUint(nil, uint64(r.ID)), uint64(at)))
 	}
 	size := r.Entry.Size
-	sparse := holes(f, size)
 	for at < size {
 		data, hole := at, size
 		if sparse {
@@ -103,12 +103,12 @@ func (s *server) content(f *os.File, r *wire.Request, buffer []byte) error {
 		}
 		for at < hole {
 			n := int(min(hole-at, wire.MaxData))
-			n, err := f.ReadAt(buffer[wire.DataHeaderSize:wire.DataHeaderSize+n], at)
-			if n == 0 {
-				if err == nil || errors.Is(err, io.EOF) {
-					return errChanged
-				}
+			n, err := readAt(f, buffer[wire.DataHeaderSize:wire.DataHeaderSize+n], at)
+			if err != nil {
 				return err
+			}
+			if n == 0 {
+				return errChanged // it has become shorter
 			}
 			wire.PutDataHeader(buffer, r.ID, n)
 			s.out.write(buffer[:wire.DataHeaderSize+n])
@@ -121,31 +121,32 @@ func (s *server) content(f *os.File, r *wire.Request, buffer []byte) error {
 	return nil
 }
 
-// holes tells whether a file takes less room than it is long.
-func holes(f *os.File, size int64) bool {
-	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
-		return false
-	}
-	return st.Blocks*512 < size
+// readAt reads what there is at an offset: nothing at the end of the file.
+func readAt(f int, b []byte, at int64) (n int, err error) {
+	err = ignoringEINTR(func() error {
+		n, err = unix.Pread(f, b, at)
+		return err
+	})
+	return max(n, 0), err
 }
 
 // begin returns where to begin: after what the host has already, if that is how the file begins.
-func (s *server) begin(f *os.File, r *wire.Request, buffer []byte) int64 {
+func (s *server) begin(f int, r *wire.Request, buffer []byte) int64 {
 	if r.From <= 0 || r.From > r.Entry.Size {
 		return 0
 	}
 	h := sha256.New()
 	for at := int64(0); at < r.From; {
-		n, err := f.ReadAt(buffer[:min(int64(len(buffer)), r.From-at)], at)
+		n, err := readAt(f, buffer[:min(int64(len(buffer)), r.From-at)], at)
+		if n == 0 || err != nil {
+			return 0
+		}
 		h.Write(buffer[:n])
 		if at/beatEvery != (at+int64(n))/beatEvery {
 			s.out.frame(wire.Beat, nil)
 			s.out.flush()
 		}
-		if at += int64(n); err != nil && at < r.From {
-			return 0
-		}
+		at += int64(n)
 	}
 	if [32]byte(h.Sum(nil)) != r.Sum {
 		return 0

@@ -49,7 +49,7 @@ func (l *lister) run(name string, entering func(name string, dir *os.File)) (mor
 	}
 	defer root.Close()
 	if name == "" {
-		if e, err := fstatEntry(root, ""); err == nil {
+		if e, _, err := fstatEntry(int(root.Fd()), ""); err == nil {
 			l.send(&e)
 		}
 		return !l.walk(root, "", 0, entering)
@@ -151,16 +151,22 @@ func (l *lister) end(more bool) {
 
 // openRoot opens the outbox. That its name is a link is its owner's affair no more than anybody's: it is not followed.
 func openRoot(dir string) (*os.File, error) {
-	for {
-		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: dir, Err: err}
-		}
-		return os.NewFile(uintptr(fd), dir), nil
+	fd, err := openDir(dir)
+	if err != nil {
+		return nil, err
 	}
+	return os.NewFile(uintptr(fd), dir), nil
+}
+
+func openDir(dir string) (fd int, err error) {
+	err = ignoringEINTR(func() error {
+		fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return fd, nil
 }
 
 func statEntry(dir int, name, full string) (wire.Entry, error) {
@@ -180,12 +186,13 @@ func statEntry(dir int, name, full string) (wire.Entry, error) {
 	return e, nil
 }
 
-func fstatEntry(f *os.File, full string) (wire.Entry, error) {
+// fstatEntry also returns how many blocks of 512 bytes the file takes.
+func fstatEntry(f int, full string) (wire.Entry, int64, error) {
 	var st unix.Stat_t
-	if err := ignoringEINTR(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
-		return wire.Entry{}, err
+	if err := ignoringEINTR(func() error { return unix.Fstat(f, &st) }); err != nil {
+		return wire.Entry{}, 0, err
 	}
-	return entryOf(&st, full), nil
+	return entryOf(&st, full), st.Blocks, nil
 }
 
 func entryOf(st *unix.Stat_t, name string) wire.Entry {

@@ -9,9 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// openBeneath opens a name below a directory, as openAt does.
+func openBeneath(dir *os.File, name string, flags int) (*os.File, error) {
+	fd, err := openAt(int(dir.Fd()), name, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
 // openStepwise opens a name below a directory one element at a time.
-func openStepwise(dir *os.File, name string, flags int) (*os.File, error) {
-	at, opened := int(dir.Fd()), -1
+func openStepwise(dir int, name string, flags int) (int, error) {
+	at, opened := dir, -1
 	defer func() {
 		if opened >= 0 {
 			_ = unix.Close(opened)
@@ -20,7 +29,7 @@ func openStepwise(dir *os.File, name string, flags int) (*os.File, error) {
 	elements := strings.Split(name, "/")
 	for i, e := range elements {
 		if e == ".." {
-			return nil, &os.PathError{Op: "open", Path: name, Err: unix.EXDEV}
+			return -1, &os.PathError{Op: "open", Path: name, Err: unix.EXDEV}
 		}
 		how := flags
 		if i < len(elements)-1 {
@@ -32,16 +41,15 @@ func openStepwise(dir *os.File, name string, flags int) (*os.File, error) {
 			return err
 		})
 		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: name, Err: err}
+			return -1, &os.PathError{Op: "open", Path: name, Err: err}
 		}
 		if opened >= 0 {
 			_ = unix.Close(opened)
 		}
 		at, opened = fd, fd
 	}
-	f := os.NewFile(uintptr(opened), name)
 	opened = -1
-	return f, nil
+	return at, nil
 }
 
 type inode struct{ device, inode uint64 }
@@ -57,7 +65,7 @@ func newWriters() *writers { return &writers{} }
 
 // has tells whether a program has a file open for writing. A look at all processes is good enough if it was taken after
 // since, when the file was known to be what it is still: it was closed then.
-func (w *writers) has(f *os.File, id inode, since time.Time) bool {
+func (w *writers) has(f int, id inode, since time.Time) bool {
 	if busy, known := leased(f); known {
 		return busy
 	}

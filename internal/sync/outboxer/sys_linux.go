@@ -12,12 +12,12 @@ import (
 func modified(st *unix.Stat_t) unix.Timespec { return st.Mtim }
 func changed(st *unix.Stat_t) unix.Timespec  { return st.Ctim }
 
-// openBeneath opens a name below a directory, for reading. No link is followed, and nothing outside is reached.
-func openBeneath(dir *os.File, name string, flags int) (*os.File, error) {
+// openAt opens a name below a directory, for reading. No link is followed, and nothing outside is reached.
+func openAt(dir int, name string, flags int) (int, error) {
 	var fd int
 	flags |= unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
 	err := ignoringEINTR(func() (err error) {
-		fd, err = unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{
+		fd, err = unix.Openat2(dir, name, &unix.OpenHow{
 			Flags: uint64(flags), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
 		})
 		return err
@@ -26,9 +26,9 @@ func openBeneath(dir *os.File, name string, flags int) (*os.File, error) {
 		return openStepwise(dir, name, flags)
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		return -1, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return fd, nil
 }
 
 // atPath is what a directory is opened with that is only gone through.
@@ -36,15 +36,15 @@ const atPath = unix.O_PATH
 
 // nextHole tells where the next data, and then the next hole, begin at or after an offset. A file without holes is data to
 // its end.
-func nextHole(f *os.File, at, size int64) (data, hole int64) {
-	data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+func nextHole(f int, at, size int64) (data, hole int64) {
+	data, err := unix.Seek(f, at, unix.SEEK_DATA)
 	switch {
 	case errors.Is(err, unix.ENXIO):
 		return size, size
 	case err != nil:
 		return at, size
 	}
-	if hole, err = unix.Seek(int(f.Fd()), data, unix.SEEK_HOLE); err != nil {
+	if hole, err = unix.Seek(f, data, unix.SEEK_HOLE); err != nil {
 		hole = size
 	}
 	return min(data, size), min(hole, size)
@@ -52,15 +52,15 @@ func nextHole(f *os.File, at, size int64) (data, hole int64) {
 
 // leased tells whether a file is open for writing, by asking for a lease that is only given if it is not (fcntl(2)), and
 // giving that back at once. known is false where leases are not to be had: for files of others, and on some file systems.
-func leased(f *os.File) (busy, known bool) {
-	_, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+func leased(f int) (busy, known bool) {
+	_, err := unix.FcntlInt(uintptr(f), unix.F_SETLEASE, unix.F_RDLCK)
 	if errors.Is(err, unix.EAGAIN) {
 		return true, true
 	}
 	if err != nil {
 		return false, false
 	}
-	_, _ = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	_, _ = unix.FcntlInt(uintptr(f), unix.F_SETLEASE, unix.F_UNLCK)
 	return false, true
 }
 

@@ -270,7 +270,7 @@ func (s *server) justMade(dir *os.File, e *wire.Entry) bool {
 		return false
 	}
 	defer f.Close()
-	busy, known := leased(f)
+	busy, known := leased(int(f.Fd()))
 	return known && busy
 }
 
