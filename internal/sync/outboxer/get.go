@@ -35,12 +35,12 @@ func (s *server) send(r *wire.Request, asked time.Time, buffer []byte) (wire.Sta
 	if err != nil {
 		return wire.Changed, ""
 	}
-	defer unix.Close(root)
+	defer func() { _ = unix.Close(root) }()
 	f, err := openAt(root, r.Entry.Name, 0)
 	if err != nil {
 		return refusal(err)
 	}
-	defer unix.Close(f)
+	defer func() { _ = unix.Close(f) }()
 	now, blocks, err := fstatEntry(f, r.Entry.Name)
 	if err != nil || now.Kind != 'f' || !same(&now, &r.Entry) {
 		return wire.Changed, ""
