@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -64,4 +65,12 @@ func Pair() (net.Conn, *os.File, error) {
 		return nil, nil, errors.Join(err, near.Close())
 	}
 	return near, f, nil
+}
+
+// Count is how often a test does something: own, or what the environment variable says.
+func Count(variable string, own int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return own
 }

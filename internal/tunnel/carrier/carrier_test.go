@@ -141,9 +141,9 @@ func testTransparent(t *testing.T, method string) {
 		"try:\n s.send(b'x')\n s.recv(9)\n print('answered')\nexcept TimeoutError:\n print('silence')\nexcept OSError as e:\n print('refused')"); err != nil || out != "refused\n" {
 		t.Errorf("UDP: %q, %v", out, err)
 	}
-	b.load("many", count("CAL_TEST_CONNECTIONS", 300), count("CAL_TEST_AT_ONCE", 60))
-	b.load("bulk", count("CAL_TEST_BULK_MIB", 8), 1)
-	b.load("names", count("CAL_TEST_LOOKUPS", 500), 1)
+	b.load("many", nettest.Count("CAL_TEST_CONNECTIONS", 300), nettest.Count("CAL_TEST_AT_ONCE", 60))
+	b.load("bulk", nettest.Count("CAL_TEST_BULK_MIB", 8), 1)
+	b.load("names", nettest.Count("CAL_TEST_LOOKUPS", 500), 1)
 
 	use()
 

@@ -33,14 +33,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// count is a test's own number, or what the environment says.
-func count(name string, own int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-		return n
-	}
-	return own
-}
-
 // box stands for a guest: namespaces of their own for network and mounts, a network that leads nowhere, and Debian's SSH
 // server, which answers on a pipe from the host. What runs in it is real but for the processor and the kernel.
 type box struct {

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/calmenu/calmenu/internal/nettest"
 )
 
 // The test's own program also is the program that makes connections in the box: CAL_TEST_LOAD says which.
@@ -33,10 +35,10 @@ func TestMain(m *testing.M) {
 
 // load runs one kind of load on an echo server at 8.8.8.8:7 with CAL_TEST_N of it.
 func load(what string) error {
-	n := count("CAL_TEST_N", 1)
+	n := nettest.Count("CAL_TEST_N", 1)
 	switch what {
 	case "many":
-		return many(n, count("CAL_TEST_WIDTH", 50))
+		return many(n, nettest.Count("CAL_TEST_WIDTH", 50))
 	case "bulk":
 		return bulk(int64(n) << 20)
 	case "names":

@@ -11,8 +11,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,14 +33,6 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// count is a test's own number, or what the environment says.
-func count(name string, own int) int {
-	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
-		return n
-	}
-	return own
 }
 
 type fixedNames map[string]string
@@ -158,7 +148,7 @@ func TestServeCarriesConnections(t *testing.T) {
 func TestServeCarriesManyConnectionsAtOnce(t *testing.T) {
 	server := nettest.Serve(t, echo)
 	c, _ := start(t, gate(t, server, server))
-	all, atOnce := count("CAL_TEST_CONNECTIONS", 600), count("CAL_TEST_AT_ONCE", 200)
+	all, atOnce := nettest.Count("CAL_TEST_CONNECTIONS", 600), nettest.Count("CAL_TEST_AT_ONCE", 200)
 	var failed atomic.Int32
 	var wg sync.WaitGroup
 	places := make(chan struct{}, atOnce)
@@ -187,7 +177,7 @@ func TestServeCarriesManyConnectionsAtOnce(t *testing.T) {
 }
 
 func TestServeCarriesBulkBothWays(t *testing.T) {
-	size := int64(count("CAL_TEST_BULK_MIB", 16)) << 20
+	size := int64(nettest.Count("CAL_TEST_BULK_MIB", 16)) << 20
 	server := nettest.Serve(t, func(conn *net.TCPConn) {
 		_, _ = io.Copy(conn, conn) // at once
 		_ = conn.CloseWrite()
@@ -325,7 +315,7 @@ func TestChannelsAreBounded(t *testing.T) {
 	release := make(chan struct{})
 	server := nettest.Serve(t, func(*net.TCPConn) { <-release })
 	c, _ := start(t, gate(t, server, server))
-	many := count("CAL_TEST_CHANNELS", maxChannels+500)
+	many := nettest.Count("CAL_TEST_CHANNELS", maxChannels+500)
 	refused := make(chan struct{}, many)
 	for range many {
 		conn, err := c.Dial(server)
