@@ -67,7 +67,7 @@ type watcher struct {
 	byName map[string]int32
 	poor   bool // there are directories that cannot be watched
 	root   int32
-	put    map[string]bool // names to look at
+	put    map[string]bool // names to look at; true: something was closed there, or came by that name
 }
 
 func newWatcher(s *server) (*watcher, error) {
@@ -184,7 +184,7 @@ func (w *watcher) events(b []byte) bool {
 		if mask&unix.IN_ISDIR != 0 && mask&(unix.IN_MOVED_FROM|unix.IN_MOVED_TO|unix.IN_DELETE|unix.IN_CREATE) != 0 {
 			w.unwatch(full)
 		}
-		w.put[full] = true
+		w.put[full] = w.put[full] || mask&(unix.IN_CLOSE_WRITE|unix.IN_MOVED_TO) != 0
 	}
 	return true
 }
@@ -221,8 +221,8 @@ func (w *watcher) tell() {
 	var gone []byte
 	put := newLister(w.s, wire.Watched)
 	put.kind = wire.Put
-	for name := range names {
-		if !w.look(root, name, put) {
+	for name, closed := range names {
+		if !w.look(root, name, closed, put) {
 			gone = wire.AppendText(gone, name)
 			if len(gone) > batchBytes {
 				w.s.out.frame(wire.Gone, gone)
@@ -238,7 +238,7 @@ func (w *watcher) tell() {
 }
 
 // look sends what a name is now. It returns false if it is nothing.
-func (w *watcher) look(root *os.File, name string, put *lister) bool {
+func (w *watcher) look(root *os.File, name string, closed bool, put *lister) bool {
 	dir, err := openBeneath(root, path.Dir(name), unix.O_DIRECTORY)
 	if err != nil {
 		return false
@@ -255,8 +255,9 @@ func (w *watcher) look(root *os.File, name string, put *lister) bool {
 			return put.send(&e) // watched already: what is in it tells for itself
 		}
 		put.subtree(root, name, w.add)
-	case e.Kind == 'f' && e.Links == 1 && w.s.justMade(dir, &e):
-		// It will be closed, and then it is of interest.
+	case !closed && e.Kind == 'f' && e.Links == 1 && w.s.justMade(dir, &e):
+		// It will be closed, and then it is of interest. One that was closed is told even if it seems open: the kernel
+		// tells of a close before it counts one writer less, and no second event would come.
 	default:
 		put.send(&e)
 	}
