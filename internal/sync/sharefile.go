@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/calmenu/calmenu/internal/sync/wire"
 )
 
 // errSwapped says that a name is not what it was a moment ago.
@@ -71,7 +73,7 @@ func statAt(at int, name string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	e := entryOf(name, &st)
+	e := wire.EntryOf(name, &st)
 	if e.Kind == 'l' {
 		target := make([]byte, maxTarget+1)
 		n, err := ignoringEINTR(func() (int, error) { return unix.Readlinkat(at, name, target) })
@@ -88,39 +90,8 @@ func statHandle(f *os.File, name string) (Entry, error) {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return Entry{}, err
 	}
-	return entryOf(name, &st), nil
+	return wire.EntryOf(name, &st), nil
 }
-
-func entryOf(name string, st *unix.Stat_t) Entry {
-	e := Entry{
-		Name: name, Size: st.Size, Inode: st.Ino, MTime: stampOf(st.Mtim), CTime: stampOf(st.Ctim),
-		// These are of other types elsewhere.
-		Device: uint64(st.Dev),           //nolint:unconvert,nolintlint // on macOS
-		Links:  uint64(st.Nlink),         //nolint:unconvert,nolintlint // on macOS
-		Mode:   uint32(st.Mode) & 0o7777, //nolint:unconvert,nolintlint // on macOS
-	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		e.Kind = 'f'
-	case unix.S_IFDIR:
-		e.Kind = 'd'
-	case unix.S_IFLNK:
-		e.Kind = 'l'
-	case unix.S_IFIFO:
-		e.Kind = 'p'
-	case unix.S_IFSOCK:
-		e.Kind = 's'
-	case unix.S_IFBLK:
-		e.Kind = 'b'
-	case unix.S_IFCHR:
-		e.Kind = 'c'
-	default:
-		e.Kind = '?'
-	}
-	return e
-}
-
-func stampOf(t unix.Timespec) Stamp { return Stamp{Sec: t.Sec, Nano: int32(t.Nsec)} }
 
 func stampTime(s Stamp) time.Time { return time.Unix(s.Sec, int64(s.Nano)) }
 

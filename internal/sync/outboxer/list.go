@@ -176,7 +176,7 @@ func statEntry(dir int, name, full string) (wire.Entry, error) {
 	}); err != nil {
 		return wire.Entry{}, err
 	}
-	e := entryOf(&st, full)
+	e := wire.EntryOf(full, &st)
 	if e.Kind == 'l' {
 		b := make([]byte, 4096)
 		if n, err := unix.Readlinkat(dir, name, b); err == nil {
@@ -192,40 +192,7 @@ func fstatEntry(f int, full string) (wire.Entry, int64, error) {
 	if err := ignoringEINTR(func() error { return unix.Fstat(f, &st) }); err != nil {
 		return wire.Entry{}, 0, err
 	}
-	return entryOf(&st, full), st.Blocks, nil
-}
-
-func entryOf(st *unix.Stat_t, name string) wire.Entry {
-	return wire.Entry{
-		Name: name, Kind: kindOf(uint32(st.Mode)), Size: max(st.Size, 0), Mode: uint32(st.Mode) & 0o7777,
-		MTime: stampOf(modified(st)), CTime: stampOf(changed(st)),
-		Inode: st.Ino, Device: uint64(st.Dev), Links: uint64(st.Nlink),
-	}
-}
-
-func stampOf(t unix.Timespec) wire.Stamp {
-	sec, nsec := t.Unix()
-	return wire.Stamp{Sec: sec, Nano: int32(min(max(nsec, 0), 999_999_999))}
-}
-
-func kindOf(mode uint32) byte {
-	switch mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		return 'f'
-	case unix.S_IFDIR:
-		return 'd'
-	case unix.S_IFLNK:
-		return 'l'
-	case unix.S_IFIFO:
-		return 'p'
-	case unix.S_IFSOCK:
-		return 's'
-	case unix.S_IFBLK:
-		return 'b'
-	case unix.S_IFCHR:
-		return 'c'
-	}
-	return '?'
+	return wire.EntryOf(full, &st), st.Blocks, nil
 }
 
 // ignoringEINTR repeats a call that a signal has interrupted.

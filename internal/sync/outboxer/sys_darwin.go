@@ -2,9 +2,6 @@ package outboxer
 
 import "golang.org/x/sys/unix"
 
-func modified(st *unix.Stat_t) unix.Timespec { return st.Mtim }
-func changed(st *unix.Stat_t) unix.Timespec  { return st.Ctim }
-
 func openAt(dir int, name string, flags int) (int, error) {
 	return openStepwise(dir, name, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK)
 }

@@ -9,9 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func modified(st *unix.Stat_t) unix.Timespec { return st.Mtim }
-func changed(st *unix.Stat_t) unix.Timespec  { return st.Ctim }
-
 // openAt opens a name below a directory, for reading. No link is followed, and nothing outside is reached.
 func openAt(dir int, name string, flags int) (int, error) {
 	var fd int
