@@ -2,28 +2,25 @@ package sync
 
 import (
 	"context"
-	"errors"
 	"io"
 	"strings"
+	gosync "sync"
 	"time"
 	"unicode"
 
 	"github.com/calmenu/calmenu/internal/guest"
 )
 
-// stallTimeout is how long a guest may be silent in the midst of an answer.
-const stallTimeout = time.Minute
-
-// ErrStalled is returned if the guest stopped answering in the midst of a listing or a transfer.
-var ErrStalled = errors.New("the guest has stopped answering")
-
-// stream runs a command whose every silence has an end. An error of stdout is returned as such, and ends the command.
-func stream(ctx context.Context, r Runner, c guest.Cmd, stdout, stderr io.Writer) (int, error) {
+// stream runs a command that is waited for as long as its guest has credit for; gained is what the next n bytes of its
+// output have earned. An error of stdout is returned as such, and ends the command.
+func stream(
+	ctx context.Context, r Runner, c guest.Cmd, stdout, stderr io.Writer, gained func(n int) time.Duration,
+) (int, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := time.AfterFunc(stallTimeout, func() { cancel(ErrStalled) })
-	defer stall.Stop()
-	w := &watchedWriter{w: stdout, wrote: func() { stall.Reset(stallTimeout) }, failed: cancel}
+	w := &watchedWriter{w: stdout, gained: gained, failed: cancel, credit: credit{left: patience}}
+	w.stall = time.AfterFunc(w.credit.wait(), w.giveUp)
+	defer w.stall.Stop()
 	exit, err := r.Stream(ctx, c, w, stderr)
 	if cause := context.Cause(ctx); cause != nil {
 		return exit, cause
@@ -33,17 +30,34 @@ func stream(ctx context.Context, r Runner, c guest.Cmd, stdout, stderr io.Writer
 
 type watchedWriter struct {
 	w      io.Writer
-	wrote  func()
+	gained func(n int) time.Duration
 	failed context.CancelCauseFunc
+	stall  *time.Timer
+
+	mu     gosync.Mutex // guards what follows
+	credit credit
 }
 
 func (w *watchedWriter) Write(b []byte) (int, error) {
-	w.wrote()
+	w.mu.Lock()
+	w.stall.Stop() // what the host takes its time for is not the guest's silence
+	w.credit.heard()
+	w.mu.Unlock()
 	n, err := w.w.Write(b)
 	if err != nil {
 		w.failed(err)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.credit.earn(w.gained(n))
+	w.stall.Reset(w.credit.wait())
 	return n, err
+}
+
+func (w *watchedWriter) giveUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed(w.credit.over())
 }
 
 // complaint keeps the beginning of what a program complains about, safe to show.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	gosync "sync"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/sync/wire"
 )
@@ -30,6 +31,9 @@ type fetchCall struct {
 	seals   map[uint32]*taker
 	left    int   // items without a verdict
 	budget  int64 // bytes that may still come
+	prefix  int64 // bytes that the helper may still have to read before it sends some
+	bytes   int64 // that have earned no time yet
+	names   int   // the same: files that have ended, and entries
 }
 
 // member is one file by its place. Its index is its number on the wire.
@@ -91,6 +95,7 @@ func (c *fetchCall) ask() error {
 			return err
 		}
 		m.from = r.From
+		c.prefix += r.From
 		payload = r.Append(payload, &before)
 		if before = r.Entry; len(payload) > batchSize {
 			flush()
@@ -112,7 +117,26 @@ func (c *fetchCall) spend(n int) error {
 	if c.budget -= int64(n); c.budget < 0 {
 		return errors.New("the helper sends more than it was asked for")
 	}
+	c.bytes += int64(n)
 	return nil
+}
+
+// beat takes a sign of life for as much read of what is here already, as far as there is something of the kind.
+func (c *fetchCall) beat() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.prefix >= wire.BeatEvery {
+		c.prefix -= wire.BeatEvery
+		c.bytes += wire.BeatEvery
+	}
+}
+
+func (c *fetchCall) gained() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := earned(c.bytes, c.names)
+	c.bytes, c.names = 0, 0
+	return d
 }
 
 // of returns the member of a number that the helper says.
@@ -233,6 +257,7 @@ func (c *fetchCall) finish(id uint64, status wire.Status, words string) error {
 	delete(c.open, uint32(id))
 	m.ended = true
 	c.arrived++
+	c.names++
 	if v != whole {
 		c.worst[m.item] = v
 	}
@@ -275,7 +300,9 @@ func (c *fetchCall) sealed(item uint32, kind byte, d *wire.Decoder) error {
 		return errProtocol
 	}
 	if kind == wire.Entries {
-		return d.EntriesOf(t.take)
+		err := d.EntriesOf(t.take)
+		c.names += t.fresh()
+		return err
 	}
 	more := d.Uint() != 0 || t.listing.More
 	delete(c.seals, item)

@@ -18,6 +18,10 @@ type call interface {
 	frame(kind byte, d *wire.Decoder) (done bool, err error)
 	// data takes the next bytes of a file.
 	data(id uint32, b []byte) error
+	// beat hears that the helper is at work.
+	beat()
+	// gained is the time that what has come since it was last asked has earned.
+	gained() time.Duration
 }
 
 var errProtocol = errors.New("the helper says what nobody asked for")
@@ -38,7 +42,9 @@ type session struct {
 	mu      gosync.Mutex // guards what follows
 	current call
 	answer  chan error // of the current call
+	asked   call       // the current one until it has returned
 	stall   *time.Timer
+	credit  credit
 	news    func(Change)
 }
 
@@ -103,25 +109,34 @@ func (s *session) hush(begin bool) {
 	switch {
 	case s.stall == nil:
 	case begin:
-		s.stall.Reset(stallTimeout)
+		s.credit.earn(s.asked.gained())
+		s.stall.Reset(s.credit.wait())
 	default:
 		s.stall.Stop()
+		s.credit.heard()
 	}
+}
+
+func (s *session) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel(s.credit.over())
 }
 
 // call asks, and waits until all of the answer has come. Nothing takes frames any more when it returns.
 func (s *session) call(ctx context.Context, c call, ask func() error) error {
 	answer := make(chan error, 1)
-	stall := time.AfterFunc(stallTimeout, func() { s.cancel(ErrStalled) })
 	s.mu.Lock()
-	s.current, s.answer, s.stall = c, answer, stall
+	s.current, s.answer, s.asked, s.credit = c, answer, c, credit{left: patience}
+	stall := time.AfterFunc(s.credit.wait(), s.giveUp)
+	s.stall = stall
 	s.mu.Unlock()
 	err := ask()
 	if err == nil {
 		err = s.answered(ctx, answer)
 	}
 	s.mu.Lock()
-	s.current, s.answer, s.stall = nil, nil, nil
+	s.current, s.answer, s.asked, s.stall = nil, nil, nil, nil
 	s.mu.Unlock()
 	stall.Stop()
 	return err
@@ -182,6 +197,11 @@ func (s *session) frame(kind byte, payload []byte) error {
 	case wire.Failure:
 		return fmt.Errorf("the helper cannot go on: %s", display(d.Text()))
 	case wire.Beat:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.current != nil {
+			s.current.beat()
+		}
 		return nil
 	case wire.Reset, wire.Put, wire.Gone:
 		return s.watched(kind, d)
@@ -255,6 +275,7 @@ type taker struct {
 	max     int
 	listing Listing
 	over    int
+	counted int // entries that have earned time
 }
 
 var errEndless = errors.New("the helper lists without end")
@@ -276,10 +297,21 @@ func (t *taker) take(e Entry) error {
 	return nil
 }
 
+// fresh is how many entries have come since it was last asked.
+func (t *taker) fresh() int {
+	before := t.counted
+	t.counted = len(t.listing.Entries) + t.over
+	return t.counted - before
+}
+
 // listCall is the question for all there is.
 type listCall struct{ taker }
 
 func (c *listCall) data(uint32, []byte) error { return errProtocol }
+
+func (c *listCall) beat() {}
+
+func (c *listCall) gained() time.Duration { return earned(0, c.fresh()) }
 
 func (c *listCall) frame(kind byte, d *wire.Decoder) (done bool, err error) {
 	if number := uint32(d.Uint()); number != wire.WholeOutbox || kind != wire.Entries && kind != wire.End {

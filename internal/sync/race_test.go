@@ -240,7 +240,8 @@ func TestASilentGuestIsGivenUp(t *testing.T) {
 			return ctx.Err()
 		})
 		start := time.Now()
-		_, err := stream(t.Context(), silent, guest.Cmd{}, io.Discard, io.Discard)
+		_, err := stream(t.Context(), silent, guest.Cmd{}, io.Discard, io.Discard,
+			func(int) time.Duration { return 0 })
 		if !errors.Is(err, ErrStalled) || time.Since(start) != stallTimeout {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
@@ -112,7 +113,8 @@ func (rc *receiver) run(ctx context.Context, r Runner, names io.Reader, limit in
 		pr.CloseWithError(errOver)
 		parsed <- err
 	}()
-	exit, err := stream(ctx, r, guest.Cmd{Argv: fetchArgv(rc.o), Stdin: names}, pw, &complaints)
+	exit, err := stream(ctx, r, guest.Cmd{Argv: fetchArgv(rc.o), Stdin: names}, pw, &complaints,
+		func(n int) time.Duration { return earned(int64(n), 0) })
 	if err != nil {
 		pw.CloseWithError(err)
 	} else {

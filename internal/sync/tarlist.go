@@ -8,6 +8,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
@@ -54,7 +55,7 @@ var errEnough = errors.New("listing is longer than what is taken")
 func (t *tarTransport) List(ctx context.Context) (Listing, error) {
 	p := newListingParser(t.o)
 	var complaints complaint
-	exit, err := stream(ctx, t.r, guest.Cmd{Argv: scanArgv(t.o)}, p, &complaints)
+	exit, err := stream(ctx, t.r, guest.Cmd{Argv: scanArgv(t.o)}, p, &complaints, p.gained)
 	switch {
 	case errors.Is(err, errEnough):
 		p.listing.More = true
@@ -79,6 +80,7 @@ type listingParser struct {
 	fields  [][]byte
 	field   []byte
 	listing Listing
+	counted int // records that have earned time
 }
 
 func newListingParser(o Options) *listingParser {
@@ -103,6 +105,13 @@ func (p *listingParser) Write(b []byte) (int, error) {
 		}
 		b = rest
 	}
+}
+
+// gained is what the records that have come since it was last asked have earned.
+func (p *listingParser) gained(int) time.Duration {
+	before := p.counted
+	p.counted = len(p.open) + len(p.listing.Entries)
+	return earned(0, p.counted-before)
 }
 
 func (p *listingParser) partial() bool { return len(p.field) > 0 || len(p.fields) > 0 }

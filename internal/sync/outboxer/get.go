@@ -15,8 +15,6 @@ const (
 	// tick is more than the grain of a file system's times: a file that changed less than that ago could change again
 	// without showing it.
 	tick = 12 * time.Millisecond
-	// beatEvery is how many bytes are read between signs of life while nothing is sent.
-	beatEvery = 32 << 20
 	// earlyCheck is from which size on a file is not begun to be sent while it is open for writing.
 	earlyCheck = 256 << 10
 )
@@ -142,7 +140,7 @@ func (s *server) begin(f int, r *wire.Request, buffer []byte) int64 {
 			return 0
 		}
 		h.Write(buffer[:n])
-		if at/beatEvery != (at+int64(n))/beatEvery {
+		if at/wire.BeatEvery != (at+int64(n))/wire.BeatEvery {
 			s.out.frame(wire.Beat, nil)
 			s.out.flush()
 		}

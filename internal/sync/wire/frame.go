@@ -79,6 +79,9 @@ const DataHeaderSize = HeaderSize + idSize
 // MaxData is how many bytes of content one Data frame takes.
 const MaxData = MaxPayload - idSize
 
+// BeatEvery is how many bytes a helper reads between two Beats while it sends nothing else.
+const BeatEvery = 32 << 20
+
 // PutDataHeader writes what precedes a Data frame's content of that many bytes.
 func PutDataHeader(b []byte, id uint32, size int) {
 	b[0] = Data
