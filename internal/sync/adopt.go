@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"time"
 
 	"github.com/calmenu/calmenu/internal/clone"
 	"github.com/calmenu/calmenu/internal/hint"
@@ -87,7 +86,7 @@ func (e *engine) adopt(
 		return before.Artifact, nil
 	}
 	facts(&a)
-	l := line{Event: eventLanded, Time: time.Now().UTC(), Artifact: &a}
+	l := line{Event: eventLanded, Time: e.o.Now().UTC(), Artifact: &a}
 	return a, e.manifest.append(l)
 }
 

@@ -75,7 +75,7 @@ func flush(ctx context.Context, o Options, names []string) error {
 }
 
 func noteFlushed(ctx context.Context, o Options, names []string) error {
-	m := manifest{path: filepath.Join(o.State, manifestName), keep: o.KeepVersions}
+	m := newManifest(o)
 	m.reset()
 	if err := m.read(); err != nil {
 		return err
@@ -103,7 +103,7 @@ func noteFlushed(ctx context.Context, o Options, names []string) error {
 	if now, err := os.Stat(m.path); err != nil || !os.SameFile(now, before) {
 		return err // written anew meanwhile, after another flush
 	}
-	return m.append(line{Event: eventFlushed, Time: time.Now().UTC(), Source: strconv.FormatInt(through, 10)})
+	return m.append(line{Event: eventFlushed, Time: o.Now().UTC(), Source: strconv.FormatInt(through, 10)})
 }
 
 func flushFile(name string) (os.FileInfo, error) {

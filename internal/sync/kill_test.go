@@ -11,9 +11,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,28 +28,59 @@ const killEnv = "CAL_TEST_OUTBOX_SYNC"
 type victim struct {
 	Home        string // the guest's
 	Dest, State string
-	Asked       string // file for the names that are fetched
-	Helper      string // file for the helper's process
+	Asked       string        // file for the names that are fetched
+	Helper      string        // file for the helper's process
+	Clock       time.Duration // what its clock is wrong by; so much more at each SIGUSR1
+	MaxFiles    int
 }
 
-// run brings the outbox in once. It prints how many artifacts have landed.
+// outcome is what such a process prints.
+type outcome struct {
+	Landed, Waiting, Unchanged int
+	Refused                    []Refusal
+	Peak                       int64 // bytes of memory it has held at most
+}
+
+// run brings the outbox in once, and prints what came of it.
 func (v victim) run() error {
 	asked, err := os.OpenFile(v.Asked, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer asked.Close()
-	o := Options{Workspace: "demo", Dest: v.Dest, State: v.State}
+	var off atomic.Int64
+	off.Store(int64(v.Clock))
+	turn := make(chan os.Signal, 1)
+	signal.Notify(turn, syscall.SIGUSR1)
+	go func() {
+		for range turn {
+			off.Add(int64(v.Clock))
+		}
+	}()
+	now := func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
+	o := Options{Workspace: "demo", Dest: v.Dest, State: v.State, Now: now, Limits: Limits{MaxFiles: v.MaxFiles}}
 	t, err := OverHelper(&local{home: v.Home}, o, "env", helperEnv+"="+v.Helper, os.Args[0])
 	if err != nil {
 		return err
 	}
 	defer func() { _ = t.Close() }()
 	r, err := Once(context.Background(), telling{t, asked}, o, nil)
-	if err == nil {
-		fmt.Println(len(r.Landed), r.Waiting)
+	if err != nil {
+		return err
 	}
-	return err
+	return json.NewEncoder(os.Stdout).Encode(outcome{len(r.Landed), r.Waiting, r.Unchanged, r.Refused, peak()})
+}
+
+// peak is the most memory this process has held, in bytes (proc_pid_status(5), VmHWM); 0 where that is not known.
+func peak() int64 {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	fields := strings.Fields(after)
+	if len(fields) < 2 {
+		return 0
+	}
+	kib, _ := strconv.ParseInt(fields[0], 10, 64)
+	return kib << 10
 }
 
 // telling writes down what is fetched.
@@ -80,9 +113,22 @@ const (
 	largeFile = 12 << 20 // one of them, which may go on
 )
 
-func newCrashes(t *testing.T) *crashes {
+// newProcesses is an outbox with nothing in it.
+func newProcesses(t *testing.T) *crashes {
 	b := newOutbox(t)
-	c := &crashes{outbox: b, content: map[string]string{}, random: rand.New(rand.NewPCG(3, 4))} //nolint:gosec // the same instants
+	root := filepath.Dir(b.o.State)
+	return &crashes{
+		outbox: b, content: map[string]string{}, random: rand.New(rand.NewPCG(3, 4)), //nolint:gosec // the same instants
+		v: victim{
+			Home: b.guest.home, Dest: b.o.Dest, State: b.o.State,
+			Asked: filepath.Join(root, "asked"), Helper: filepath.Join(root, "helper"),
+		},
+	}
+}
+
+func newCrashes(t *testing.T) *crashes {
+	c := newProcesses(t)
+	b := c.outbox
 	for i := range killFiles {
 		name := fmt.Sprintf("d%d/f%d", i%40, i)
 		if i%100 == 0 {
@@ -94,17 +140,13 @@ func newCrashes(t *testing.T) *crashes {
 	for name, content := range c.content {
 		b.put(name, content)
 	}
-	root := filepath.Dir(b.o.State)
-	c.v = victim{
-		Home: b.guest.home, Dest: b.o.Dest, State: b.o.State,
-		Asked: filepath.Join(root, "asked"), Helper: filepath.Join(root, "helper"),
-	}
 	return c
 }
 
-// start starts a process that brings the outbox in.
+// start starts a process that brings the outbox in, on a host whose clock is days wrong.
 func (c *crashes) start() (cmd *exec.Cmd, out *bytes.Buffer) {
 	c.Helper()
+	c.v.Clock = time.Duration(c.random.Int64N(int64(200*day))) - 100*day
 	text, err := json.Marshal(c.v)
 	c.must(err)
 	c.must(errors.Join(os.RemoveAll(c.v.Asked), os.RemoveAll(c.v.Helper)))
@@ -216,11 +258,11 @@ func kills(t *testing.T, usually int) int {
 	return n
 }
 
-// TestKilledProcesses kills the host's process or the guest's, or freezes the guest's, at random instants of a transfer of
-// 2,000 files. Whatever is on the host then is whole, and the runs that follow bring the rest and nothing again.
+// TestKilledProcesses kills the host's process or the guest's, freezes the guest's, or turns the host's clock, at random
+// instants of a transfer of 2,000 files. Whatever is on the host then is whole, and the runs that follow bring the rest and nothing again.
 func TestKilledProcesses(t *testing.T) {
 	t.Parallel()
-	n := kills(t, 9)
+	n := kills(t, 12)
 	c := newCrashes(t)
 	began := time.Now()
 	c.finish(nil)
@@ -233,11 +275,13 @@ func TestKilledProcesses(t *testing.T) {
 		}
 		cmd, _ := c.start()
 		time.Sleep(time.Duration(c.random.Int64N(int64(usually))))
-		switch i % 3 {
+		switch i % 4 {
 		case 0:
 			_ = cmd.Process.Kill()
 		case 1:
 			c.signalHelper(syscall.SIGKILL)
+		case 2:
+			_ = cmd.Process.Signal(syscall.SIGUSR1) // its clock
 		default:
 			c.signalHelper(syscall.SIGSTOP) // frozen for a while, then gone
 			time.Sleep(50 * time.Millisecond)

@@ -34,6 +34,9 @@ type lander struct {
 	built func() Build
 }
 
+// builtWithin is how long a guest may take to tell what it was at work on, before nobody knows.
+const builtWithin = 20 * time.Second
+
 // newLander needs staging to be there. What the guest was at work on is asked for meanwhile.
 func (e *engine) newLander(ctx context.Context) (*lander, error) {
 	staging, err := e.dest.Open(stagingDir)
@@ -44,10 +47,14 @@ func (e *engine) newLander(ctx context.Context) (*lander, error) {
 	if e.o.Built == nil {
 		built <- Build{}
 	} else {
-		go func() { built <- e.o.Built(ctx) }()
+		go func() {
+			ctx, cancel := context.WithTimeout(ctx, builtWithin)
+			defer cancel()
+			built <- e.o.Built(ctx)
+		}()
 	}
 	return &lander{
-		dest: e.dest, staging: staging, o: e.o, now: time.Now, dirs: map[string]*os.File{},
+		dest: e.dest, staging: staging, o: e.o, now: e.o.Now, dirs: map[string]*os.File{},
 		built: gosync.OnceValue(func() Build { return <-built }),
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -43,6 +44,9 @@ type line struct {
 	Source string    `json:"source,omitempty"`
 	Entry  string    `json:"entry,omitempty"` // what was refused, escaped
 	Reason string    `json:"reason,omitempty"`
+
+	Up time.Duration `json:"up,omitempty"` // nanoseconds, of a boot: since it, when the line was written
+
 	*Artifact
 }
 
@@ -71,6 +75,12 @@ type manifest struct {
 	suspect map[string]int64 // names whose last line is not flushed, with the offset behind it
 	doubted map[string]bool  // those of an earlier boot
 	now     string           // the boot this is
+
+	clock func() time.Time
+}
+
+func newManifest(o Options) manifest {
+	return manifest{path: filepath.Join(o.State, manifestName), keep: o.KeepVersions, clock: o.Now}
 }
 
 // refresh reads what others have written since. flush is called before the manifest is written anew, and has to make
@@ -202,7 +212,7 @@ func (m *manifest) settle(holds func(Artifact) bool) error {
 	if len(m.doubted) == 0 {
 		return nil
 	}
-	now := time.Now().UTC()
+	now := m.clock().UTC()
 	var lines []line
 	for name := range m.doubted {
 		if !holds(m.known[name].Artifact) {
@@ -256,7 +266,9 @@ func (m *manifest) append(lines ...line) (err error) {
 		return nil
 	}
 	if m.boot != m.now {
-		lines = append([]line{{Event: eventBoot, Time: time.Now().UTC(), Source: m.now}}, lines...)
+		lines = append([]line{{
+			Event: eventBoot, Time: m.clock().UTC(), Source: m.now, Up: upTime(),
+		}}, lines...)
 	}
 	b, ends, err := encode(lines)
 	if err != nil {

@@ -34,7 +34,7 @@ func noFlush() error { return nil }
 
 func TestManifestLines(t *testing.T) {
 	state := t.TempDir()
-	m := &manifest{path: filepath.Join(state, manifestName)}
+	m := &manifest{path: filepath.Join(state, manifestName), clock: time.Now}
 	if err := m.refresh(noFlush); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestManifestLines(t *testing.T) {
 	if d := cmp.Diff([]Artifact{*lines[2].Artifact, *lines[0].Artifact}, artifacts); d != "" {
 		t.Errorf("newest first (-want +got):\n%s", d)
 	}
-	again := &manifest{path: m.path}
+	again := &manifest{path: m.path, clock: time.Now}
 	if err := again.refresh(noFlush); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestATornManifestLosesOneLine(t *testing.T) {
 	if err := os.WriteFile(name, torn, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := &manifest{path: name, keep: 5}
+	m := &manifest{path: name, keep: 5, clock: time.Now}
 	if err := m.refresh(noFlush); err != nil {
 		t.Fatal(err)
 	}

@@ -77,7 +77,7 @@ func open(t Transport, o Options, progress func(Progress)) (*engine, error) {
 	return &engine{
 		t: t, o: o, dest: dest, progress: progress,
 		lock:     flock.New(filepath.Join(o.State, "lock"), flock.SetPermissions(0o600)),
-		manifest: manifest{path: filepath.Join(o.State, manifestName), keep: o.KeepVersions},
+		manifest: newManifest(o),
 	}, nil
 }
 
@@ -334,7 +334,7 @@ func (e *engine) remember(refused []Refusal) ([]Refusal, error) {
 	for _, r := range refused {
 		if !e.manifest.refused[r] {
 			e.fresh = append(e.fresh, r)
-			lines = append(lines, line{Event: eventRefused, Time: time.Now().UTC(), Entry: r.Name, Reason: r.Reason})
+			lines = append(lines, line{Event: eventRefused, Time: e.o.Now().UTC(), Entry: r.Name, Reason: r.Reason})
 		}
 	}
 	return refused, e.manifest.append(lines...)

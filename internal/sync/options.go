@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
 )
@@ -31,6 +32,8 @@ type Options struct {
 
 	// KeepVersions is how many earlier contents of a name are kept; 0 means 5, less than 0 all of them.
 	KeepVersions int
+	// Now is the clock of the host that is recorded; nil: time.Now. It may be turned at any time.
+	Now func() time.Time
 	// Executable keeps the owner's executable bit. It is always kept on macOS, where quarantine stands guard.
 	Executable bool
 }
@@ -75,6 +78,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.KeepVersions == 0 {
 		o.KeepVersions = 5
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	l := &o.Limits
 	setDefault(&l.MaxFile, 2e9)

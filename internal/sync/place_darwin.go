@@ -3,6 +3,7 @@ package sync
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,6 +23,15 @@ func bootID() string {
 		return ""
 	}
 	return id
+}
+
+// upTime is how long the host has been running, asleep or awake (clock_gettime(3)). It is no clock that can be turned.
+func upTime() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }
 
 // flushAll writes what the file systems still hold in memory to the disk.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,21 +37,25 @@ func Prune(ctx context.Context, o Options, p PruneOptions) ([]Pruned, error) {
 	defer e.close()
 	var gone []Pruned
 	err = e.locked(ctx, func() error {
-		gone, err = e.prune(p, time.Now())
+		gone, err = e.prune(p)
 		return err
 	})
 	return gone, onHost(err)
 }
 
-func (e *engine) prune(p PruneOptions, now time.Time) ([]Pruned, error) {
-	all, err := e.versions()
+func (e *engine) prune(p PruneOptions) ([]Pruned, error) {
+	ages, err := e.readAges(e.o.Now())
+	if err != nil {
+		return nil, err
+	}
+	all, err := e.versions(ages)
 	if err != nil {
 		return nil, err
 	}
 	var gone []Pruned
 	kept := map[string]int{}
 	for _, v := range all { // newest first
-		old := p.OlderThan > 0 && now.Sub(v.Time) >= p.OlderThan
+		old := p.OlderThan > 0 && ages.of(v) >= p.OlderThan
 		if !old && (p.Keep < 0 || kept[v.Name] < p.Keep) {
 			kept[v.Name]++
 			continue
@@ -74,13 +77,9 @@ type version struct {
 }
 
 // versions lists earlier versions, by name, the newest first.
-func (e *engine) versions() ([]version, error) {
-	landed, err := e.landedAt()
-	if err != nil {
-		return nil, err
-	}
+func (e *engine) versions(ages ages) ([]version, error) {
 	var all []version
-	err = fs.WalkDir(e.dest.FS(), versionsDir, func(p string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(e.dest.FS(), versionsDir, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -92,8 +91,8 @@ func (e *engine) versions() ([]version, error) {
 		if v.Size, v.Time, err = extent(e.dest, p); err != nil {
 			return err
 		}
-		if t, ok := landed[versionKey{name, n}]; ok {
-			v.Time = t
+		if at, ok := ages.landed[versionKey{name, n}]; ok {
+			v.Time = at.shown
 		}
 		all = append(all, v)
 		if d.IsDir() {
@@ -108,25 +107,6 @@ func (e *engine) versions() ([]version, error) {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(b.Version, a.Version))
 	})
 	return all, err
-}
-
-type versionKey struct {
-	name    string
-	version int
-}
-
-func (e *engine) landedAt() (map[versionKey]time.Time, error) {
-	lines, err := readLines(filepath.Join(e.o.State, manifestName))
-	if err != nil {
-		return nil, err
-	}
-	at := map[versionKey]time.Time{}
-	for _, l := range lines {
-		if l.Event == eventLanded && l.Artifact != nil {
-			at[versionKey{l.Name, l.Version}] = l.LandedAt
-		}
-	}
-	return at, nil
 }
 
 // versionOf undoes versionName.
