@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/nettest"
 	outbox "github.com/calmenu/calmenu/internal/sync"
 	"github.com/calmenu/calmenu/internal/sync/corpus"
 )
@@ -38,7 +41,7 @@ for i in range(int(sys.argv[1])):
 `
 
 // TestOutboxOfARealGuest goes through the hostile corpus in a real guest, by each way over SSH, swaps a path for a link
-// while it is copied, and cuts the connection and turns the guest's clock in the midst of a transfer.
+// while it is copied, and cuts the connection, turns the guest's clock, and kills the machine in the midst of a transfer.
 func TestOutboxOfARealGuest(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
@@ -109,10 +112,7 @@ func TestOutboxOfARealGuest(t *testing.T) {
 	}
 
 	t.Run("swapped", func(t *testing.T) {
-		n := 300
-		if s, err := strconv.Atoi(os.Getenv("CAL_TEST_OUTBOX_SWAPS")); err == nil {
-			n = s
-		}
+		n := nettest.Count("CAL_TEST_OUTBOX_SWAPS", 300)
 		shell("cat >swap.py <<'END'\n" + swapScript + "\nEND\nmkdir -p swapped && cd swapped && " +
 			"USER=$(id -un) nohup python3 ../swap.py " + strconv.Itoa(n) + " >/dev/null 2>&1 && touch ../swap-done & true")
 		o := options("swapped", "swapped")
@@ -165,6 +165,51 @@ func TestOutboxOfARealGuest(t *testing.T) {
 		}
 		if bad, err := outbox.Verify(o); err != nil || len(bad) != 0 {
 			t.Error(bad, err)
+		}
+	})
+
+	t.Run("powered off", func(t *testing.T) {
+		shell("sync") // what a guest has not written to its disk is its own loss
+		for i := range nettest.Count("CAL_TEST_OUTBOX_POWER_CUTS", 1) {
+			o := options("many", fmt.Sprint("off", i))
+			at := rand.IntN(1500)
+			m, err := in.a.Driver.Machine(ctx, "demo")
+			if err != nil || m.PID == 0 {
+				t.Fatal(m, err)
+			}
+			_, err = outbox.Once(ctx, over(o, false), o, func(p outbox.Progress) {
+				if p.Files >= at && !p.Over {
+					_ = syscall.Kill(m.PID, syscall.SIGKILL)
+				}
+			})
+			if err == nil {
+				t.Error("all has come before the machine was killed")
+			}
+			for m.Running && ctx.Err() == nil {
+				if m, err = in.a.Driver.Machine(ctx, "demo"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if bad, err := outbox.Verify(o); err != nil || len(bad) != 0 {
+				t.Errorf("when the machine was killed: %v, %v", bad, err)
+			}
+			before, err := outbox.ReadManifest(o.State)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := in.a.Start(ctx, "demo", nil); err != nil {
+				t.Fatal(err)
+			}
+			in.connect(ctx)
+			r := once(o, false)
+			t.Logf("killed after %d files: %d have landed, then %d", at, len(before), len(r.Landed))
+			if len(r.Landed)+len(before) != 2000 || r.Unchanged != len(before) {
+				t.Errorf("%d have landed, then %d, and %d of those were known: want 2000 and nothing twice",
+					len(before), len(r.Landed), r.Unchanged)
+			}
+			if bad, err := outbox.Verify(o); err != nil || len(bad) != 0 {
+				t.Error(bad, err)
+			}
 		}
 	})
 }
