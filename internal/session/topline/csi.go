@@ -74,13 +74,20 @@ func raw(dst, body []byte, final byte) []byte {
 	return append(dst, final)
 }
 
+// isSGR tells whether a control sequence sets attributes: without marker and intermediates, for there are others of the same
+// final byte.
+func isSGR(body []byte, final byte) bool {
+	return final == 'm' && (len(body) == 0 || body[0] < '<' && body[len(body)-1] >= 0x30)
+}
+
 // csi handles one control sequence.
 func (f *Filter) csi(dst, body []byte, final byte) []byte {
 	ascii := f.ascii
 	f.ascii = false
-	if final == 'm' && (len(body) == 0 || body[0] < '<' && body[len(body)-1] >= 0x30) {
-		f.sgr.add(body)
-		return raw(dst, body, final)
+	if isSGR(body, final) {
+		dst = raw(dst, body, final)
+		f.sgr.add(dst[len(dst)-len(body)-len("\x1b[m"):])
+		return dst
 	}
 	marker, ps, inter, ok := splitCSI(body)
 	if !ok {

@@ -1,6 +1,7 @@
 package topline
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -163,18 +164,18 @@ func TestSavedCursorSurvivesTheBanner(t *testing.T) {
 func TestSGRLogIsCompacted(t *testing.T) {
 	var l sgrLog
 	for i := range 10000 {
-		l.add([]byte{'3', byte('0' + i%8)})
+		l.add(fmt.Appendf(nil, "\x1b[3%dm", i%8))
 	}
-	l.add([]byte("1;4;38;2;1;2;3;48;5;7"))
+	l.add([]byte("\x1b[1;4;38;2;1;2;3;48;5;7m"))
 	for range 1000 {
-		l.add([]byte("22;7"))
+		l.add([]byte("\x1b[22;7m"))
 	}
 	l.compact()
 	want := "\x1b[4m\x1b[7m\x1b[38;2;1;2;3m\x1b[48;5;7m"
 	if got := l.String(); got != want {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}
-	l.add([]byte("0"))
+	l.add([]byte("\x1b[0m"))
 	if l.String() != "" {
 		t.Errorf("after a reset %q", l.String())
 	}

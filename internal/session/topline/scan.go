@@ -2,7 +2,6 @@ package topline
 
 import (
 	"bytes"
-	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -75,17 +74,28 @@ func (f *Filter) Output(dst, src []byte) []byte {
 // ground passes text and controls, up to the next sequence.
 func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 	start := i // of what is not yet passed
+	cells := 0 // printed, and not yet in the books
 	for i < len(src) {
-		run := i
-		i += printable(src[i:])
-		if i > run {
-			f.text(i - run)
+		if n := printable(src[i:]); n > 0 {
+			cells += n
 			f.ascii = true
-			if i == len(src) {
+			if i += n; i == len(src) {
 				break
 			}
 		}
 		b := src[i]
+		if b == 0x1b {
+			if n := wholeSGR(src[i:]); n > 0 { // it passes as it is, together with the text around it
+				f.ascii = false
+				f.sgr.add(src[i : i+n])
+				i += n
+				continue
+			}
+		}
+		if cells > 0 {
+			f.text(cells)
+			cells = 0
+		}
 		if b >= utf8.RuneSelf {
 			r, n := utf8.DecodeRune(src[i:])
 			if r != utf8.RuneError || n > 1 {
@@ -135,47 +145,10 @@ func (f *Filter) ground(dst, src []byte, i int) ([]byte, int) {
 		f.control(b)
 		i++
 	}
+	if cells > 0 {
+		f.text(cells)
+	}
 	return append(dst, src[start:i]...), i
-}
-
-// printable returns how many bytes at the start of p are printable ASCII, eight at a time: of the bytes of a word, none
-// has its high bit set, before or after 1 is added (DEL) or 0x20 subtracted (controls).
-func printable(p []byte) int {
-	const high, ones, spaces = 0x8080808080808080, 0x0101010101010101, 0x2020202020202020
-	n := 0
-	for ; n+8 <= len(p); n += 8 {
-		w := binary.LittleEndian.Uint64(p[n:])
-		if (w|(w+ones)|(w-spaces))&high != 0 {
-			break
-		}
-	}
-	for n < len(p) && p[n] >= 0x20 && p[n] < 0x7f {
-		n++
-	}
-	return n
-}
-
-// brokenRune returns how many bytes at the start of p are the beginning of a character that does not go on.
-func brokenRune(p []byte) int {
-	n := 1
-	for n < len(p) && n < utf8.UTFMax && !utf8.FullRune(p[:n]) && !utf8.FullRune(p[:n+1]) {
-		n++
-	}
-	return n
-}
-
-// wholeCSI returns the length of the control sequence at the start of p, introducer excluded and final byte included,
-// or 0 if it is not complete or not of the plain kind.
-func wholeCSI(p []byte) int {
-	for i, b := range p {
-		switch {
-		case b >= 0x40 && b <= 0x7e:
-			return i + 1
-		case b < 0x20 || b > 0x7e || i >= maxCSI:
-			return 0
-		}
-	}
-	return 0
 }
 
 func (f *Filter) begin() {

@@ -20,20 +20,19 @@ func (l *sgrLog) String() string { return string(l.log) }
 
 func (l *sgrLog) set(s string) { l.log = append(l.log[:0], s...) }
 
-// add takes one SGR's parameters (without introducer and final byte).
-func (l *sgrLog) add(params []byte) {
+// add takes one SGR, introducer and final byte included.
+func (l *sgrLog) add(seq []byte) {
+	params := seq[len("\x1b[") : len(seq)-len("m")]
 	if len(params) == 0 || params[0] == '0' && (len(params) == 1 || params[1] == ';') {
 		l.log = l.log[:0]
 		if len(params) <= 1 {
 			return
 		}
 	}
-	if len(l.log)+len(params)+3 > maxSGR {
+	if len(l.log)+len(seq) > maxSGR {
 		l.compact()
 	}
-	l.log = append(l.log, 0x1b, '[')
-	l.log = append(l.log, params...)
-	l.log = append(l.log, 'm')
+	l.log = append(l.log, seq...)
 }
 
 // compact drops what later sequences override.
