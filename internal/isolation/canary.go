@@ -96,9 +96,28 @@ func (c *canary) proveAlive(ctx context.Context) error {
 	return nil
 }
 
-// gatewayScript prints the guest's default gateway: Linux has ip(8), macOS route(8).
-const gatewayScript = `if command -v ip >/dev/null 2>&1; then ip -4 route show default | awk '{print $3; exit}'; ` +
-	`else route -n get default | awk '/gateway:/{print $2; exit}'; fi`
+// attemptOptions are curl's for every attempt; its report of one is a line: exit code, HTTP status, URL.
+var attemptOptions = []string{
+	"--silent", "--connect-timeout", "3", "--max-time", "6", "--globoff",
+	"--write-out", "%{exitcode} %{http_code} %{url}\n",
+}
+
+// attemptScript asks for the guest's default gateway (Linux has ip(8), macOS route(8)) and prints it. Then it runs curl
+// with the arguments behind $1, and with one attempt more, at $1, in which GATEWAY stands for that address; all of them at
+// once. It is one command, because a guest that is emulated or busy takes long to start each.
+var attemptScript = `url=$1
+shift
+if command -v ip >/dev/null 2>&1; then gateway=$(ip -4 route show default | { read -r _ _ via _; echo "$via"; })
+else gateway=$(route -n get default | awk '/gateway:/{print $2; exit}'); fi
+printf 'gateway %s\n' "$gateway"
+case $gateway in
+*[!0-9.]*|'') ;;
+*)
+  head=${url%%GATEWAY*} tail=${url##*GATEWAY} middle=${url#*GATEWAY}
+  set -- "$@" --next ` + guest.Quote(attemptOptions) + ` --noproxy '*' --output /dev/null \
+    "$head$gateway${middle%GATEWAY*}$gateway$tail" ;;
+esac
+exec curl --parallel --parallel-immediate "$@"`
 
 func checkCanary(ctx context.Context, s *Subject) (Outcome, string, string) {
 	if s.Guest == nil {
@@ -112,26 +131,9 @@ func checkCanary(ctx context.Context, s *Subject) (Outcome, string, string) {
 	if err := c.proveAlive(ctx); err != nil {
 		return NoProof, err.Error(), ""
 	}
-	targets := slices.Clone(c.addrs)
-	gw, err := s.Guest.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", gatewayScript}, Limit: 256})
-	if err != nil {
-		return NoProof, fmt.Sprintf("the guest's gateway could not be asked for: %v", err), ""
-	}
-	if ip := net.ParseIP(strings.TrimSpace(string(gw.Stdout))); ip != nil {
-		_, port, _ := net.SplitHostPort(c.addrs[0])
-		targets = append(targets, net.JoinHostPort(ip.String(), port))
-	}
-	direct, err := c.attempt(ctx, s.Guest, targets, "", "direct")
+	evidence, err := c.attempt(ctx, s.Guest, s.Proxy)
 	if err != nil {
 		return NoProof, err.Error(), ""
-	}
-	evidence := direct
-	if s.Proxy != "" {
-		proxied, err := c.attempt(ctx, s.Guest, c.addrs, "http://"+s.Proxy, "proxy")
-		if err != nil {
-			return NoProof, err.Error(), strings.Join(evidence, "\n")
-		}
-		evidence = append(evidence, proxied...)
 	}
 	select {
 	case <-time.After(settle):
@@ -147,36 +149,55 @@ func checkCanary(ctx context.Context, s *Subject) (Outcome, string, string) {
 	return Pass, "", strings.Join(evidence, "\n")
 }
 
-// attempt has the guest try every target at once, and returns a line of evidence for each. It is an error if the guest
-// did not account for all of them: then nothing was proven.
-func (c *canary) attempt(ctx context.Context, g Runner, targets []string, proxy, how string) ([]string, error) {
-	argv := []string{
-		"curl", "--silent", "--parallel", "--parallel-immediate", "--connect-timeout", "3", "--max-time", "6",
-		"--globoff", "--write-out", "%{exitcode} %{http_code} %{url}\n",
+// attempt has the guest try every address at once, its gateway as well, and through the proxy if there is one. It returns
+// a line of evidence for each. It is an error if the guest did not account for all of them: then nothing was proven.
+func (c *canary) attempt(ctx context.Context, g Runner, proxy string) ([]string, error) {
+	type attempt struct{ how, target, url string }
+	var all []attempt
+	argv := []string{}
+	add := func(how, target string) {
+		a := attempt{how, target, c.url(how, target)}
+		all, argv = append(all, a), append(argv, "--output", "/dev/null", a.url)
 	}
-	if proxy == "" {
-		argv = append(argv, "--noproxy", "*")
-	} else {
-		argv = append(argv, "--noproxy", "", "--proxy", proxy)
+	group := func(how string, options ...string) {
+		argv = append(append(argv, attemptOptions...), options...)
+		for _, target := range c.addrs {
+			add(how, target)
+		}
 	}
-	urls := make([]string, len(targets))
-	for i, t := range targets {
-		urls[i] = fmt.Sprintf("http://%s/%s/%s-%s", t, c.secret, how, t)
-		argv = append(argv, "--output", "/dev/null", urls[i])
+	group("direct", "--noproxy", "*")
+	if proxy != "" {
+		argv = append(argv, "--next")
+		group("proxy", "--noproxy", "", "--proxy", "http://"+proxy)
 	}
+	_, port, _ := net.SplitHostPort(c.addrs[0])
+	argv = append([]string{"sh", "-c", attemptScript, "sh", c.url("direct", "GATEWAY:"+port)}, argv...)
 	res, err := g.Output(ctx, guest.Cmd{Argv: argv, Limit: 64 << 10})
 	if err != nil {
 		return nil, fmt.Errorf("trying to reach the host from inside: %w", err)
 	}
+	said := string(res.Stdout)
+	first, _, _ := strings.Cut(said, "\n")
+	gateway, ok := strings.CutPrefix(first, "gateway ")
+	if !ok {
+		return nil, errors.New("the guest could not try to reach the host: " + firstLine(res))
+	}
+	if ip := net.ParseIP(strings.TrimSpace(gateway)); ip != nil {
+		add("direct", net.JoinHostPort(ip.String(), port))
+	}
 	var lines []string
-	for i, u := range urls {
-		line, ok := reportLine(string(res.Stdout), u)
+	for _, a := range all {
+		line, ok := reportLine(said, a.url)
 		if !ok {
 			return nil, errors.New("the guest could not try to reach the host: " + firstLine(res))
 		}
-		lines = append(lines, fmt.Sprintf("%s %s: curl exit %s", how, targets[i], line))
+		lines = append(lines, fmt.Sprintf("%s %s: curl exit %s", a.how, a.target, line))
 	}
 	return lines, nil
+}
+
+func (c *canary) url(how, target string) string {
+	return fmt.Sprintf("http://%s/%s/%s-%s", target, c.secret, how, target)
 }
 
 func reportLine(out, url string) (string, bool) {

@@ -21,16 +21,14 @@ import (
 type sealed struct{ silent bool }
 
 func (s sealed) Output(_ context.Context, c guest.Cmd) (guest.Result, error) {
-	if c.Argv[0] == "sh" {
-		return guest.Result{Stdout: []byte("10.0.2.2\n")}, nil
-	}
 	if s.silent {
-		return guest.Result{Exit: 127, Stderr: []byte("curl: not found\n")}, nil
+		return guest.Result{Exit: 127, Stderr: []byte("curl: not found\n"), Stdout: []byte("gateway 10.0.2.2\n")}, nil
 	}
 	var b strings.Builder
+	b.WriteString("gateway 10.0.2.2\n")
 	for _, a := range c.Argv {
 		if strings.HasPrefix(a, "http://") && strings.Count(a, "/") > 3 {
-			fmt.Fprintf(&b, "7 000 %s\n", a)
+			fmt.Fprintf(&b, "7 000 %s\n", strings.ReplaceAll(a, "GATEWAY", "10.0.2.2"))
 		}
 	}
 	return guest.Result{Stdout: []byte(b.String())}, nil
