@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/guest/helper"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/isolation"
 	"github.com/calmenu/calmenu/internal/vm"
@@ -88,8 +90,8 @@ func (a *App) Connect(ctx context.Context, w *config.Workspace) (*guest.Client, 
 // new one takes.
 const keptAnswer = 2 * time.Second
 
-// borrow returns a connection there is already, which is the caller's or the one this process keeps the workspace over, or
-// makes one; done ends what it made.
+// borrow returns a connection there is already, which is the caller's or the one the workspace is kept over by this process
+// or another, or makes one; done ends what it made.
 func (a *App) borrow(
 	ctx context.Context, c *guest.Client, w *config.Workspace,
 ) (use *guest.Client, done func(), err error) {
@@ -99,10 +101,32 @@ func (a *App) borrow(
 	if c := a.kept(ctx, w.Name); c != nil {
 		return c, func() {}, nil
 	}
-	if c, err = a.Connect(ctx, w); err != nil {
+	if c = a.lent(ctx, w.Name); c == nil {
+		c, err = a.Connect(ctx, w)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	return c, func() { _ = c.Close() }, nil
+}
+
+// lent returns the connection another process keeps a workspace over, if one does and its guest answers.
+func (a *App) lent(ctx context.Context, name string) *guest.Client {
+	o, _, err := a.guestOptions(name)
+	if err != nil {
+		return nil
+	}
+	c, err := guest.Borrow(ctx, a.lentSocket(name), o)
+	if err != nil {
+		a.Log.Debug().Str("workspace", name).Err(err).Msg("making a connection to the guest")
+		return nil
+	}
+	return c
+}
+
+// lentSocket is where the process that keeps a workspace lends its connection to others.
+func (a *App) lentSocket(name string) string {
+	return filepath.Join(a.Home.WorkspaceDir(name), "guest.sock")
 }
 
 // kept returns the connection this process keeps a workspace over, if there is one that lives.
@@ -170,7 +194,8 @@ var hostCAs = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs
 
 const guestCAs = "/etc/ssl/certs/ca-certificates.crt"
 
-// seed is what is put into a guest before it starts: its identity, who may log in, whom it trusts, what it is.
+// seed is what is put into a guest before it starts: its identity, who may log in, whom it trusts, what it is, and CALMenu's
+// own program, which an emulated guest would take seconds to receive when it is first needed.
 func (a *App) seed(w *config.Workspace) ([]vm.SeedFile, error) {
 	caps := a.Driver.Info().Capabilities
 	if !caps.SeedFiles {
@@ -201,6 +226,11 @@ func (a *App) seed(w *config.Workspace) ([]vm.SeedFile, error) {
 		return nil, err
 	}
 	files = append(files, network...)
+	if name, program, err := helper.Program(caps.GuestOS); err == nil { // otherwise it is sent, or done without
+		name = path.Join(home, name)
+		files = append(files, dir(path.Dir(path.Dir(name)), 0o755, uid), dir(path.Dir(name), 0o755, uid),
+			vm.SeedFile{Path: name, Mode: 0o755, UID: uid, GID: uid, Data: program})
+	}
 	if w.Network.TrustHostCA {
 		for _, f := range hostCAs {
 			if b, err := os.ReadFile(f); err == nil {

@@ -83,6 +83,16 @@ func Name(guestOS string) (string, error) {
 	return nameOf(hash), nil
 }
 
+// Program is the helper for a guest of an operating system, and the name it has there, for who can put files into a guest
+// before it starts: it need not be sent then. ErrNone if there is none.
+func Program(guestOS string) (name string, program []byte, err error) {
+	program, hash, err := forGuest(guestOS)
+	if err != nil {
+		return "", nil, err
+	}
+	return nameOf(hash), program, nil
+}
+
 func forGuest(guestOS string) (program []byte, hash string, err error) {
 	program, err = resources.CalHelper(guestOS)
 	if err != nil {

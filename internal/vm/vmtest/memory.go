@@ -1,10 +1,10 @@
 package vmtest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -325,7 +325,10 @@ func (w *world) seed(name string, files []vm.SeedFile) (host ssh.Signer, users [
 			}
 			continue
 		}
-		err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o700), os.WriteFile(to, f.Data, f.Mode.Perm()))
+		err := os.MkdirAll(filepath.Dir(to), 0o700)
+		if old, readErr := os.ReadFile(to); err == nil && (readErr != nil || !bytes.Equal(old, f.Data)) {
+			err = os.WriteFile(to, f.Data, f.Mode.Perm())
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("seeding %s: %w", f.Path, err)
 		}
