@@ -255,20 +255,19 @@ const (
 	phaseIsolation = "checking isolation"
 )
 
-// prepareGuest does to a guest that has just started what it needs from outside: the right time, and its setup.
-func (a *App) prepareGuest(ctx context.Context, w *config.Workspace, c *guest.Client, report vm.Progress) error {
+// prepareGuest does to a guest that has just started what it needs from outside: the right time, and its setup. It tells
+// whether that was not all as it should be.
+func (a *App) prepareGuest(
+	ctx context.Context, w *config.Workspace, c *guest.Client, m vm.Machine, report vm.Progress,
+) (changed bool, err error) {
 	report.Report(vm.Phase{Name: phaseClock})
-	m, err := a.Driver.Machine(ctx, w.Name)
-	if err != nil {
-		return err
-	}
 	if m.Resumed {
 		err = c.Renew(ctx, time.Now())
 	} else {
 		err = setClock(ctx, c)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	report.Report(vm.Phase{Name: phaseSetup})
 	return a.provision(ctx, w, c, report)

@@ -61,6 +61,9 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 		a.Log.Info().Str("workspace", w.Name).Bool("up", up).AnErr("cause", err).Msg("guest connection")
 	})
 	defer func() { _ = link.Close() }()
+	a.links.Store(w.Name, link)
+	defer a.links.Delete(w.Name)
+	defer a.lend(ctx, w.Name, link)()
 	k.net = a.openNetwork(ctx, w)
 	defer k.net.close()
 	k.bulk = a.bulkLink(w.Name, o)
@@ -92,6 +95,18 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 		}
 	}
 	return nil
+}
+
+// lend lets other processes of this user use the connection, until what it returns is called.
+func (a *App) lend(ctx context.Context, name string, link *guest.Link) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var lending sync.WaitGroup
+	lending.Go(func() {
+		if err := guest.Lend(ctx, a.lentSocket(name), link.Client); ctx.Err() == nil {
+			a.Log.Warn().Str("workspace", name).Err(err).Msg("others make connections of their own")
+		}
+	})
+	return func() { cancel(); lending.Wait() }
 }
 
 type keeper struct {

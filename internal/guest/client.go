@@ -61,11 +61,14 @@ func (c *Client) keepalive() {
 	}
 }
 
+// keepaliveRequest asks for a sign of life.
+const keepaliveRequest = "keepalive@openssh.com"
+
 // Ping asks the guest for a sign of life and waits for it, at most Options.Timeout.
 func (c *Client) Ping(ctx context.Context) error {
 	_, err := await(ctx, c, "answer", func() (struct{}, error) {
 		// OpenSSH answers "failure" to it, which is an answer.
-		_, _, err := c.ssh.SendRequest("keepalive@openssh.com", true, nil)
+		_, _, err := c.ssh.SendRequest(keepaliveRequest, true, nil)
 		return struct{}{}, err
 	}, nil)
 	return err

@@ -1,0 +1,12 @@
+package guest
+
+import "golang.org/x/sys/unix"
+
+// peerUID is the user who made the other end of a Unix socket (unix(7)).
+func peerUID(fd int) (int, error) {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return 0, err
+	}
+	return int(cred.Uid), nil
+}
