@@ -30,7 +30,11 @@ func (a *App) check(ctx context.Context, w *config.Workspace, c isolation.Runner
 	if err != nil {
 		return isolation.Report{}, err
 	}
-	r := isolation.Run(ctx, s)
+	return a.keepReport(ctx, w, isolation.Run(ctx, s))
+}
+
+// keepReport keeps and journals what checks have just found, unless the machine it is about has ended.
+func (a *App) keepReport(ctx context.Context, w *config.Workspace, r isolation.Report) (isolation.Report, error) {
 	if ctx.Err() != nil {
 		// A check that was cancelled says nothing about the machine.
 		return r, fmt.Errorf("checking isolation of %q: %w", w.Name, ctx.Err())

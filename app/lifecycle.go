@@ -113,11 +113,37 @@ func (a *App) start(ctx context.Context, w *config.Workspace, report vm.Progress
 	}
 	defer func() { _ = client.Close() }()
 	a.RefreshSSHConfig() // a guest that was met for the first time has shown its host key
-	if err := a.prepareGuest(ctx, w, client, report); err != nil {
+	return a.prepareAndProve(ctx, w, client, report)
+}
+
+// prepareAndProve does to a guest that has just started what it needs from outside, and proves its isolation. Of one that
+// was resumed little is expected to be missing: its isolation is tried meanwhile, and once more if something was.
+func (a *App) prepareAndProve(ctx context.Context, w *config.Workspace, c *guest.Client, report vm.Progress) error {
+	m, err := a.Driver.Machine(ctx, w.Name)
+	if err != nil {
+		return fmt.Errorf("preparing the guest of %q: %w", w.Name, err)
+	}
+	trying, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tried := make(chan isolation.Report, 1)
+	if m.Resumed {
+		s, err := a.subject(w, c)
+		if err != nil {
+			return err
+		}
+		go func() { tried <- isolation.Run(trying, s) }()
+	}
+	changed, err := a.prepareGuest(ctx, w, c, m, report)
+	if err != nil {
 		return fmt.Errorf("preparing the guest of %q: %w", w.Name, err)
 	}
 	report.Report(vm.Phase{Name: phaseIsolation})
-	_, err = a.check(ctx, w, client)
+	if m.Resumed && !changed {
+		_, err = a.keepReport(ctx, w, <-tried)
+	} else {
+		cancel()
+		_, err = a.check(ctx, w, c)
+	}
 	return err
 }
 

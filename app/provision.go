@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,15 +70,19 @@ func (a *App) provisioner(
 	}, nil
 }
 
-// provision sets a running guest up. Steps that can wait, or that a guest can do without, are no error.
-func (a *App) provision(ctx context.Context, w *config.Workspace, c provision.Shell, report vm.Progress) error {
+// provision sets a running guest up, and tells whether there was something to do. Steps that can wait, or that a guest can do
+// without, are no error.
+func (a *App) provision(
+	ctx context.Context, w *config.Workspace, c provision.Shell, report vm.Progress,
+) (changed bool, err error) {
 	r, err := a.provisioner(ctx, w, c, "", provision.First, provision.Boot)
 	if err != nil {
-		return err
+		return false, err
 	}
 	results, err := r.Run(ctx, report)
 	a.noteSetup(w.Name, results)
-	return a.setupFailed(w.Name, err)
+	changed = slices.ContainsFunc(results, func(r provision.Result) bool { return r.Outcome != provision.Held })
+	return changed, a.setupFailed(w.Name, err)
 }
 
 // provisionSession sets the guest up for an agent's session: what a boot takes away
