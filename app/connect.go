@@ -256,7 +256,7 @@ const (
 )
 
 // prepareGuest does to a guest that has just started what it needs from outside: the right time, and its setup. It tells
-// whether that was not all as it should be.
+// whether anything was missing that a guest cannot do without.
 func (a *App) prepareGuest(
 	ctx context.Context, w *config.Workspace, c *guest.Client, m vm.Machine, report vm.Progress,
 ) (changed bool, err error) {

@@ -70,8 +70,8 @@ func (a *App) provisioner(
 	}, nil
 }
 
-// provision sets a running guest up, and tells whether there was something to do. Steps that can wait, or that a guest can do
-// without, are no error.
+// provision sets a running guest up, and tells whether something was missing that a guest cannot do without. Steps that can
+// wait, or that it can do without, are no error, and nothing that isolation is proven by.
 func (a *App) provision(
 	ctx context.Context, w *config.Workspace, c provision.Shell, report vm.Progress,
 ) (changed bool, err error) {
@@ -81,7 +81,9 @@ func (a *App) provision(
 	}
 	results, err := r.Run(ctx, report)
 	a.noteSetup(w.Name, results)
-	changed = slices.ContainsFunc(results, func(r provision.Result) bool { return r.Outcome != provision.Held })
+	changed = slices.ContainsFunc(results, func(r provision.Result) bool {
+		return r.Outcome != provision.Held && !r.Step.Optional
+	})
 	return changed, a.setupFailed(w.Name, err)
 }
 

@@ -49,6 +49,8 @@ type snapshotResults struct {
 	qemuImg     []float64
 	qemuImgBoot []float64
 	preview     []float64
+	keptCreate  []float64 // with the agent running
+	keptPreview []float64
 	find        []float64
 	disks       []*diskCost
 }
@@ -202,6 +204,9 @@ func (r *snapshotResults) figures() []Figure {
 		"when it is taken: it grows with what the guest changes afterwards")
 	beside(r.preview, within(second(fmt.Sprintf("preview, %d files changed", previewed)), previewTarget), peerFind, r.find,
 		"the whole verb, connecting to the guest included", "in turns")
+	const kept = "the agent looks after the workspace, and lends the verb its connection"
+	add(r.keptCreate, within(second("create, cold, with the agent running"), createTarget), kept)
+	add(r.keptPreview, within(second(fmt.Sprintf("preview, %d files changed, with the agent running", previewed)), previewTarget), kept)
 	if len(r.disks) > 0 {
 		least := r.disks[0]
 		for _, d := range r.disks[1:] {
