@@ -41,6 +41,9 @@ func (a *App) guestPassword(ctx context.Context, name string) (string, error) {
 		password string
 		err      error
 	}
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("waiting for the keychain: %w", err)
+	}
 	got := make(chan answer, 1)
 	go func() { // a keychain may ask the person, who may be away
 		password, err := keepPassword(a.secrets(), name)

@@ -62,12 +62,9 @@ func TestALockedKeychainIsAnErrorThatSaysWhatToDo(t *testing.T) {
 
 func TestWaitingForTheKeychainEndsWithItsContext(t *testing.T) {
 	a, _ := open(t)
-	if err := os.MkdirAll(a.identityDir("demo"), 0o700); err != nil { // the password may be kept before the end is noticed
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.guestPassword(ctx, "demo"); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := a.guestPassword(ctx, "demo"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
