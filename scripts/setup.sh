@@ -12,7 +12,7 @@ RUN_PACKAGES='qemu-system-x86 qemu-utils mmdebstrap e2fsprogs xz-utils uidmap op
 TEST_PACKAGES='gcc libc6-dev clang lld xvfb xauth xfce4-panel xfwm4 xfce4-terminal dunst libnotify-bin xdotool zenity xclip
   dbus dbus-x11 imagemagick x11-utils x11-xserver-utils fonts-dejavu-core
   fonts-noto-color-emoji openssh-server rsync sshuttle nftables curl shellcheck
-  git ruby vttest inotify-tools'
+  git ruby vttest inotify-tools iproute2 tcpdump'
 # The same for a system without apt: one command of each package that runs CALMenu.
 RUN_COMMANDS='qemu-system-x86_64 qemu-img mmdebstrap mke2fs xz newuidmap ssh-keygen tmux'
 TART_FORMULA=openai/tools/tart

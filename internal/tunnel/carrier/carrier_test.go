@@ -90,8 +90,10 @@ func (b *box) curl(args ...string) (string, error) {
 
 func testTransparent(t *testing.T, method string) {
 	b := newBox(t)
-	outside := nettest.Serve(t, hello)
-	g := gate(t, outside, "good.test:80", "good.test:443", "8.8.8.8:7")
+	e := &ender{saw: make(chan string, 8)}
+	outside := nettest.Serve(t, e.serve)
+	servers := map[string]string{"7": outside, "9": nowhere, "22": b.gitServer(), "80": outside, "443": outside}
+	g := gateTo(t, servers, "good.test:22", "good.test:80", "good.test:443", "8.8.8.8:7", "8.8.8.8:9")
 	if out, err := b.curl("--connect-timeout", "1", "http://8.8.8.8/"); err == nil {
 		t.Fatalf("before, the box reaches %q", out)
 	}
@@ -105,7 +107,10 @@ func testTransparent(t *testing.T, method string) {
 		t.Errorf("the host listens on %s, before on %s", after, before)
 	}
 
-	use := b.idle()
+	opened, use, answered := time.Now(), b.idle(), func() {}
+	if method == catch.Redirect { // the gate is the same, and it takes a while
+		answered = unanswered(t, b)
+	}
 	if out, err := b.curl("http://good.test/"); err != nil || out != "hello\n" {
 		t.Errorf("good.test: %q, %v", out, err)
 	}
@@ -117,7 +122,7 @@ func testTransparent(t *testing.T, method string) {
 	}
 	for _, refused := range [][]string{
 		{"curl", "-sS", "--max-time", "60", "http://8.8.4.4/"},         // nothing allows it
-		{"curl", "-sS", "--max-time", "60", "http://good.test:22/"},    // not this port
+		{"curl", "-sS", "--max-time", "60", "http://good.test:23/"},    // not this port
 		{"curl", "-sS", "--max-time", "60", "http://evil.test/"},       // not this name
 		{"curl", "-sS", "--max-time", "60", "http://also.test/"},       // a name on the same address
 		{"curl", "-sS", "--max-time", "60", "http://127.0.0.1:3129/"},  // the port itself
@@ -144,8 +149,13 @@ func testTransparent(t *testing.T, method string) {
 	b.load("many", nettest.Count("CAL_TEST_CONNECTIONS", 300), nettest.Count("CAL_TEST_AT_ONCE", 60))
 	b.load("bulk", nettest.Count("CAL_TEST_BULK_MIB", 8), 1)
 	b.load("names", nettest.Count("CAL_TEST_LOOKUPS", 500), 1)
-
+	b.git()
+	testEndings(t, b, e, outside)
+	answered()
+	time.Sleep(time.Until(opened.Add(time.Duration(nettest.Count("CAL_TEST_IDLE_S", 0)) * time.Second)))
+	t.Logf("a connection that said nothing for %v", time.Since(opened).Round(time.Second))
 	use()
+	testCut(t, c, e, method)
 
 	status := func(command string, args ...string) string {
 		out, err := b.run(append([]string{b.helper, "proxy", command}, args...)...)

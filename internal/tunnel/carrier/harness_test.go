@@ -41,6 +41,7 @@ type box struct {
 	pid     int
 	id      *guest.Identity
 	sshd    []string
+	at      string // where its SSH server listens; "" is nowhere: one is started for each connection
 	helper  string
 	mu      sync.Mutex // guards servers
 	servers []*exec.Cmd
@@ -111,8 +112,11 @@ func (b *box) run(argv ...string) (string, error) {
 	return string(out), err
 }
 
-// dial starts an SSH server for one connection.
-func (b *box) dial(context.Context) (net.Conn, error) {
+// dial starts an SSH server for one connection, unless there is one that listens.
+func (b *box) dial(ctx context.Context) (net.Conn, error) {
+	if b.at != "" {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", b.at)
+	}
 	near, f, err := nettest.Pair()
 	if err != nil {
 		return nil, err
@@ -120,13 +124,18 @@ func (b *box) dial(context.Context) (net.Conn, error) {
 	defer f.Close()
 	cmd := exec.Command(b.sshd[0], b.sshd[1:]...)
 	cmd.Stdin, cmd.Stdout = f, f
+	return near, b.start(cmd)
+}
+
+// start starts a server that ends with the test.
+func (b *box) start(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return err
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.servers = append(b.servers, cmd)
-	b.mu.Unlock()
-	return near, nil
+	return nil
 }
 
 func (b *box) stop() {
@@ -154,8 +163,17 @@ func (n names) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, err
 	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
-// outside are servers on the host's loopback that stand for the internet: gate leads 8.8.8.8 there, whatever the port.
+// gate leads 8.8.8.8 to a server on the host's loopback that stands for the internet.
 func gate(t testing.TB, outside string, allow ...string) *tunnel.Gate {
+	t.Helper()
+	return gateTo(t, map[string]string{"7": outside, "80": outside, "443": outside}, allow...)
+}
+
+// nowhere is where a connection gets no answer from.
+const nowhere = "nowhere"
+
+// gateTo leads each port of 8.8.8.8 to a server on the host's loopback, or nowhere.
+func gateTo(t testing.TB, servers map[string]string, allow ...string) *tunnel.Gate {
 	t.Helper()
 	var p tunnel.Policy
 	for _, a := range allow {
@@ -169,12 +187,16 @@ func gate(t testing.TB, outside string, allow ...string) *tunnel.Gate {
 		Upstream: func(*url.URL) (*url.URL, error) { return nil, nil },
 		Own:      func() []netip.Prefix { return nil },
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if host, port, _ := net.SplitHostPort(address); host != "8.8.8.8" {
+			host, port, _ := net.SplitHostPort(address)
+			to := servers[port]
+			switch {
+			case host != "8.8.8.8" || to == "":
 				return nil, fmt.Errorf("dialled %s", address)
-			} else if port != "80" && port != "443" && port != "7" {
-				return nil, fmt.Errorf("dialled port %s", port)
+			case to == nowhere:
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
 			}
-			return (&net.Dialer{}).DialContext(ctx, network, outside)
+			return (&net.Dialer{}).DialContext(ctx, network, to)
 		},
 	}
 }
@@ -240,8 +262,9 @@ func (c *carried) await(way string) wire.Report {
 }
 
 // hello is a web server's answer; echo for what is no request.
-func hello(conn *net.TCPConn) {
-	in := bufio.NewReader(conn)
+func hello(conn *net.TCPConn) { sayHello(conn, bufio.NewReader(conn)) }
+
+func sayHello(conn *net.TCPConn, in *bufio.Reader) {
 	first, _ := in.Peek(4)
 	if string(first) != "GET " {
 		_, _ = io.Copy(conn, in)
