@@ -102,7 +102,8 @@ func connect(ctx context.Context, o Options, banner time.Duration) (*Client, err
 		return nil, fmt.Errorf("connect to guest: %w", err)
 	}
 	var refused error
-	sshConn, chans, reqs, err := ssh.NewClientConn(conn, "guest", &ssh.ClientConfig{
+	whole := newWholePackets(conn)
+	sshConn, chans, reqs, err := ssh.NewClientConn(whole, "guest", &ssh.ClientConfig{
 		Config: ssh.Config{Ciphers: o.Ciphers},
 		User:   o.User,
 		Auth:   o.Auth,
@@ -120,6 +121,7 @@ func connect(ctx context.Context, o Options, banner time.Duration) (*Client, err
 		_ = raw.Close()
 		return nil, explainHandshake(ctx, err, refused)
 	}
+	whole.begin(sshConn)
 	return newClient(ssh.NewClient(sshConn, chans, reqs), raw, o), nil
 }
 
@@ -166,11 +168,10 @@ func explainHandshake(ctx context.Context, err, refused error) error {
 
 // awaitBanner returns conn once its first byte arrived.
 func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration, bulk bool) (net.Conn, error) {
-	var from io.Reader = &gatherer{r: conn}
+	b := &buffered{Conn: conn, r: bufio.NewReaderSize(&gatherer{r: conn}, readAhead)}
 	if bulk {
-		from = conn
+		b.r = bufio.NewReaderSize(conn, bulkAhead)
 	}
-	b := &buffered{Conn: conn, r: bufio.NewReaderSize(from, readAhead)}
 	first := make(chan error, 1)
 	go func() {
 		_, err := b.r.Peek(1)
@@ -195,6 +196,10 @@ func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration, bulk b
 // which costs two or three system calls each; a terminal's output comes in packets of that size.
 const readAhead = 256 << 10
 
+// bulkAhead is the same for a connection that carries much: its packets are large, and to copy one once more costs more than a
+// second system call for it.
+const bulkAhead = 4 << 10
+
 // buffered is a connection that is read ahead.
 type buffered struct {
 	net.Conn
@@ -202,6 +207,14 @@ type buffered struct {
 }
 
 func (b *buffered) Read(p []byte) (int, error) { return b.r.Read(p) }
+
+// NetConn is what it writes to.
+func (b *buffered) NetConn() net.Conn {
+	if below, ok := b.Conn.(interface{ NetConn() net.Conn }); ok {
+		return below.NetConn()
+	}
+	return b.Conn
+}
 
 // refusals is how often in a row a guest may present another key or refuse ours before that is taken as final: while a
 // machine boots, another one may answer at its address, and its keys may not be in place.

@@ -37,6 +37,9 @@ func pass(to io.Writer, from io.Reader) (n int64, err error) {
 		}
 		read, err := from.Read(buf)
 		if read > 0 {
+			if large != nil {
+				carrying.carried(read)
+			}
 			wrote, werr := to.Write(buf[:read])
 			n += int64(wrote)
 			if werr != nil {

@@ -27,7 +27,7 @@ func newChannel(s *session, id uint16) *channel {
 	return c
 }
 
-// push takes data from the client and returns how much waits to be read.
+// push takes data from the client and returns how much waits to be read. A reader that waits hears of it from tell.
 func (c *channel) push(data []byte) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -40,8 +40,13 @@ func (c *channel) push(data []byte) int {
 	}
 	c.buf = append(c.buf, data...)
 	c.s.waiting.Add(int64(len(data)))
-	c.arrived.Signal()
 	return len(c.buf) - c.off
+}
+
+func (c *channel) tell() {
+	c.mu.Lock()
+	c.arrived.Signal()
+	c.mu.Unlock()
 }
 
 // waits is how much waits to be read.

@@ -83,6 +83,7 @@ type session struct {
 	out     *outbox
 	running sync.WaitGroup
 	waiting atomic.Int64 // bytes from the client that destinations have not taken
+	pushed  *channel     // has data it was not told of; nil if none has. Only read uses it
 
 	places    atomic.Int32 // of maxChannels taken
 	questions atomic.Int32 // of maxQuestions taken
@@ -95,9 +96,14 @@ type session struct {
 	over     *channel // the one that is over softWaiting, if any
 }
 
-// read takes frames until one is none or the client ends.
+// read takes frames until one is none or the client ends. Whoever waits for data is told when all that has come by then was
+// taken: a client sends frames of 2 KiB, and a destination written to for each costs more than what is in them.
 func (s *session) read(ctx context.Context, in *bufio.Reader) error {
+	defer s.tell()
 	for {
+		if in.Buffered() < headerLength {
+			s.tell()
+		}
 		head, err := in.Peek(headerLength)
 		if err != nil {
 			if errors.Is(err, io.EOF) && len(head) > 0 {
@@ -110,6 +116,9 @@ func (s *session) read(ctx context.Context, in *bufio.Reader) error {
 			return err
 		}
 		_, _ = in.Discard(headerLength)
+		if in.Buffered() < length {
+			s.tell()
+		}
 		data, err := in.Peek(length) // less than the buffer
 		if err != nil {
 			return io.ErrUnexpectedEOF
@@ -126,6 +135,9 @@ func (s *session) read(ctx context.Context, in *bufio.Reader) error {
 
 // take obeys one frame. data is valid only until it returns.
 func (s *session) take(ctx context.Context, id uint16, cmd command, data []byte) error {
+	if cmd != cmdTCPData && cmd != cmdPing {
+		s.tell() // it may end the channel, and give its number to another
+	}
 	switch cmd {
 	case cmdPing:
 		s.pong(string(data))
@@ -134,8 +146,12 @@ func (s *session) take(ctx context.Context, id uint16, cmd command, data []byte)
 	case cmdTCPConnect:
 		return s.connect(ctx, id, string(data))
 	case cmdTCPData:
-		if c := s.channel(id); c != nil {
-			s.data(c, data)
+		if s.pushed == nil || s.pushed.id != id {
+			s.tell()
+			s.pushed = s.channel(id)
+		}
+		if s.pushed != nil {
+			s.data(s.pushed, data)
 		}
 	case cmdTCPEOF:
 		if c := s.channel(id); c != nil {
@@ -201,6 +217,14 @@ func (s *session) connect(ctx context.Context, id uint16, text string) error {
 	return nil
 }
 
+// tell has the channel that data came for last hear of it.
+func (s *session) tell() {
+	if s.pushed != nil {
+		s.pushed.tell()
+		s.pushed = nil
+	}
+}
+
 // data hands a channel what came for it, and waits if too much waits already.
 func (s *session) data(c *channel, data []byte) {
 	n := c.push(data)
@@ -212,6 +236,7 @@ func (s *session) data(c *channel, data []byte) {
 	if n <= hardWaiting && s.waiting.Load() <= totalWaiting {
 		return
 	}
+	s.tell()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.ended {

@@ -110,3 +110,6 @@ func (g *greeted) Read(p []byte) (int, error) {
 	}
 	return g.Conn.Read(p)
 }
+
+// NetConn is the connection below, which it writes to.
+func (g *greeted) NetConn() net.Conn { return g.Conn }
