@@ -22,6 +22,7 @@ type plain struct {
 	kernel  string
 	initrd  string
 	machine []string // accelerator, processor, memory, as the workspace's machine has them
+	open    bool     // its network leads out: QEMU's user-mode network as it is by default
 	c       *cal
 }
 
@@ -119,13 +120,17 @@ func (p *plain) start(ctx context.Context) (*running, error) {
 	if r.guest, err = p.c.sshTo(p.owner, net.JoinHostPort("127.0.0.1", port)); err != nil {
 		return nil, err
 	}
+	restrict := "on"
+	if p.open {
+		restrict = "off"
+	}
 	r.cmd = exec.CommandContext(ctx, "qemu-system-x86_64", append(append([]string(nil), p.machine...),
 		"-M", "q35", "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
 		"-serial", "file:"+filepath.Join(p.dir, "serial.log"), "-qmp", "unix:"+socket+",server=on,wait=off",
 		"-kernel", p.kernel, "-initrd", p.initrd, "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1",
 		"-drive", "if=none,id=disk,file="+p.disk()+",format=qcow2,cache=writeback,discard=unmap,detect-zeroes=unmap",
 		"-device", "virtio-blk-pci,drive=disk",
-		"-netdev", "user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:"+port+"-:22",
+		"-netdev", "user,id=net,restrict="+restrict+",ipv6=off,hostfwd=tcp:127.0.0.1:"+port+"-:22",
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 	)...)
