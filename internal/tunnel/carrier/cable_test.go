@@ -209,7 +209,7 @@ func TestLostPackets(t *testing.T) {
 		b.load("many", 40, 8)
 		t.Logf("%d packets were lost", b.lost())
 	}
-	outage := time.Duration(nettest.Count("CAL_TEST_OUTAGE_S", 5)) * time.Second
+	outage := time.Duration(nettest.Count("CAL_TEST_OUTAGE_S", 3)) * time.Second
 	again := func(what string, begun time.Time) {
 		t.Helper()
 		for limit := time.Now().Add(90 * time.Second); ; {

@@ -15,13 +15,16 @@ import (
 	"github.com/calmenu/calmenu/internal/tunnel/catch"
 )
 
+// atOnce has programs that were built with the race detector end without waiting a second for its last words.
+const atOnce = "GORACE=atexit_sleep_ms=0"
+
 // load runs a load in the box.
 func (b *box) load(what string, n, width int) {
 	b.t.Helper()
 	begun := time.Now()
 	line := b.inside(os.Args[0])
 	cmd := exec.CommandContext(b.t.Context(), line[0], line[1:]...)
-	cmd.Env = append(os.Environ(), "CAL_TEST_LOAD="+what, "CAL_TEST_N="+strconv.Itoa(n), "CAL_TEST_WIDTH="+strconv.Itoa(width))
+	cmd.Env = append(os.Environ(), atOnce, "CAL_TEST_LOAD="+what, "CAL_TEST_N="+strconv.Itoa(n), "CAL_TEST_WIDTH="+strconv.Itoa(width))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		b.t.Errorf("%s of %d: %v: %s", what, n, err, out)
