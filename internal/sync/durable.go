@@ -22,10 +22,29 @@ func (m *manifest) intend(lines []line) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(m.intent(), text, 0o600); err != nil {
+	if err := rewriteInPlace(m.intent(), text); err != nil {
 		return fmt.Errorf("noting what is about to land: %w", err)
 	}
 	return nil
+}
+
+// rewriteInPlace gives a file another content. It is not emptied in the same breath as it is written: ext4 takes that for
+// the way programs replace files that must not be lost, and begins to write them out (auto_da_alloc of ext4(5)). This one
+// a crash of the host may take.
+func rewriteInPlace(name string, text []byte) (err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err == nil && info.Size() > 0 {
+		err = f.Truncate(0)
+	}
+	if err == nil && len(text) > 0 {
+		_, err = f.Write(text)
+	}
+	return err
 }
 
 func (m *manifest) intent() string { return filepath.Join(filepath.Dir(m.path), intentName) }

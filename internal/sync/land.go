@@ -26,16 +26,24 @@ func (r refusal) Error() string { return string(r) }
 // lander gives staged items their final names.
 type lander struct {
 	dest    *os.Root
-	staging *os.File
+	staging heldDir
 	o       Options
 	now     func() time.Time
-	dirs    map[string]*os.File // directories of the host known to be none of links; open where something has landed
+	dirs    map[string]heldDir // directories of the host known to be none of links; open where something has landed
 	// built tells what the guest was at work on. It may wait for the guest.
 	built func() Build
 }
 
 // builtWithin is how long a guest may take to tell what it was at work on, before nobody knows.
 const builtWithin = 20 * time.Second
+
+// heldDir is a directory with its descriptor: to ask an os.File for that costs system calls.
+type heldDir struct {
+	f  *os.File // nil: not open
+	fd int
+}
+
+func held(f *os.File) heldDir { return heldDir{f, int(f.Fd())} }
 
 // newLander needs staging to be there. What the guest was at work on is asked for meanwhile.
 func (e *engine) newLander(ctx context.Context) (*lander, error) {
@@ -54,7 +62,7 @@ func (e *engine) newLander(ctx context.Context) (*lander, error) {
 		}()
 	}
 	return &lander{
-		dest: e.dest, staging: staging, o: e.o, now: e.o.Now, dirs: map[string]*os.File{},
+		dest: e.dest, staging: held(staging), o: e.o, now: e.o.Now, dirs: map[string]heldDir{},
 		built: gosync.OnceValue(func() Build { return <-built }),
 	}, nil
 }
@@ -65,8 +73,8 @@ const maxOpenDirs = 200
 // forget closes the directories: some may be others by now.
 func (l *lander) forget() {
 	for _, d := range l.dirs {
-		if d != nil {
-			d.Close()
+		if d.f != nil {
+			d.f.Close()
 		}
 	}
 	clear(l.dirs)
@@ -74,7 +82,7 @@ func (l *lander) forget() {
 
 func (l *lander) close() {
 	l.forget()
-	l.staging.Close()
+	l.staging.f.Close()
 }
 
 // artifact is what a staged item is about to be. before is what is known about its name; the zero record if nothing is.
@@ -105,7 +113,7 @@ func (l *lander) land(s *staged, a Artifact, before record) (_ Artifact, same bo
 	if err != nil {
 		return a, false, err
 	}
-	err = renameNew(l.staging, s.at, dir, path.Base(s.Name))
+	err = renameNew(l.staging.fd, s.at, dir.fd, path.Base(s.Name))
 	if err == nil || !errors.Is(err, fs.ErrExist) && !noRenameNew(err) {
 		return a, false, err
 	}
@@ -136,21 +144,22 @@ func (l *lander) land(s *staged, a Artifact, before record) (_ Artifact, same bo
 }
 
 // open makes a directory and those above it, and returns it open.
-func (l *lander) open(dir string) (*os.File, error) {
-	if d := l.dirs[dir]; d != nil {
+func (l *lander) open(dir string) (heldDir, error) {
+	if d := l.dirs[dir]; d.f != nil {
 		return d, nil
 	}
 	if len(l.dirs) > maxOpenDirs {
 		l.forget()
 	}
 	if err := l.makeDirs(dir); err != nil {
-		return nil, err
+		return heldDir{}, err
 	}
-	d, err := l.dest.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
-	if err == nil {
-		l.dirs[dir] = d
+	f, err := l.dest.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return heldDir{}, err
 	}
-	return d, err
+	l.dirs[dir] = held(f)
+	return l.dirs[dir], nil
 }
 
 // aboutTheName tells the errors that another name would not have met.
@@ -187,7 +196,7 @@ func (l *lander) makeDirs(dir string) error {
 		}
 	}
 	if err == nil {
-		l.dirs[dir] = nil
+		l.dirs[dir] = heldDir{}
 	}
 	return err
 }

@@ -254,8 +254,10 @@ func (p *pass) fetch(ctx context.Context, todo []Item) ([]staged, error) {
 	}
 	defer ld.close()
 	into := newStaging(ctx, dir, p.o, todo, p.meter.tell, func(batch []*staged) error { return p.land(ld, batch) })
-	err = p.t.Fetch(ctx, todo, into)
-	if !errors.Is(err, errHost) {
+	defer into.maker.close()
+	if err = p.t.Fetch(ctx, todo, into); errors.Is(err, errHost) {
+		into.stage.abandon()
+	} else {
 		err = errors.Join(err, into.flush())
 	}
 	return into.items, onHost(err)

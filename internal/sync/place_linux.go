@@ -10,8 +10,8 @@ import (
 )
 
 // renameNew gives what has a name in one open directory a name in another, in which there is none of that name.
-func renameNew(from *os.File, name string, to *os.File, as string) error {
-	return unix.Renameat2(int(from.Fd()), name, int(to.Fd()), as, unix.RENAME_NOREPLACE)
+func renameNew(from int, name string, to int, as string) error {
+	return unix.Renameat2(from, name, to, as, unix.RENAME_NOREPLACE)
 }
 
 // noRenameNew tells an error of a file system that knows no such thing.

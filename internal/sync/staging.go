@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -40,8 +41,9 @@ type Staging struct {
 	tell  tell
 	limit *rate.Limiter // nil: none
 	ctx   context.Context
-	land  func([]*staged) error // gives received items their names
-	batch []*staged             // received, not landed yet
+	batch []*staged // received, not handed on yet
+	stage backstage
+	maker maker
 }
 
 // staged is an item on its way.
@@ -69,7 +71,14 @@ const batchFiles = 256
 func newStaging(
 	ctx context.Context, dir *os.Root, o Options, items []Item, tell tell, land func([]*staged) error,
 ) *Staging {
-	s := &Staging{ctx: ctx, dir: dir, o: o, tell: tell, land: land, items: make([]staged, len(items))}
+	s := &Staging{ctx: ctx, dir: dir, o: o, tell: tell, items: make([]staged, len(items)), maker: maker{root: dir, agent: o.Agent}}
+	s.stage.land = land
+	s.stage.make = func(f *small) error {
+		if err := s.maker.make(f); err != nil {
+			return errors.Join(errHost, err)
+		}
+		return nil
+	}
 	if o.RateLimit > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(o.RateLimit), int(max(o.RateLimit/10, 4<<10)))
 	}
@@ -90,23 +99,19 @@ func (s *staged) place(name string) string {
 	return s.at + strings.TrimPrefix(name, s.Name)
 }
 
-// Create makes the inode for a file of an item, both by their index.
+// Create begins a file of an item, both by their index.
 func (s *Staging) Create(item, file int) (*Staged, error) {
 	it := &s.items[item]
 	if err := s.makeDirs(it); err != nil {
 		return nil, err
 	}
 	e := &it.Files[file]
-	at := it.place(e.Name)
-	how := os.O_RDWR | os.O_CREATE | os.O_EXCL
-	if it.resumable() {
-		how = os.O_RDWR | os.O_CREATE | os.O_TRUNC
+	f := &Staged{of: s, item: it, file: file, entry: e, at: it.place(e.Name), hash: sha256.New()}
+	if !it.Bundle && e.Size <= smallFile {
+		f.small = make([]byte, 0, e.Size)
+		return f, nil
 	}
-	f, err := s.dir.OpenFile(at, how, 0o600)
-	if err != nil {
-		return nil, errors.Join(errHost, err)
-	}
-	return &Staged{of: s, item: it, file: file, entry: e, at: at, f: f, hash: sha256.New()}, nil
+	return f, f.inode()
 }
 
 func (s *Staging) makeDirs(it *staged) error {
@@ -143,7 +148,7 @@ func (s *Staging) Whole(item int) error {
 	if len(s.batch) < batchFiles {
 		return nil
 	}
-	return s.flush()
+	return s.hand()
 }
 
 // Busy says that a program of the guest still writes to an item.
@@ -157,14 +162,20 @@ func (s *Staging) Refuse(item int, reason string) {
 	s.items[item].verdict, s.items[item].reason = refused, display(reason)
 }
 
-// flush lands what has been received.
-func (s *Staging) flush() error {
+// hand has what has been received landed.
+func (s *Staging) hand() error {
 	batch := s.batch
 	s.batch = nil
 	if len(batch) == 0 {
 		return nil
 	}
-	return s.land(batch)
+	return s.stage.add(step{batch: batch})
+}
+
+// flush returns when what has been received has landed.
+func (s *Staging) flush() error {
+	err := s.hand()
+	return errors.Join(err, s.stage.wait())
 }
 
 // Staged is a file being received.
@@ -174,9 +185,29 @@ type Staged struct {
 	file  int
 	entry *Entry
 	at    string
-	f     *os.File
+	f     *os.File // nil: it is received in memory
+	small []byte
 	size  int64
 	hash  hash.Hash
+}
+
+// inode makes the file's inode, with what has come so far.
+func (f *Staged) inode() (err error) {
+	if f.f != nil {
+		return nil
+	}
+	how := os.O_RDWR | os.O_CREATE | os.O_EXCL
+	if f.item.resumable() {
+		how = os.O_RDWR | os.O_CREATE | os.O_TRUNC
+	}
+	if f.f, err = f.of.dir.OpenFile(f.at, how, 0o600); err != nil {
+		return errors.Join(errHost, err)
+	}
+	if _, err := f.f.Write(f.small); err != nil {
+		return errors.Join(errHost, err)
+	}
+	f.small = nil
+	return nil
 }
 
 // Write takes the next bytes. More than were listed are an error, which concerns this file alone.
@@ -184,13 +215,37 @@ func (f *Staged) Write(b []byte) (int, error) {
 	if f.size+int64(len(b)) > f.entry.Size {
 		return 0, errTooLong
 	}
-	f.hash.Write(b)
-	if _, err := f.f.Write(b); err != nil {
+	if err := f.keep(b); err != nil {
 		return 0, errors.Join(errHost, err)
 	}
 	f.size += int64(len(b))
 	f.of.tell(path.Base(f.entry.Name), int64(len(b)), false)
 	return len(b), f.of.slow(len(b))
+}
+
+// apart is from how many bytes on hashing them beside writing them is worth a goroutine.
+const apart = 32 << 10
+
+// keep hashes and writes the next bytes.
+func (f *Staged) keep(b []byte) error {
+	switch {
+	case f.f == nil:
+		f.hash.Write(b)
+		f.small = append(f.small, b...)
+		return nil
+	case len(b) < apart:
+		f.hash.Write(b)
+		_, err := f.f.Write(b)
+		return err
+	}
+	hashed := make(chan struct{})
+	go func() {
+		f.hash.Write(b)
+		close(hashed)
+	}()
+	_, err := f.f.Write(b)
+	<-hashed
+	return err
 }
 
 // slow waits as long as the rate limit asks for after so many bytes. Whoever sends waits too, when nobody takes.
@@ -215,6 +270,9 @@ func (f *Staged) Hole(size int64) error {
 	if size < 0 || f.size+size > f.entry.Size || f.size+size < f.size {
 		return errTooLong
 	}
+	if err := f.inode(); err != nil {
+		return err
+	}
 	for left := size; left > 0; {
 		n := min(left, int64(len(zeros)))
 		f.hash.Write(zeros[:n])
@@ -235,6 +293,9 @@ var zeros [64 << 10]byte
 
 // Clone has fill put the content into the inode by itself, as by FICLONE, and reads it for its hash and its size.
 func (f *Staged) Clone(ctx context.Context, fill func(*os.File) error) error {
+	if err := f.inode(); err != nil {
+		return err
+	}
 	if err := fill(f.f); err != nil {
 		return err
 	}
@@ -268,15 +329,8 @@ func (f *Staged) Done() error {
 		return f.Drop()
 	}
 	t, mode := f.entry.MTime.Time(), hostMode(f.entry, f.of.o)
-	if !f.item.Bundle {
-		f.item.warnings = inspect.File(f.item.Name, f.f, f.size, inspect.Limits{})
-	}
-	err := errors.Join(f.f.Chmod(mode), quarantine(f.f, f.of.o.Agent), f.f.Close())
-	if err == nil {
-		err = f.of.dir.Chtimes(f.at, t, t)
-	}
-	if err != nil {
-		return errors.Join(errHost, err)
+	if err := f.make(mode, t); err != nil {
+		return err
 	}
 	if !f.item.Bundle {
 		f.item.mode = mode
@@ -289,8 +343,33 @@ func (f *Staged) Done() error {
 	return nil
 }
 
+// make looks at the file, and has it made with this mode and time.
+func (f *Staged) make(mode os.FileMode, t time.Time) error {
+	var content io.ReaderAt = f.f
+	if f.f == nil {
+		content = bytes.NewReader(f.small)
+	}
+	if !f.item.Bundle {
+		f.item.warnings = inspect.File(f.item.Name, content, f.size, inspect.Limits{})
+	}
+	if f.f == nil {
+		return f.of.stage.add(step{file: &small{at: f.at, content: f.small, mode: mode, modTime: t}})
+	}
+	err := errors.Join(f.f.Chmod(mode), quarantine(f.f, f.of.o.Agent), f.f.Close())
+	if err == nil {
+		err = f.of.dir.Chtimes(f.at, t, t)
+	}
+	if err != nil {
+		return errors.Join(errHost, err)
+	}
+	return nil
+}
+
 // Drop forgets what has come.
 func (f *Staged) Drop() error {
+	if f.f == nil {
+		return nil
+	}
 	if err := errors.Join(f.f.Close(), f.of.dir.Remove(f.at)); err != nil {
 		return errors.Join(errHost, err)
 	}
