@@ -161,23 +161,35 @@ func (a *App) builtIn(w *config.Workspace, g github.Guest) func(context.Context)
 	}
 }
 
-// openOutbox returns what a workspace's outbox is brought in by and with. The transport is to be closed.
+// openOutbox returns what a workspace's outbox is brought in by and with. The transport is to be closed. It connects when it
+// has to.
 func (a *App) openOutbox(
-	ctx context.Context, w *config.Workspace, c *guest.Client,
+	ctx context.Context, w *config.Workspace, connect func(context.Context) (*guest.Client, error),
 ) (outbox.Transport, outbox.Options, error) {
 	o, err := a.outboxOptions(ctx, w)
 	if err != nil {
 		return nil, o, err
 	}
-	o.Built = a.builtIn(w, c)
+	o.Built = func(ctx context.Context) outbox.Build {
+		c, err := connect(ctx)
+		if err != nil {
+			return outbox.Build{}
+		}
+		return a.builtIn(w, c)(ctx)
+	}
 	staging, err := a.sharedNow(ctx, w)
 	if err != nil {
 		return nil, o, err
 	}
 	if staging == "" {
 		o.Origin = "ssh"
-		t, err := outbox.OverSSH(ctx, c, o)
-		return t, o, err
+		return outbox.Later(func(ctx context.Context) (outbox.Transport, error) {
+			c, err := connect(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return outbox.OverSSH(ctx, c, o)
+		}), o, nil
 	}
 	o.Origin = "share"
 	t, err := outbox.OverShare(staging, o)

@@ -86,6 +86,53 @@ func (a *App) Connect(ctx context.Context, w *config.Workspace) (*guest.Client, 
 	return c, nil
 }
 
+// connecting is a connection that is being made.
+type connecting struct {
+	cancel context.CancelFunc
+	made   chan struct{} // closed when it is, or cannot be
+	c      *guest.Client
+	err    error
+}
+
+// beginConnect begins what Connect does. It is to be closed.
+func (a *App) beginConnect(ctx context.Context, w *config.Workspace) *connecting {
+	ctx, cancel := context.WithCancel(ctx)
+	n := &connecting{cancel: cancel, made: make(chan struct{})}
+	go func() {
+		defer close(n.made)
+		n.c, n.err = a.Connect(ctx, w)
+	}()
+	return n
+}
+
+// client waits for the connection.
+func (n *connecting) client(ctx context.Context) (*guest.Client, error) {
+	select {
+	case <-n.made:
+		return n.c, n.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// failed is why there is no connection; nil while that is not known.
+func (n *connecting) failed() error {
+	select {
+	case <-n.made:
+		return n.err
+	default:
+		return nil
+	}
+}
+
+func (n *connecting) close() {
+	n.cancel()
+	<-n.made
+	if n.c != nil {
+		_ = n.c.Close()
+	}
+}
+
 // keptAnswer is how soon the connection a workspace is kept over must answer to be used for something else: as long as a
 // new one takes.
 const keptAnswer = 2 * time.Second

@@ -11,7 +11,7 @@ import (
 
 // outbox brings in what the guest puts into its outbox.
 func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {
-	t, o, err := k.openOutbox(ctx, k.w, c)
+	t, o, err := k.openOutbox(ctx, k.w, func(context.Context) (*guest.Client, error) { return c, nil })
 	if err != nil {
 		return err
 	}

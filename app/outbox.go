@@ -76,12 +76,10 @@ func (a *App) inFlight(name string) func(outbox.Progress) {
 }
 
 func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progress) (outbox.Report, error) {
-	c, err := a.Connect(ctx, w)
-	if err != nil {
-		return outbox.Report{}, err
-	}
-	defer func() { _ = c.Close() }()
-	t, o, err := a.openOutbox(ctx, w, c)
+	// While it connects, the pass reads what it remembers.
+	connection := a.beginConnect(ctx, w)
+	defer connection.close()
+	t, o, err := a.openOutbox(ctx, w, connection.client)
 	if err != nil {
 		return outbox.Report{}, err
 	}
@@ -90,6 +88,9 @@ func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progr
 		report.Report(vm.Phase{Name: fetching, Done: p.Bytes, Total: p.TotalBytes, Detail: p.String()})
 	})
 	if err != nil {
+		if failed := connection.failed(); failed != nil {
+			return r, failed
+		}
 		return r, fmt.Errorf("syncing the outbox of %q: %w", w.Name, err)
 	}
 	return r, a.recordReport(w.Name, r)

@@ -273,26 +273,30 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // gatherer lets a flood gather: once floodBytes have come within floodTime, each further read waits for gatherTime first.
 // Packets of a terminal's output are small, and waking two goroutines for each costs more than what is in them; network
-// cards moderate their interrupts for the same reason. What comes at a slower rate, such as the echo of a key, never waits.
+// cards moderate their interrupts for the same reason. What comes at a slower rate, such as the echo of a key, never waits;
+// nor does what comes in large pieces by itself, such as a file.
 type gatherer struct {
 	r     io.Reader
 	since time.Time
 	bytes int
-	full  bool // the last read left something behind
+	large bool // the last read left something behind, or brought that much without waiting
 }
 
 const (
 	floodBytes = 128 << 10
 	floodTime  = 10 * time.Millisecond
 	gatherTime = 2 * time.Millisecond
+	// gathered is how much at once needs no gathering: several packets.
+	gathered = 64 << 10
 )
 
 func (g *gatherer) Read(p []byte) (int, error) {
-	if g.bytes >= floodBytes && !g.full {
+	waited := g.bytes >= floodBytes && !g.large
+	if waited {
 		time.Sleep(gatherTime)
 	}
 	n, err := g.r.Read(p)
-	g.full = n == len(p)
+	g.large = n == len(p) || n >= gathered && !waited
 	if now := time.Now(); now.Sub(g.since) > floodTime {
 		// What the last stretch brought says whether this is one of a flood.
 		g.since, g.bytes = now, min(g.bytes, floodBytes)*int(floodTime)/int(max(now.Sub(g.since), floodTime))

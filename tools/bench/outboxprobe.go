@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/calmenu/calmenu/internal/guest"
 	outbox "github.com/calmenu/calmenu/internal/sync"
 )
 
@@ -42,28 +43,30 @@ func runOutbox(ctx context.Context, args []string) error {
 	if err := json.Unmarshal([]byte(args[0]), &o); err != nil {
 		return fmt.Errorf("reading the order: %w", err)
 	}
-	c, err := o.From.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
 	options := outbox.Options{
 		Workspace: "bench", GuestDir: o.Dir, Dest: o.Dest, State: o.State,
 		Limits: outbox.Limits{MaxFile: 2 << 30, MaxTotal: 100 << 30, MaxFiles: 50_000},
 	}
-	var t outbox.Transport
-	switch {
-	case o.Tar:
-		t, err = outbox.OverTar(c, options)
-	case o.Helper != "":
-		t, err = outbox.OverHelper(c, options, o.Helper, outbox.HelperVerb)
-	default:
-		t, err = outbox.OverSSH(ctx, c, options)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.Close() }()
+	// As `CALMenu sync`: while it connects, the pass reads what it remembers.
+	var c *guest.Client
+	t := outbox.Later(func(ctx context.Context) (_ outbox.Transport, err error) {
+		if c, err = o.From.connect(ctx); err != nil {
+			return nil, err
+		}
+		switch {
+		case o.Tar:
+			return outbox.OverTar(c, options)
+		case o.Helper != "":
+			return outbox.OverHelper(c, options, o.Helper, outbox.HelperVerb)
+		}
+		return outbox.OverSSH(ctx, c, options)
+	})
+	defer func() {
+		_ = t.Close()
+		if c != nil {
+			_ = c.Close()
+		}
+	}()
 	answers := json.NewEncoder(os.Stdout)
 	if !o.Watch {
 		r, err := outbox.Once(ctx, t, options, nil)
@@ -77,7 +80,7 @@ func runOutbox(ctx context.Context, args []string) error {
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		cancel()
 	}()
-	err = outbox.Watch(ctx, t, options, func(r outbox.Report) {
+	err := outbox.Watch(ctx, t, options, func(r outbox.Report) {
 		for _, a := range r.Landed {
 			_ = answers.Encode(outboxAnswer{Name: a.Name, At: time.Now()}) // whoever reads it sees what is missing
 		}

@@ -19,22 +19,45 @@ const (
 	earlyCheck = 256 << 10
 )
 
+// rootOf is the outbox as it is opened once for all files that one frame asks for.
+type rootOf struct {
+	fd    int // -1: not open
+	frame int
+}
+
+func (r *rootOf) open(dir string, frame int) (fd int, err error) {
+	if r.fd >= 0 && r.frame == frame {
+		return r.fd, nil
+	}
+	r.close()
+	r.fd, err = openDir(dir)
+	r.frame = frame
+	return r.fd, err
+}
+
+func (r *rootOf) close() {
+	if r.fd >= 0 {
+		_ = unix.Close(r.fd)
+		r.fd = -1
+	}
+}
+
 // get hands one file over.
-func (s *server) get(r *wire.Request, asked time.Time, buffer []byte) {
-	status, words := s.send(r, asked, buffer)
-	p := wire.AppendUint(nil, uint64(r.ID))
+func (s *server) get(root *rootOf, j *job, buffer []byte) {
+	status, words := s.send(root, j, buffer)
+	p := wire.AppendUint(nil, uint64(j.request.ID))
 	p = append(p, byte(status))
 	s.out.frame(wire.Finish, wire.AppendText(p, words))
 }
 
-func (s *server) send(r *wire.Request, asked time.Time, buffer []byte) (wire.Status, string) {
+func (s *server) send(root *rootOf, j *job, buffer []byte) (wire.Status, string) {
 	// Descriptors are used as they are: each system call more is felt thousands of times.
-	root, err := openDir(s.box.Dir)
+	dir, err := root.open(s.box.Dir, j.frame)
 	if err != nil {
 		return wire.Changed, ""
 	}
-	defer func() { _ = unix.Close(root) }()
-	f, err := openAt(root, r.Entry.Name, 0)
+	r, asked := &j.request, j.asked
+	f, err := openAt(dir, r.Entry.Name, 0)
 	if err != nil {
 		return refusal(err)
 	}

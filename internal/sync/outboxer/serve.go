@@ -77,6 +77,7 @@ type server struct {
 	out      *output
 	jobs     chan job
 	busy     *writers
+	frames   int // that asked for files
 	watching bool
 }
 
@@ -84,6 +85,7 @@ type server struct {
 type job struct {
 	request wire.Request
 	asked   time.Time
+	frame   int // which asked for it
 	list    bool
 	listing uint32 // its number
 	bundle  string // what is listed; "": all
@@ -102,7 +104,8 @@ func (s *server) request(ctx context.Context, kind byte, payload []byte) error {
 		s.jobs <- j
 	case wire.Get:
 		now := time.Now()
-		return wire.Requests(payload, func(r wire.Request) { s.jobs <- job{request: r, asked: now} })
+		s.frames++
+		return wire.Requests(payload, func(r wire.Request) { s.jobs <- job{request: r, asked: now, frame: s.frames} })
 	case wire.Watch:
 		if s.watching {
 			return errOrder
@@ -118,6 +121,8 @@ func (s *server) request(ctx context.Context, kind byte, payload []byte) error {
 // work does jobs as they come. What has been said goes out when there is nothing more to say for now.
 func (s *server) work() {
 	var buffer []byte
+	root := rootOf{fd: -1}
+	defer root.close()
 	for j := range s.jobs {
 		if j.list {
 			s.list(j.listing, j.bundle)
@@ -125,10 +130,11 @@ func (s *server) work() {
 			if buffer == nil {
 				buffer = make([]byte, wire.DataHeaderSize+wire.MaxData)
 			}
-			s.get(&j.request, j.asked, buffer)
+			s.get(&root, &j, buffer)
 		}
 		if len(s.jobs) == 0 {
 			s.out.flush()
+			root.close() // held open, a directory that is removed would not be told of
 		}
 	}
 }
