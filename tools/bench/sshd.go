@@ -53,6 +53,8 @@ func startLoopback(ctx context.Context, dir string) (*loopback, error) {
 		"ListenAddress 127.0.0.1", "Port " + port, "HostKey " + l.file("host"), "AuthorizedKeysFile " + l.file("client.pub"),
 		"StrictModes no", "UsePAM no", "Subsystem sftp internal-sftp",
 		"PasswordAuthentication no", "PidFile none", "PrintMotd no", "PrintLastLog no",
+		// What the shell of whoever runs this does at its start is not what is measured.
+		"SetEnv HOME=" + l.dir,
 	}, "\n")
 	if err := os.WriteFile(l.file("sshd_config"), []byte(config+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("starting sshd: %w", err)
