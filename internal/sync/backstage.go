@@ -37,6 +37,8 @@ type backstage struct {
 	steps chan step     // nil: nothing runs
 	over  chan struct{} // closed when all that was added has been done
 
+	buffers chan []byte // for the content of small files, to be used again
+
 	broken atomic.Bool // an error was met: what follows is in vain
 	mu     gosync.Mutex
 	errs   []error
@@ -52,6 +54,24 @@ func (b *backstage) add(s step) error {
 	}
 	b.steps <- s
 	return nil
+}
+
+// buffer is one for a small file.
+func (b *backstage) buffer() []byte {
+	select {
+	case buffer := <-b.buffers:
+		return buffer
+	default:
+		return make([]byte, 0, smallFile)
+	}
+}
+
+// free takes a buffer back.
+func (b *backstage) free(buffer []byte) {
+	select {
+	case b.buffers <- buffer[:0]:
+	default:
+	}
 }
 
 func (b *backstage) start() {

@@ -72,8 +72,9 @@ func newStaging(
 	ctx context.Context, dir *os.Root, o Options, items []Item, tell tell, land func([]*staged) error,
 ) *Staging {
 	s := &Staging{ctx: ctx, dir: dir, o: o, tell: tell, items: make([]staged, len(items)), maker: maker{root: dir, agent: o.Agent}}
-	s.stage.land = land
+	s.stage.land, s.stage.buffers = land, make(chan []byte, smallWait)
 	s.stage.make = func(f *small) error {
+		defer s.stage.free(f.content)
 		if err := s.maker.make(f); err != nil {
 			return errors.Join(errHost, err)
 		}
@@ -108,7 +109,7 @@ func (s *Staging) Create(item, file int) (*Staged, error) {
 	e := &it.Files[file]
 	f := &Staged{of: s, item: it, file: file, entry: e, at: it.place(e.Name), hash: sha256.New()}
 	if !it.Bundle && e.Size <= smallFile {
-		f.small = make([]byte, 0, e.Size)
+		f.small = s.stage.buffer()
 		return f, nil
 	}
 	return f, f.inode()
@@ -206,6 +207,7 @@ func (f *Staged) inode() (err error) {
 	if _, err := f.f.Write(f.small); err != nil {
 		return errors.Join(errHost, err)
 	}
+	f.of.stage.free(f.small)
 	f.small = nil
 	return nil
 }
@@ -368,6 +370,7 @@ func (f *Staged) make(mode os.FileMode, t time.Time) error {
 // Drop forgets what has come.
 func (f *Staged) Drop() error {
 	if f.f == nil {
+		f.of.stage.free(f.small)
 		return nil
 	}
 	if err := errors.Join(f.f.Close(), f.of.dir.Remove(f.at)); err != nil {
