@@ -17,7 +17,7 @@ const (
 
 // small is a file that has come whole.
 type small struct {
-	at      string // its name in staging
+	item    *staged
 	content []byte
 	mode    os.FileMode
 	modTime time.Time
@@ -125,4 +125,12 @@ func (b *backstage) wait() error {
 func (b *backstage) abandon() {
 	b.broken.Store(true)
 	_ = b.wait() // what went wrong is known already
+}
+
+// close gives up what has not landed. Nothing may be under way.
+func (s *Staging) close() {
+	for i := range s.items {
+		s.items[i].drop()
+	}
+	s.maker.close()
 }

@@ -105,6 +105,7 @@ func (l *lander) land(s *staged, a Artifact, before record) (_ Artifact, same bo
 		if reason := aboutTheName(err); reason != "" {
 			err = refusal(reason)
 		}
+		s.drop()
 		if err != nil {
 			_ = l.dest.RemoveAll(path.Join(stagingDir, s.at))
 		}
@@ -113,7 +114,7 @@ func (l *lander) land(s *staged, a Artifact, before record) (_ Artifact, same bo
 	if err != nil {
 		return a, false, err
 	}
-	err = renameNew(l.staging.fd, s.at, dir.fd, path.Base(s.Name))
+	err = l.name(s, dir.fd)
 	if err == nil || !errors.Is(err, fs.ErrExist) && !noRenameNew(err) {
 		return a, false, err
 	}
@@ -141,6 +142,20 @@ func (l *lander) land(s *staged, a Artifact, before record) (_ Artifact, same bo
 	}
 	l.prune(s.Name, a.Version)
 	return a, false, nil
+}
+
+// name gives an item its name in an open directory, in which there is none of that name. If there is, it has one in staging.
+func (l *lander) name(s *staged, dir int) error {
+	if s.nameless {
+		err := linkNew(s.fd, dir, path.Base(s.Name))
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := linkNew(s.fd, l.staging.fd, s.at); err != nil {
+			return err
+		}
+	}
+	return renameNew(l.staging.fd, s.at, dir, path.Base(s.Name))
 }
 
 // open makes a directory and those above it, and returns it open.

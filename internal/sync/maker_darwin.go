@@ -15,7 +15,7 @@ func (m *maker) close() {}
 
 // make makes a file whose name, directly in staging, is this program's own.
 func (m *maker) make(s *small) error {
-	f, err := m.root.OpenFile(s.at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := m.root.OpenFile(s.item.at, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -23,5 +23,8 @@ func (m *maker) make(s *small) error {
 	if err = errors.Join(err, f.Chmod(s.mode), quarantine(f, m.agent), f.Close()); err != nil {
 		return err
 	}
-	return m.root.Chtimes(s.at, s.modTime, s.modTime)
+	return m.root.Chtimes(s.item.at, s.modTime, s.modTime)
 }
+
+// linkNew is not called: every file here has a name.
+func linkNew(int, int, string) error { return errors.ErrUnsupported }

@@ -254,7 +254,7 @@ func (p *pass) fetch(ctx context.Context, todo []Item) ([]staged, error) {
 	}
 	defer ld.close()
 	into := newStaging(ctx, dir, p.o, todo, p.meter.tell, func(batch []*staged) error { return p.land(ld, batch) })
-	defer into.maker.close()
+	defer into.close()
 	if err = p.t.Fetch(ctx, todo, into); errors.Is(err, errHost) {
 		into.stage.abandon()
 	} else {

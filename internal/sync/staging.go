@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -63,10 +64,21 @@ type staged struct {
 	warnings []string
 
 	prefixHash hash.Hash // of those
+
+	nameless bool // it has no name in staging, but is open
+	fd       int  // then
 }
 
-// batchFiles is how many files are landed and recorded together.
-const batchFiles = 256
+// drop closes an inode that has no name, which is its end if it has got none.
+func (s *staged) drop() {
+	if s.nameless {
+		s.nameless = false
+		_ = syscall.Close(s.fd)
+	}
+}
+
+// batchFiles is how many files are landed and recorded together. Up to three batches of them may be open.
+const batchFiles = 128
 
 func newStaging(
 	ctx context.Context, dir *os.Root, o Options, items []Item, tell tell, land func([]*staged) error,
@@ -355,7 +367,7 @@ func (f *Staged) make(mode os.FileMode, t time.Time) error {
 		f.item.warnings = inspect.File(f.item.Name, content, f.size, inspect.Limits{})
 	}
 	if f.f == nil {
-		return f.of.stage.add(step{file: &small{at: f.at, content: f.small, mode: mode, modTime: t}})
+		return f.of.stage.add(step{file: &small{item: f.item, content: f.small, mode: mode, modTime: t}})
 	}
 	err := errors.Join(f.f.Chmod(mode), quarantine(f.f, f.of.o.Agent), f.f.Close())
 	if err == nil {
