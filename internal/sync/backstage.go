@@ -91,9 +91,12 @@ func (b *backstage) start() {
 	}()
 	go func() {
 		defer close(over)
+		failed := false // if only a file could not be made, what was handed on before it is whole
 		for batch := range made {
-			if !b.broken.Load() {
-				b.note(b.land(batch))
+			if !failed {
+				err := b.land(batch)
+				b.note(err)
+				failed = err != nil
 			}
 		}
 	}()
@@ -121,7 +124,7 @@ func (b *backstage) wait() error {
 	return errors.Join(b.errs...)
 }
 
-// abandon takes no step more, and returns when nothing is under way.
+// abandon makes no file more, and returns when nothing is under way.
 func (b *backstage) abandon() {
 	b.broken.Store(true)
 	_ = b.wait() // what went wrong is known already
