@@ -7,16 +7,16 @@ import (
 
 // Later is a transport that is opened when it is first needed: while a connection to the guest is being made, a pass reads
 // what it remembers. An error of opening is the error of the call that needed it; the next call opens it anew.
-func Later(open func(context.Context) (Transport, error)) Transport { return &later{make: open} }
+func Later(open func(context.Context) (Transport, error)) Transport { return &postponed{make: open} }
 
-type later struct {
+type postponed struct {
 	make func(context.Context) (Transport, error)
 
 	mu gosync.Mutex // guards what follows
 	t  Transport    // nil: not opened
 }
 
-func (l *later) open(ctx context.Context) (Transport, error) {
+func (l *postponed) open(ctx context.Context) (Transport, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.t == nil {
@@ -29,7 +29,7 @@ func (l *later) open(ctx context.Context) (Transport, error) {
 	return l.t, nil
 }
 
-func (l *later) List(ctx context.Context) (Listing, error) {
+func (l *postponed) List(ctx context.Context) (Listing, error) {
 	t, err := l.open(ctx)
 	if err != nil {
 		return Listing{}, err
@@ -37,7 +37,7 @@ func (l *later) List(ctx context.Context) (Listing, error) {
 	return t.List(ctx)
 }
 
-func (l *later) Fetch(ctx context.Context, items []Item, into *Staging) error {
+func (l *postponed) Fetch(ctx context.Context, items []Item, into *Staging) error {
 	t, err := l.open(ctx)
 	if err != nil {
 		return err
@@ -45,7 +45,7 @@ func (l *later) Fetch(ctx context.Context, items []Item, into *Staging) error {
 	return t.Fetch(ctx, items, into)
 }
 
-func (l *later) Watch(ctx context.Context, news func(Change)) error {
+func (l *postponed) Watch(ctx context.Context, news func(Change)) error {
 	t, err := l.open(ctx)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (l *later) Watch(ctx context.Context, news func(Change)) error {
 	return t.Watch(ctx, news)
 }
 
-func (l *later) Close() error {
+func (l *postponed) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.t == nil {
