@@ -186,6 +186,7 @@ func TestWarmRollbackGoesOn(t *testing.T) {
 			t.Fatalf("rollback %d: %v", i, err)
 		}
 		times = append(times, time.Since(begun))
+		t.Logf("rollback %d took %v", i, times[i].Round(10*time.Millisecond))
 		if !rolled.Resumed {
 			t.Fatalf("rollback %d: booted, not resumed", i)
 		}
@@ -258,6 +259,7 @@ func TestColdRollbackBoots(t *testing.T) {
 			t.Fatalf("rollback %d: %v", i, err)
 		}
 		times = append(times, time.Since(begun))
+		t.Logf("rollback %d took %v", i, times[i].Round(10*time.Millisecond))
 		if rolled.Resumed {
 			t.Fatalf("rollback %d: resumed, although the snapshot holds no memory", i)
 		}
