@@ -85,11 +85,13 @@ func (s *sessionActions) Agents(ctx context.Context) ([]session.AgentRow, error)
 		return nil, err
 	}
 	rows := make([]session.AgentRow, 0, len(s.App.Agents()))
-	list := s.App.Agents()
+	list, known := s.App.Agents(), s.CachedAgents(s.w.Name)
 	for i := range list {
 		ag := &list[i]
+		state, asked := known[ag.ID]
 		rows = append(rows, session.AgentRow{
 			ID: ag.ID, Name: ag.Name, Current: ag.ID == current.ID, Running: running[ag.ID], Auth: s.knownAuth(s.w.Name, ag),
+			Absent: asked && !state.Installed && !running[ag.ID],
 		})
 	}
 	return rows, nil

@@ -67,6 +67,7 @@ type AgentRow struct {
 	ID, Name string
 	Current  bool
 	Running  bool   // a session of it is at work in the guest
+	Absent   bool   // it is known not to be installed; taking it installs it
 	Auth     string // AuthSignedIn, AuthSignedOut or AuthUnknown; empty where the agent has no account
 }
 

@@ -190,3 +190,17 @@ func TestConnectionLostIsAnError(t *testing.T) {
 		t.Error(s.err)
 	}
 }
+
+func TestAgentText(t *testing.T) {
+	for want, row := range map[string]AgentRow{
+		"Codex  not installed yet":             {Name: "Codex", Auth: AuthUnknown, Absent: true},
+		"Codex  sign-in unknown":               {Name: "Codex", Auth: AuthUnknown},
+		"Codex  signed out, at work, this one": {Name: "Codex", Auth: AuthSignedOut, Running: true, Current: true},
+		"Shell":                                {Name: "Shell"},
+		"Shell, at work":                       {Name: "Shell", Running: true},
+	} {
+		if got := agentText(row); got != want {
+			t.Errorf("%+v: %q, want %q", row, got, want)
+		}
+	}
+}

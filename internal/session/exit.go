@@ -107,7 +107,10 @@ func (e *exitTalk) repositories() error {
 				if err := e.did(said, err); err != nil {
 					return err
 				}
-				r.Unpushed = r.Unpushed || err == nil
+				if err == nil {
+					r.Unpushed = true
+					r.Branch = "" // a commit may have made one, and has said so
+				}
 			}
 		}
 		if r.Unpushed {

@@ -39,7 +39,7 @@ func TestAskExit(t *testing.T) {
 		},
 		"commit and push": {
 			func(a *fakeActions) { a.repos = a.repos[:1] }, []string{
-				"[C]ommit", "⌨c", "+new", "⌨\r", "Message:", "⌨done\r", "✓ Committed 1a2b3c4.", "[P]ush", "⌨p", "✓ Pushed.", "⌨k",
+				"[C]ommit", "⌨c", "+new", "⌨\r", "Message:", "⌨done\r", "✓ Committed 1a2b3c4.", "app has commits that are not pushed.", "[P]ush", "⌨p", "✓ Pushed.", "⌨k",
 			}, ExitResult{}, `diff app; commit app "done"; push app`,
 		},
 		"a commit that fails": {

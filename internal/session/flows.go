@@ -250,7 +250,10 @@ func (d *dialog) agentOf(all []AgentRow) (AgentRow, error) {
 
 func agentText(a AgentRow) string {
 	s := flat(a.Name)
-	if a.Auth != "" {
+	switch {
+	case a.Absent:
+		s += "  not installed yet"
+	case a.Auth != "":
 		s += "  " + authText(a.Auth)
 	}
 	if a.Running {

@@ -11,6 +11,7 @@ package session
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -46,10 +47,10 @@ set -s user-keys[0] "\e[5;30012~"
 bind-key -n User0 refresh-client
 set -g bell-action any`
 
-// startScript attaches to the agent's tmux session, or starts it. $1 names the session; the rest is the agent's argv.
-// The agent's exit code goes to a file, since tmux keeps it to itself; who ends the agent with Ctrl-C does not end the
-// shell that writes it. A terminal that cannot be cleared cannot show tmux: there the agent has the terminal to itself,
-// and ends with it. What tmux draws goes where its input comes from; its standard output has but a word at the end, such as
+// startScript attaches to the agent's tmux session, or starts it. $1 names the session, $2 this terminal; the rest is the
+// agent's argv. The agent's exit code goes to a file, since tmux keeps it to itself; who ends the agent with Ctrl-C does not
+// end the shell that writes it. A terminal that cannot be cleared cannot show tmux: there the agent has the terminal to
+// itself, and ends with it, whatever others of its name do; its file is this terminal's own. What tmux draws goes where its input comes from; its standard output has but a word at the end, such as
 // "[exited]", that would stay on the person's screen.
 const startScript = `umask 077
 mkdir -p "$HOME/.cal/session" "$HOME/workspace" || exit 125
@@ -57,16 +58,18 @@ printf '%s\n' "$CAL_TMUX_CONF" >"$HOME/.cal/tmux.conf"
 unset CAL_TMUX_CONF
 infocmp "$TERM" >/dev/null 2>&1 || TERM=xterm-256color
 export TERM
-name=$1; shift
+name=$1 own=$HOME/.cal/session/$2.own; shift 2
 code="$HOME/.cal/session/$name.exit"
 tmux -L cal has-session -t "=$name" 2>/dev/null || rm -f "$code"
 run='trap : INT QUIT; code=$1; shift; "$@"; echo $? >"$code.new"; mv "$code.new" "$code"'
-infocmp -1 "$TERM" | grep -q '^[[:space:]]clear=' || { cd "$HOME/workspace" && exec sh -c "$run" cal "$code" "$@"; }
+infocmp -1 "$TERM" | grep -q '^[[:space:]]clear=' || { cd "$HOME/workspace" && exec sh -c "$run" cal "$own" "$@"; }
 exec tmux -L cal -f "$HOME/.cal/tmux.conf" new-session -A -s "$name" -c "$HOME/workspace" \
   sh -c "$run" cal "$code" "$@" >/dev/null`
 
-// endScript says how the session stands: "alive", or the agent's exit code, or "unknown".
-const endScript = `tmux -L cal has-session -t "=$1" 2>/dev/null && { echo alive; exit; }
+// endScript says how the session stands: "alive", or the agent's exit code, or "unknown". Its arguments are startScript's.
+const endScript = `own=$HOME/.cal/session/$2.own
+[ -e "$own" ] && { cat "$own"; rm -f "$own"; exit; }
+tmux -L cal has-session -t "=$1" 2>/dev/null && { echo alive; exit; }
 cat "$HOME/.cal/session/$1.exit" 2>/dev/null || echo unknown`
 
 // repaintKeys is a key no keyboard has. tmux draws the screen anew for whoever presses it, and the agent does not notice;
@@ -99,27 +102,28 @@ type Outcome struct {
 	RolledBack bool   // the VM was rolled back: connect anew
 }
 
-// program is the command that attaches to the agent, or starts it.
-func (o Options) program(g Guest) Program {
+// program is the command that attaches to the agent, or starts it, on a terminal called so.
+func (o Options) program(g Guest, terminal string) Program {
 	env := map[string]string{"CAL_TMUX_CONF": tmuxConf, "TERM": o.Term}
 	for k, v := range o.Env {
 		env[k] = v
 	}
-	argv := append([]string{"sh", "-c", startScript, "cal", o.Name}, o.Argv...)
+	argv := append([]string{"sh", "-c", startScript, "cal", o.Name, terminal}, o.Argv...)
 	return Program{Guest: g, Cmd: guest.Cmd{Argv: argv, Env: env}, RepaintKeys: repaintKeys}
 }
 
 // Attach shows an agent until it ends, the person leaves it, the terminal is closed, or ctx ends. Closing the window
 // detaches; the agent lives on in tmux.
 func (c *Console) Attach(ctx context.Context, g Guest, o Options) (Outcome, error) {
-	r, err := c.Run(ctx, o.program(g))
+	terminal := rand.Text()
+	r, err := c.Run(ctx, o.program(g, terminal))
 	switch {
 	case err != nil:
 		return Outcome{}, fmt.Errorf("running the agent: %w", err)
 	case r.Detach, r.SwitchTo != "", r.Stop, r.RolledBack:
 		return Outcome{Detached: true, SwitchTo: r.SwitchTo, Stopped: r.Stop, RolledBack: r.RolledBack}, nil
 	}
-	return outcome(ctx, g, o.Name)
+	return outcome(ctx, g, o.Name, terminal)
 }
 
 // RunPTY runs a command on a terminal of its own that mirrors tty: its size follows, its keys go through raw. tty is
@@ -174,8 +178,8 @@ func RunPTY(ctx context.Context, g Guest, tty *os.File, cmd guest.Cmd) (int, err
 	})
 }
 
-func outcome(ctx context.Context, g Guest, name string) (Outcome, error) {
-	res, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", endScript, "cal", name}, Limit: 256})
+func outcome(ctx context.Context, g Guest, name, terminal string) (Outcome, error) {
+	res, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", endScript, "cal", name, terminal}, Limit: 256})
 	if err != nil {
 		return Outcome{}, fmt.Errorf("asking how the agent ended: %w", err)
 	}

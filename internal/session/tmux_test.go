@@ -106,3 +106,31 @@ func TestTmuxEndsSilently(t *testing.T) {
 	}
 	until(t, "an empty screen", func() bool { return strings.Join(x.screen(), "") == "" })
 }
+
+// On a terminal that cannot show tmux the agent's end is its own, though another of its name goes on in tmux.
+func TestTheAgentOfADumbTerminalEndsByItself(t *testing.T) {
+	needTmux(t)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("TMUX_TMPDIR", t.TempDir())
+	t.Setenv("TMUX", "")
+	t.Cleanup(func() { _ = exec.Command("tmux", "-L", "cal", "kill-server").Run() })
+	if out, err := exec.Command("tmux", "-L", "cal", "new-session", "-d", "-s", "a", "cat").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	x := newTerminal(t, 70, 20)
+	o := options(nil)
+	o.Term = "dumb"
+	c, err := Open(x.tty, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	out, err := c.Attach(context.Background(), localGuest{}, Options{Name: "a", Argv: []string{"sh", "-c", "exit 4"}, Term: "dumb"})
+	if err != nil || out != (Outcome{Exit: 4}) {
+		t.Errorf("the agent ended with %+v, %v", out, err)
+	}
+	left, err := filepath.Glob(filepath.Join(os.Getenv("HOME"), ".cal", "session", "*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
