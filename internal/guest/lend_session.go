@@ -176,8 +176,12 @@ func (l *lender) keepSpare(ctx context.Context) {
 		}
 		if s, err := newSpare(ctx, c); err == nil {
 			l.mu.Lock()
+			before := l.spare
 			l.spare = s
 			l.mu.Unlock()
+			if before != nil { // of a connection that has ended, or somebody was told of the same use twice
+				_ = before.Close()
+			}
 		}
 		select {
 		case <-l.used:
