@@ -2,6 +2,7 @@ package carrier
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func (b *box) load(what string, n, width int) {
 }
 
 // idle opens a connection in the box that says nothing until the function it returns is called, which uses it.
-func (b *box) idle() func() {
+func (b *box) idle() func() error {
 	b.t.Helper()
 	line := b.inside(os.Args[0])
 	cmd := exec.CommandContext(b.t.Context(), line[0], line[1:]...)
@@ -47,12 +48,13 @@ func (b *box) idle() func() {
 	if first, err := said.ReadString('\n'); first != "open\n" {
 		b.t.Errorf("an idle connection: %q, %v", first, err)
 	}
-	return func() {
+	return func() error {
 		_ = in.Close()
 		rest, _ := io.ReadAll(said)
 		if err := cmd.Wait(); err != nil {
-			b.t.Errorf("a connection that was idle: %v: %s", err, rest)
+			return fmt.Errorf("a connection that was idle: %w: %s", err, rest)
 		}
+		return nil
 	}
 }
 
@@ -157,7 +159,9 @@ func testTransparent(t *testing.T, method string) {
 	answered()
 	time.Sleep(time.Until(opened.Add(time.Duration(nettest.Count("CAL_TEST_IDLE_S", 0)) * time.Second)))
 	t.Logf("a connection that said nothing for %v", time.Since(opened).Round(time.Second))
-	use()
+	if err := use(); err != nil {
+		t.Error(err)
+	}
 	testCut(t, c, e, method)
 
 	status := func(command string, args ...string) string {
