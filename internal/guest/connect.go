@@ -291,13 +291,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// gatherer lets a flood gather: once floodBytes have come within floodTime, each further read waits for gatherTime first.
-// Packets of a terminal's output are small, and waking two goroutines for each costs more than what is in them; network
-// cards moderate their interrupts for the same reason. What comes at a slower rate, such as the echo of a key, never waits;
-// nor does what comes in large pieces by itself, such as a file.
+// gatherer lets a flood gather: once floodBytes have come within floodTime, each further read comes gatherTime after the one
+// before. Packets of a terminal's output are small, and waking two goroutines for each costs more than what is in them; network
+// cards moderate their interrupts for the same reason. What comes at a slower rate, such as the echo of a key, never waits; nor
+// does what comes in large pieces by itself, such as a file, nor who was busy for as long with what the last read brought.
 type gatherer struct {
 	r     io.Reader
-	since time.Time
+	since time.Time // when the stretch that bytes are of began
+	last  time.Time // when the last read returned
 	bytes int
 	large bool // the last read left something behind, or brought that much without waiting
 }
@@ -305,7 +306,7 @@ type gatherer struct {
 const (
 	floodBytes = 128 << 10
 	floodTime  = 10 * time.Millisecond
-	gatherTime = 2 * time.Millisecond
+	gatherTime = 4 * time.Millisecond
 	// gathered is how much at once needs no gathering: several packets.
 	gathered = 64 << 10
 )
@@ -313,14 +314,16 @@ const (
 func (g *gatherer) Read(p []byte) (int, error) {
 	waited := g.bytes >= floodBytes && !g.large
 	if waited {
-		time.Sleep(gatherTime)
+		time.Sleep(gatherTime - time.Since(g.last))
 	}
 	n, err := g.r.Read(p)
 	g.large = n == len(p) || n >= gathered && !waited
-	if now := time.Now(); now.Sub(g.since) > floodTime {
+	now := time.Now()
+	if now.Sub(g.since) > floodTime {
 		// What the last stretch brought says whether this is one of a flood.
 		g.since, g.bytes = now, min(g.bytes, floodBytes)*int(floodTime)/int(max(now.Sub(g.since), floodTime))
 	}
 	g.bytes += n
+	g.last = now
 	return n, err
 }
