@@ -83,7 +83,7 @@ func (e *engine) adopt(
 	b := ld.built()
 	a.Repository, a.Commit = b.Repository, b.Commit
 	if same && before.SHA256 == a.SHA256 {
-		return before.Artifact, nil
+		return e.manifest.latest(as)
 	}
 	facts(&a)
 	l := line{Event: eventLanded, Time: e.o.Now().UTC(), Artifact: &a}

@@ -60,7 +60,7 @@ func (e *engine) recover() error {
 		if l.Artifact == nil || checkName(l.Name, e.o.Limits) != "" || e.manifest.sources[l.Name] == l.Source {
 			continue
 		}
-		if e.holds(*l.Artifact) {
+		if e.holds(l.Name, recordOf(l.Artifact, l.Source)) {
 			landed = append(landed, l)
 		}
 	}
@@ -68,13 +68,13 @@ func (e *engine) recover() error {
 }
 
 // holds tells whether the host has an artifact as it landed.
-func (e *engine) holds(a Artifact) bool {
-	info, err := e.dest.Lstat(a.Name)
-	if err != nil || info.IsDir() != a.Bundle || !a.Bundle && info.Size() != a.Size {
+func (e *engine) holds(name string, r record) bool {
+	info, err := e.dest.Lstat(name)
+	if err != nil || info.IsDir() != r.Bundle || !r.Bundle && info.Size() != r.Size {
 		return false
 	}
-	sum, err := digestOf(e.dest, a.Name, a.Bundle)
-	return err == nil && sum == a.SHA256
+	sum, err := digestOf(e.dest, name, r.Bundle)
+	return err == nil && sum == r.SHA256
 }
 
 // Flush makes what has landed safe from a crash of the host, and notes that it is. Until then it is as safe as any file

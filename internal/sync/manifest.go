@@ -50,10 +50,17 @@ type line struct {
 	*Artifact
 }
 
-// record is what is known about a name.
+// record is what is known about a name: no more than is asked for again, since there may be many.
 type record struct {
-	Artifact
-	Source string
+	Version int
+	Size    int64
+	SHA256  string
+	Bundle  bool
+	Source  string
+}
+
+func recordOf(a *Artifact, source string) record {
+	return record{Version: a.Version, Size: a.Size, SHA256: a.SHA256, Bundle: a.Bundle, Source: source}
 }
 
 // manifest is the append-only memory of an outbox: what has landed from which source. Processes take turns by the lock
@@ -191,7 +198,7 @@ func (m *manifest) apply(l line, end int64) {
 			m.known[l.Entry], m.sources[l.Entry] = r, ""
 		}
 	case l.Artifact != nil:
-		m.known[l.Name], m.sources[l.Name] = record{Artifact: *l.Artifact, Source: l.Source}, l.Source
+		m.known[l.Name], m.sources[l.Name] = recordOf(l.Artifact, l.Source), l.Source
 		delete(m.doubted, l.Name)
 		if m.boot != "" { // lines from before there were such marks were flushed one by one
 			m.suspect[l.Name] = end
@@ -208,14 +215,14 @@ func (m *manifest) doubt() {
 }
 
 // settle resolves doubts: what has not the content that the manifest says is as if it had never landed.
-func (m *manifest) settle(holds func(Artifact) bool) error {
+func (m *manifest) settle(holds func(name string, r record) bool) error {
 	if len(m.doubted) == 0 {
 		return nil
 	}
 	now := m.clock().UTC()
 	var lines []line
 	for name := range m.doubted {
-		if !holds(m.known[name].Artifact) {
+		if !holds(name, m.known[name]) {
 			lines = append(lines, line{Event: eventLost, Time: now, Entry: name})
 		}
 	}

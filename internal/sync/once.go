@@ -56,6 +56,9 @@ type engine struct {
 	last     Listing   // as of the last pass
 }
 
+// fetchItems bounds what is asked of a transport at a time, and so what is held of what is on its way.
+const fetchItems = 6000
+
 // remeasure is how long a count of the destination is good for.
 const remeasure = 30 * time.Second
 
@@ -125,7 +128,9 @@ func (e *engine) pass(
 	}
 	defer p.meter.over()
 	for {
-		again, err := p.round(ctx, e.last)
+		l := e.last
+		e.last = Listing{Root: l.Root} // what a plan has been made of is of no use any more
+		again, err := p.round(ctx, l)
 		if err != nil {
 			return report, err
 		}
@@ -187,12 +192,21 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 	for _, it := range todo {
 		p.tries[it.Name]++
 	}
-	p.seen = 0
-	items, err := p.fetch(ctx, todo)
-	p.report.Unchanged += p.seen
-	if err != nil {
-		return false, err
+	p.report.Landed = slices.Grow(p.report.Landed, len(todo))
+	for some := range slices.Chunk(todo, fetchItems) {
+		p.seen = 0
+		items, err := p.fetch(ctx, some)
+		p.report.Unchanged += p.seen
+		if err != nil {
+			return false, err
+		}
+		again = p.settle(items) || again
 	}
+	return again, nil
+}
+
+// settle takes note of what became of items. It reports whether one has changed meanwhile.
+func (p *pass) settle(items []staged) (again bool) {
 	for _, s := range items {
 		k := key{s.Name, s.Source}
 		switch s.verdict {
@@ -208,7 +222,7 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 			p.byHost, p.refused = append(p.byHost, no), append(p.refused, no)
 		}
 	}
-	return again, nil
+	return again
 }
 
 // plan plans with what is known now. The destination is measured only when there is something to fetch, and what is
@@ -313,7 +327,7 @@ func (p *pass) landOne(ld *lander, s *staged, l *line) (bool, error) {
 		return false, fmt.Errorf("landing %s: %w", display(s.Name), err)
 	}
 	if same && before.SHA256 == a.SHA256 {
-		l.Event, a = eventSeen, before.Artifact
+		l.Event = eventSeen
 		p.seen++
 	} else {
 		p.report.Bytes += a.Size

@@ -28,7 +28,7 @@ type usage struct {
 }
 
 // makePlan decides what becomes of each entry of a listing. known are the sources of what has landed. It is a pure
-// function: the same listing in any order gives the same plan.
+// function: the same listing in any order gives the same plan. The listing is the plan's from then on.
 func makePlan(l Listing, known map[string]string, used usage, o Options) plan {
 	p := planner{o: o, known: known, dead: map[string]bool{}, dirs: map[string]bool{}, bundles: map[string]*Item{}}
 	if l.Root == nil {
@@ -38,7 +38,8 @@ func makePlan(l Listing, known map[string]string, used usage, o Options) plan {
 		p.refuse(o.GuestDir, "the outbox itself is "+kindName(l.Root.Kind)+", not a directory")
 		return p.plan
 	}
-	entries := sorted(l.Entries)
+	entries := l.Entries
+	sortEntries(entries)
 	if l.More {
 		p.refuse(o.GuestDir, fmt.Sprintf("has more than %s entries: the rest was not looked at",
 			humanize.Comma(int64(o.Limits.MaxFiles))))
@@ -49,7 +50,7 @@ func makePlan(l Listing, known map[string]string, used usage, o Options) plan {
 		if i > 0 && entries[i-1].Name == e.Name {
 			continue // a listing never holds a name twice; the first is as good as any other lie
 		}
-		p.sort(e)
+		p.sort(&entries[i], entries[i:i+1:i+1])
 	}
 	p.finish(l.Open, used)
 	return p.plan
@@ -101,8 +102,8 @@ func (p *planner) countLinks(entries []Entry) {
 	}
 }
 
-// sort puts one entry where it belongs. Parents come before what lies in them.
-func (p *planner) sort(e Entry) {
+// sort puts one entry, which is also a list of its own, where it belongs. Parents come before what lies in them.
+func (p *planner) sort(e *Entry, alone []Entry) {
 	parent := path.Dir(e.Name)
 	if p.dead[parent] || p.o.excluded(e.Name) {
 		p.dead[e.Name] = true
@@ -128,19 +129,24 @@ func (p *planner) sort(e Entry) {
 	case bundle != nil && e.Kind == 'd':
 		bundle.Dirs = append(bundle.Dirs, e.Name)
 	case bundle != nil && e.Kind == 'l':
-		bundle.Links = append(bundle.Links, e)
+		bundle.Links = append(bundle.Links, *e)
 	case bundle != nil:
-		bundle.Files = append(bundle.Files, e)
+		bundle.Files = append(bundle.Files, *e)
 		bundle.Size += e.Size
 	case e.Kind == 'd' && bundleOf(e.Name) == e.Name:
 		p.bundles[e.Name] = &Item{Name: e.Name, Bundle: true, Dirs: []string{e.Name}}
 	case e.Kind == 'f':
-		p.items = append(p.items, Item{Name: e.Name, Files: []Entry{e}, Size: e.Size, Source: e.Source()})
+		source := e.Source()
+		if p.known[e.Name] == source { // most of them, most of the time
+			p.plan.Unchanged++
+			return
+		}
+		p.items = append(p.items, Item{Name: e.Name, Files: alone, Size: e.Size, Source: source})
 	}
 }
 
 // check returns why an entry cannot land, or "".
-func (p *planner) check(e Entry, parent string) string {
+func (p *planner) check(e *Entry, parent string) string {
 	if reason := checkName(e.Name, p.o.Limits); reason != "" {
 		return reason
 	}
@@ -201,7 +207,8 @@ func sources(l Listing, o Options) map[string]string {
 	now := make(map[string]string, len(l.Entries))
 	bundles := map[string]*Item{}
 	out := map[string]bool{}
-	for _, e := range sorted(l.Entries) {
+	sortEntries(l.Entries)
+	for _, e := range l.Entries {
 		if out[path.Dir(e.Name)] || o.excluded(e.Name) {
 			out[e.Name] = true
 			continue
@@ -230,9 +237,9 @@ func sources(l Listing, o Options) map[string]string {
 	return now
 }
 
-// sorted are entries in the order of their names: parents come before what lies in them.
-func sorted(entries []Entry) []Entry {
-	return slices.SortedFunc(slices.Values(entries), func(a, b Entry) int {
+// sortEntries puts entries in the order of their names: parents come before what lies in them.
+func sortEntries(entries []Entry) {
+	slices.SortFunc(entries, func(a, b Entry) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
 			return c
 		}

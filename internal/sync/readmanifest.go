@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 )
@@ -19,4 +20,18 @@ func ReadManifest(state string) ([]Artifact, error) {
 		}
 	}
 	return artifacts, nil
+}
+
+// latest returns what is recorded of a name.
+func (m *manifest) latest(name string) (Artifact, error) {
+	lines, err := readLines(m.path)
+	if err != nil {
+		return Artifact{}, err
+	}
+	for _, l := range slices.Backward(lines) {
+		if l.Event == eventLanded && l.Name == name {
+			return *l.Artifact, nil
+		}
+	}
+	return Artifact{}, fmt.Errorf("%s has not landed", display(name))
 }
