@@ -105,6 +105,13 @@ func (m *mirror) listing() (l Listing, live bool) {
 	return l, true
 }
 
+// short tells whether there is room again for what was left out.
+func (m *mirror) short() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.more && len(m.entries) < m.max
+}
+
 // quiet is how long it has to be quiet before a pass. A transport that tells what has changed has gathered by itself.
 func (m *mirror) quiet() time.Duration {
 	m.mu.Lock()

@@ -92,6 +92,9 @@ func (e *engine) watch(ctx context.Context, flushing *flusher, onReport func(Rep
 		if !alive || !live && (e.last.Root == nil || !first && e.last.Root.Inode != root) {
 			return nil // there is no watch, or it is not on what is the outbox now
 		}
+		if m.short() {
+			return nil // what was beyond the limits may be within them by now, and only a new watch lists it
+		}
 		if e.last.Root != nil {
 			root = e.last.Root.Inode
 		}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -26,8 +27,15 @@ type watched struct {
 // startWatch returns when the first pass of a watch has landed a file put there before.
 func startWatch(b *outbox) *watched {
 	b.Helper()
-	w := &watched{b, make(chan Report, 100)}
 	b.put("first", "first")
+	w := beginWatch(b)
+	w.await("first")
+	return w
+}
+
+func beginWatch(b *outbox) *watched {
+	b.Helper()
+	w := &watched{b, make(chan Report, 100)}
 	ctx, cancel := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -39,7 +47,6 @@ func startWatch(b *outbox) *watched {
 			b.Errorf("the watch ended with %v", err)
 		}
 	})
-	w.await("first")
 	return w
 }
 
@@ -123,6 +130,38 @@ func testWatchOutlivesItsDirectory(t *testing.T, b *outbox) {
 	w.must(os.RemoveAll(w.dir))
 	w.put("again", "again")
 	w.await("again")
+}
+
+// TestRoomIsMade has a guest with more than is looked at, which then deletes what it has nothing of: the rest lands.
+func TestRoomIsMade(t *testing.T) {
+	b := newOutbox(t)
+	b.helper = true
+	b.o.Limits.MaxFiles = 50
+	var names []string
+	for i := range 20 {
+		name := fmt.Sprint("before", i)
+		b.put(name, name)
+		names = append(names, name)
+	}
+	for i := range 60 {
+		b.must(os.Mkdir(filepath.Join(b.dir, fmt.Sprint("empty", i)), 0o755))
+	}
+	for i := range 20 {
+		name := fmt.Sprint("after", i)
+		b.put(name, name)
+		names = append(names, name)
+	}
+	w := beginWatch(b)
+	r := <-w.reports
+	if !slices.ContainsFunc(r.Refused, func(x Refusal) bool { return x.Name == "output" }) {
+		t.Fatalf("that there are more is not told: %+v", r)
+	}
+	for i := range 60 {
+		b.must(os.Remove(filepath.Join(b.dir, fmt.Sprint("empty", i))))
+	}
+	w.await(slices.DeleteFunc(names, func(n string) bool { return slices.Contains(landed(r), n) })...)
+	b.put("later", "later")
+	w.await("later")
 }
 
 // acting is a guest in a bubble of synctest: its outbox is a list of names, its programs are functions.

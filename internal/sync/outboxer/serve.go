@@ -77,8 +77,9 @@ type server struct {
 	out      *output
 	jobs     chan job
 	busy     *writers
-	frames   int // that asked for files
-	watching bool
+	frames   int                // that asked for files
+	endWatch context.CancelFunc // of the watch under way; nil: there is none
+	watched  chan struct{}      // closed when it has ended
 }
 
 // job is one thing to do: a file to hand over, or a listing.
@@ -107,15 +108,29 @@ func (s *server) request(ctx context.Context, kind byte, payload []byte) error {
 		s.frames++
 		return wire.Requests(payload, func(r wire.Request) { s.jobs <- job{request: r, asked: now, frame: s.frames} })
 	case wire.Watch:
-		if s.watching {
-			return errOrder
-		}
-		s.watching = true
-		go s.watch(ctx)
+		s.beginWatch(ctx)
 	default:
 		return errOrder
 	}
 	return nil
+}
+
+// beginWatch begins to watch, anew if there is a watch already: nothing of that is said after the first word of this one.
+func (s *server) beginWatch(ctx context.Context) {
+	before := s.watched
+	if before != nil {
+		s.endWatch()
+	}
+	ctx, s.endWatch = context.WithCancel(ctx)
+	ended := make(chan struct{})
+	s.watched = ended
+	go func() {
+		defer close(ended)
+		if before != nil {
+			<-before
+		}
+		s.watch(ctx)
+	}()
 }
 
 // work does jobs as they come. What has been said goes out when there is nothing more to say for now.

@@ -22,7 +22,7 @@ const (
 	List  byte = 'l' // nothing; answered by Entries and End of WholeOutbox
 	Get   byte = 'g' // Requests; answered for each by At, Data and Hole, and Finish
 	Seal  byte = 's' // a listing's number and a bundle's name; answered by Entries and End
-	Watch byte = 'w' // nothing; followed by Reset, Entries and End of Watched, then by Put and Gone for ever
+	Watch byte = 'w' // nothing; followed by Reset, Entries and End of Watched, then by Put and Gone until it is said again
 )
 
 // Frames from the helper.
