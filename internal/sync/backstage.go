@@ -13,6 +13,7 @@ import (
 const (
 	smallFile = 64 << 10 // bytes; what is larger is written as it comes
 	smallWait = 64       // files that may wait to be made
+	smallMost = 96       // buffers there are: a guest that begins many files at once gets no more memory for it
 )
 
 // small is a file that has come whole.
@@ -38,6 +39,7 @@ type backstage struct {
 	over  chan struct{} // closed when all that was added has been done
 
 	buffers chan []byte // for the content of small files, to be used again
+	made    int         // of those
 
 	broken atomic.Bool // an error was met: what follows is in vain
 	mu     gosync.Mutex
@@ -56,21 +58,24 @@ func (b *backstage) add(s step) error {
 	return nil
 }
 
-// buffer is one for a small file.
+// buffer is one for a small file; nil if there are too many.
 func (b *backstage) buffer() []byte {
 	select {
 	case buffer := <-b.buffers:
 		return buffer
 	default:
-		return make([]byte, 0, smallFile)
 	}
+	if b.made == smallMost {
+		return nil
+	}
+	b.made++
+	return make([]byte, 0, smallFile)
 }
 
 // free takes a buffer back.
 func (b *backstage) free(buffer []byte) {
-	select {
-	case b.buffers <- buffer[:0]:
-	default:
+	if buffer != nil {
+		b.buffers <- buffer[:0] // there is room for all there are
 	}
 }
 
@@ -136,4 +141,53 @@ func (s *Staging) close() {
 		s.items[i].drop()
 	}
 	s.maker.close()
+}
+
+// inode makes the file's inode, with what has come so far.
+func (f *Staged) inode() (err error) {
+	if f.f != nil {
+		return nil
+	}
+	how := os.O_RDWR | os.O_CREATE | os.O_EXCL
+	if f.item.resumable() {
+		how = os.O_RDWR | os.O_CREATE | os.O_TRUNC
+	}
+	if f.f, err = f.of.dir.OpenFile(f.at, how, 0o600); err != nil {
+		return errors.Join(errHost, err)
+	}
+	if f.small == nil {
+		return nil
+	}
+	_, err = f.f.Write(f.small)
+	f.of.stage.free(f.small)
+	f.small = nil
+	if err != nil {
+		return errors.Join(errHost, err)
+	}
+	return nil
+}
+
+// apart is from how many bytes on hashing them beside writing them is worth a goroutine.
+const apart = 32 << 10
+
+// keep hashes and writes the next bytes.
+func (f *Staged) keep(b []byte) error {
+	switch {
+	case f.f == nil:
+		f.hash.Write(b)
+		f.small = append(f.small, b...)
+		return nil
+	case len(b) < apart:
+		f.hash.Write(b)
+		_, err := f.f.Write(b)
+		return err
+	}
+	hashed := make(chan struct{})
+	go func() {
+		f.hash.Write(b)
+		close(hashed)
+	}()
+	_, err := f.f.Write(b)
+	<-hashed
+	return err
 }

@@ -135,3 +135,42 @@ func TestSmallAndLarge(t *testing.T) {
 		t.Error(left, err)
 	}
 }
+
+// TestManyFilesAtOnce begins more small files than are received in memory. They land all the same.
+func TestManyFilesAtOnce(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	items := make([]Item, 3*smallMost)
+	for i := range items {
+		e := Entry{Name: strconv.Itoa(i), Kind: 'f', Size: 1}
+		items[i] = Item{Name: e.Name, Files: []Entry{e}, Size: 1}
+	}
+	landed := 0
+	s := newStaging(t.Context(), root, Options{}, items, func(string, int64, bool) {}, func(batch []*staged) error {
+		landed += len(batch)
+		return nil
+	})
+	defer s.close()
+	begun := make([]*Staged, len(items))
+	inMemory := 0
+	for i := range items {
+		if begun[i], err = s.Create(i, 0); err != nil {
+			t.Fatal(err)
+		}
+		if begun[i].f == nil {
+			inMemory++
+		}
+	}
+	for i, f := range begun {
+		_, err := f.Write([]byte{'x'})
+		if err = errors.Join(err, f.Done(), s.Whole(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.flush(); err != nil || landed != len(items) || inMemory != smallMost {
+		t.Errorf("%v: %d landed, %d of them by memory", err, landed, inMemory)
+	}
+}

@@ -84,7 +84,7 @@ func newStaging(
 	ctx context.Context, dir *os.Root, o Options, items []Item, tell tell, land func([]*staged) error,
 ) *Staging {
 	s := &Staging{ctx: ctx, dir: dir, o: o, tell: tell, items: make([]staged, len(items)), maker: maker{root: dir, agent: o.Agent}}
-	s.stage.land, s.stage.buffers = land, make(chan []byte, smallWait)
+	s.stage.land, s.stage.buffers = land, make(chan []byte, smallMost)
 	s.stage.make = func(f *small) error {
 		defer s.stage.free(f.content)
 		if err := s.maker.make(f); err != nil {
@@ -122,6 +122,8 @@ func (s *Staging) Create(item, file int) (*Staged, error) {
 	f := &Staged{of: s, item: it, file: file, entry: e, at: it.place(e.Name), hash: sha256.New()}
 	if !it.Bundle && e.Size <= smallFile {
 		f.small = s.stage.buffer()
+	}
+	if f.small != nil {
 		return f, nil
 	}
 	return f, f.inode()
@@ -204,26 +206,6 @@ type Staged struct {
 	hash  hash.Hash
 }
 
-// inode makes the file's inode, with what has come so far.
-func (f *Staged) inode() (err error) {
-	if f.f != nil {
-		return nil
-	}
-	how := os.O_RDWR | os.O_CREATE | os.O_EXCL
-	if f.item.resumable() {
-		how = os.O_RDWR | os.O_CREATE | os.O_TRUNC
-	}
-	if f.f, err = f.of.dir.OpenFile(f.at, how, 0o600); err != nil {
-		return errors.Join(errHost, err)
-	}
-	if _, err := f.f.Write(f.small); err != nil {
-		return errors.Join(errHost, err)
-	}
-	f.of.stage.free(f.small)
-	f.small = nil
-	return nil
-}
-
 // Write takes the next bytes. More than were listed are an error, which concerns this file alone.
 func (f *Staged) Write(b []byte) (int, error) {
 	if f.size+int64(len(b)) > f.entry.Size {
@@ -235,31 +217,6 @@ func (f *Staged) Write(b []byte) (int, error) {
 	f.size += int64(len(b))
 	f.of.tell(path.Base(f.entry.Name), int64(len(b)), false)
 	return len(b), f.of.slow(len(b))
-}
-
-// apart is from how many bytes on hashing them beside writing them is worth a goroutine.
-const apart = 32 << 10
-
-// keep hashes and writes the next bytes.
-func (f *Staged) keep(b []byte) error {
-	switch {
-	case f.f == nil:
-		f.hash.Write(b)
-		f.small = append(f.small, b...)
-		return nil
-	case len(b) < apart:
-		f.hash.Write(b)
-		_, err := f.f.Write(b)
-		return err
-	}
-	hashed := make(chan struct{})
-	go func() {
-		f.hash.Write(b)
-		close(hashed)
-	}()
-	_, err := f.f.Write(b)
-	<-hashed
-	return err
 }
 
 // slow waits as long as the rate limit asks for after so many bytes. Whoever sends waits too, when nobody takes.
@@ -367,7 +324,9 @@ func (f *Staged) make(mode os.FileMode, t time.Time) error {
 		f.item.warnings = inspect.File(f.item.Name, content, f.size, inspect.Limits{})
 	}
 	if f.f == nil {
-		return f.of.stage.add(step{file: &small{item: f.item, content: f.small, mode: mode, modTime: t}})
+		content := f.small
+		f.small = nil
+		return f.of.stage.add(step{file: &small{item: f.item, content: content, mode: mode, modTime: t}})
 	}
 	err := errors.Join(f.f.Chmod(mode), quarantine(f.f, f.of.o.Agent), f.f.Close())
 	if err == nil {
@@ -383,6 +342,7 @@ func (f *Staged) make(mode os.FileMode, t time.Time) error {
 func (f *Staged) Drop() error {
 	if f.f == nil {
 		f.of.stage.free(f.small)
+		f.small = nil
 		return nil
 	}
 	if err := errors.Join(f.f.Close(), f.of.dir.Remove(f.at)); err != nil {
