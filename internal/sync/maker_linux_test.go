@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ var makers = []struct {
 	}},
 	{"nameless", func(m *maker, s *small) error {
 		if !m.nameless {
-			return fmt.Errorf("the file system of the tests has no such files")
+			return errors.New("the file system of the tests has no such files")
 		}
 		if err := m.make(s); err != nil {
 			return err
@@ -32,7 +33,7 @@ var makers = []struct {
 		if err := linkNew(s.item.fd, m.fd, s.item.at); err != nil {
 			return err
 		}
-		if err := linkNew(s.item.fd, m.fd, s.item.at); err != unix.EEXIST { //nolint:errorlint // as it comes
+		if err := linkNew(s.item.fd, m.fd, s.item.at); !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("a name is given twice: %w", err)
 		}
 		return nil
