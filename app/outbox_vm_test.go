@@ -113,9 +113,10 @@ func TestOutboxOfARealGuest(t *testing.T) {
 
 	t.Run("swapped", func(t *testing.T) {
 		n := nettest.Count("CAL_TEST_OUTBOX_SWAPS", 300)
+		shell("mkdir -p swapped\ncat >swap.py <<'END'\n" + swapScript + "\nEND\n")
 		// All of what goes on beside lets go of the output, or the shell would be waited for until it is over.
-		shell("cat >swap.py <<'END'\n"+swapScript+"\nEND\nmkdir -p swapped && cd swapped && "+
-			"{ USER=$(id -un) python3 ../swap.py $1 && touch ../swap-done; } </dev/null >/dev/null 2>&1 &", strconv.Itoa(n))
+		shell("cd swapped\n{ USER=$(id -un) python3 ../swap.py $1 && touch ../swap-done; } </dev/null >/dev/null 2>&1 &",
+			strconv.Itoa(n))
 		o := options("swapped", "swapped")
 		tr := over(o, false)
 		passes := 0
