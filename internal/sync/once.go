@@ -57,7 +57,7 @@ type engine struct {
 }
 
 // fetchItems bounds what is asked of a transport at a time, and so what is held of what is on its way.
-const fetchItems = 6000
+const fetchItems = 3000
 
 // remeasure is how long a count of the destination is good for.
 const remeasure = 30 * time.Second
@@ -191,6 +191,9 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 	p.meter.expect(todo)
 	for _, it := range todo {
 		p.tries[it.Name]++
+	}
+	if len(todo) > 2*fetchItems {
+		defer beFrugal()()
 	}
 	p.report.Landed = slices.Grow(p.report.Landed, len(todo))
 	for some := range slices.Chunk(todo, fetchItems) {
