@@ -3,20 +3,27 @@ package app
 import (
 	"bytes"
 	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/host"
 	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/nettest"
 )
 
 // TestWakeInARealGuest tells a keeper of a sleep and of wakes: the guest's clock is stepped, a connection that does not
-// answer is made again, and isolation is proven anew.
+// answer is made again, and isolation is proven anew. The guest's network is there again after its machine was stopped.
 func TestWakeInARealGuest(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 8*time.Minute)
+	stops := nettest.Count("CAL_TEST_STOPS", 1)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 8*time.Minute+time.Duration(stops)*time.Minute)
 	defer cancel()
+	asked := knocks(t)
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -83,6 +90,97 @@ func TestWakeInARealGuest(t *testing.T) {
 	soon("the connection to be made again", func() bool { return said(up) >= 2 })
 	soon("isolation to be proven anew", proven(changed))
 	t.Logf("given up and made again within %v", time.Since(changed).Round(time.Second/10))
+	if asked != nil {
+		asked.afterStops(ctx, t, a, m.PID, stops)
+	}
 	stop()
 	must(<-kept)
+}
+
+// knocking is a server on the host that a guest asks for something again and again.
+type knocking struct {
+	url  string
+	came chan time.Time
+}
+
+// knocks starts the server on an address of this host that is not its loopback, and has guests allowed there; nil if there
+// is no such address.
+func knocks(t *testing.T) *knocking {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.To4() == nil || n.IP.IsLoopback() {
+			continue
+		}
+		k := &knocking{came: make(chan time.Time, 1)}
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			select {
+			case k.came <- time.Now():
+			default:
+			}
+		}))
+		_ = s.Listener.Close()
+		if s.Listener, err = net.Listen("tcp", net.JoinHostPort(n.IP.String(), "0")); err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(s.Close)
+		k.url = s.URL
+		t.Setenv("CAL_NETWORK_ALLOW", s.Listener.Addr().String())
+		return k
+	}
+	t.Log("the network after a stop is not looked at: this host has no address but its loopback's")
+	return nil
+}
+
+// afterStops stops a guest's machine for ever longer and lets it go on, and tells how long its network then takes.
+func (k *knocking) afterStops(ctx context.Context, t *testing.T, a *App, pid, stops int) {
+	t.Helper()
+	w, err := a.Workspace("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := a.Connect(ctx, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	r, err := c.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", `setsid sh -c 'while :; do curl -s -o /dev/null --noproxy "*" ` +
+		`--max-time 2 "$0"; sleep 0.2; done' "$1" </dev/null >/dev/null 2>&1 &`, "sh", k.url}, Limit: 4 << 10})
+	if err != nil || r.Exit != 0 {
+		t.Fatalf("having the guest ask: %+v, %v", r, err)
+	}
+	next := func(what string) time.Time {
+		t.Helper()
+		for len(k.came) > 0 {
+			<-k.came
+		}
+		select {
+		case at := <-k.came:
+			return at
+		case <-ctx.Done():
+			t.Fatalf("%s: the guest reaches nothing", what)
+			return time.Time{}
+		}
+	}
+	next("at first")
+	for i := range stops {
+		d := []time.Duration{5, 12, 25, 40, 60}[i%5] * time.Second
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		went := time.Now()
+		t.Logf("stopped for %v: the guest's network works again after %v", d, next("after a stop").Sub(went).Round(time.Second/100))
+	}
 }
