@@ -94,6 +94,7 @@ func TestADrippingGuestIsGivenUp(t *testing.T) {
 	}
 	content = append(content, wire.AppendFrame(nil, wire.Finish, wire.AppendText([]byte{0, byte(wire.Whole)}, ""))...)
 	put := wire.AppendFrame(nil, wire.Put, wire.AppendEntry(nil, &Entry{}, &Entry{Name: string(make([]byte, 4000)), Kind: 'f'}))
+	beat := wire.AppendFrame(nil, wire.Beat, nil)
 	records := []byte(rootRecord + fileRecord("file", size))
 	packed := []byte(archive(t, tar.Header{Name: "./file", Typeflag: tar.TypeReg, Size: size}))
 
@@ -106,8 +107,7 @@ func TestADrippingGuestIsGivenUp(t *testing.T) {
 		{"helper, a listing by drops", dripping{list: drip{listing(1000), 1, 50 * time.Second, false}}, false, true},
 		{"helper, a file by drops", dripping{atOnce(listing(0)), drip{content, 1, 50 * time.Second, false}}, false, true},
 		{"helper, a file by handfuls", dripping{atOnce(listing(0)), drip{content, 100 << 10, 10 * time.Second, false}}, false, true},
-		{"helper, signs of life", dripping{atOnce(listing(0)),
-			drip{wire.AppendFrame(nil, wire.Beat, nil), 5, time.Second, true}}, false, true},
+		{"helper, signs of life", dripping{atOnce(listing(0)), drip{beat, 5, time.Second, true}}, false, true},
 		{"helper, a flood of news", dripping{atOnce(listing(0)), drip{put, 8 << 10, time.Millisecond, true}}, false, true},
 		{"helper, a slow listing", dripping{drip{listing(19_000), 1000, 2 * time.Second / 3, false}, atOnce(content)}, false, false},
 		{"helper, a slow file", dripping{atOnce(listing(0)), drip{content, 40 << 10, time.Second, false}}, false, false},
