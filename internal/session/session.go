@@ -50,8 +50,8 @@ set -g bell-action any`
 // startScript attaches to the agent's tmux session, or starts it. $1 names the session, $2 this terminal; the rest is the
 // agent's argv. The agent's exit code goes to a file, since tmux keeps it to itself; who ends the agent with Ctrl-C does not
 // end the shell that writes it. A terminal that cannot be cleared cannot show tmux: there the agent has the terminal to
-// itself, and ends with it, whatever others of its name do; its file is this terminal's own. What tmux draws goes where its input comes from; its standard output has but a word at the end, such as
-// "[exited]", that would stay on the person's screen.
+// itself, and ends with it, whatever others of its name do; its file is this terminal's own. What tmux draws goes where its
+// input comes from; its standard output has but a word at the end, such as "[exited]", that would stay on the person's screen.
 const startScript = `umask 077
 mkdir -p "$HOME/.cal/session" "$HOME/workspace" || exit 125
 printf '%s\n' "$CAL_TMUX_CONF" >"$HOME/.cal/tmux.conf"
