@@ -78,11 +78,11 @@ func (l *lender) lend(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer socket.Close()
+	defer func() { _ = socket.Close() }()
 	if err := os.Chmod(path, 0o600); err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { socket.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { l.keepSpare(ctx) })

@@ -200,7 +200,9 @@ func TestLendAfterACrash(t *testing.T) {
 	eventually(t, "the connection to be lent", func() bool { c, err = Borrow(ctx, path, s.options()); return err == nil })
 	_ = c.Close()
 	cancel()
-	<-ended
+	if err := wait(t, "the lender", ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("lending ended with %v", err)
+	}
 	if err := Lend(t.Context(), filepath.Join(dir, strings.Repeat("x", 200)), nil); err == nil {
 		t.Error("a name that is too long was taken")
 	}

@@ -206,7 +206,8 @@ func (r *snapshotResults) figures() []Figure {
 		"the whole verb, connecting to the guest included", "in turns")
 	const kept = "the agent looks after the workspace, and lends the verb its connection"
 	add(r.keptCreate, within(second("create, cold, with the agent running"), createTarget), kept)
-	add(r.keptPreview, within(second(fmt.Sprintf("preview, %d files changed, with the agent running", previewed)), previewTarget), kept)
+	keptPreview := second(fmt.Sprintf("preview, %d files changed, with the agent running", previewed))
+	add(r.keptPreview, within(keptPreview, previewTarget), kept)
 	if len(r.disks) > 0 {
 		least := r.disks[0]
 		for _, d := range r.disks[1:] {
