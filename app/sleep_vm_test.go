@@ -169,7 +169,7 @@ func (k *knocking) afterStops(ctx context.Context, t *testing.T, a *App, pid, st
 	}
 	next("at first")
 	for i := range stops {
-		d := []time.Duration{5, 12, 25, 40, 60}[i%5] * time.Second
+		d := time.Duration([]int{5, 12, 25, 40, 60}[i%5]) * time.Second
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}

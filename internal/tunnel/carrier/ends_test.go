@@ -47,7 +47,7 @@ var endings = map[string]func() error{
 		defer conn.Close()
 		got, err := io.ReadAll(conn)
 		if err != nil || string(got) != "bye" {
-			return fmt.Errorf("read %q, %v", got, err)
+			return fmt.Errorf("read %q, %w", got, err)
 		}
 		if _, err := conn.Write(make([]byte, 1<<20)); err != nil {
 			return err
