@@ -56,11 +56,12 @@ func generate(ctx context.Context, out, arch, clang string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing the SDK: %w", err)
 	}
-	darwinkit, err := goList(ctx, arch, "-m", "-f", "{{.Dir}}", "github.com/progrium/darwinkit")
+	// The imports first: a module has a folder once something in it is asked for, which on Linux nothing else does.
+	imports, err := goImports(ctx, arch)
 	if err != nil {
 		return "", err
 	}
-	imports, err := goImports(ctx, arch)
+	darwinkit, err := goList(ctx, arch, "-m", "-f", "{{.Dir}}", "github.com/progrium/darwinkit")
 	if err != nil {
 		return "", err
 	}

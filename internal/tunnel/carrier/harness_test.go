@@ -49,7 +49,7 @@ type box struct {
 
 const holdScript = `mount -t tmpfs tmpfs /run && mkdir -p /run/sshd && ip link set lo up &&
 ip tuntap add t0 mode tun && ip addr add 10.0.2.15/24 dev t0 && ip link set t0 up && ip route add default via 10.0.2.2 &&
-printf 'nameserver 10.0.2.3\noptions timeout:1 attempts:1\n' >"$1" && mount --bind "$1" /etc/resolv.conf &&
+printf 'nameserver 10.0.2.3\noptions timeout:2 attempts:1\n' >"$1" && mount --bind "$1" /etc/resolv.conf &&
 echo up && exec cat`
 
 func newBox(t testing.TB) *box {

@@ -25,6 +25,7 @@ type walk struct {
 	left    atomic.Int64 // names still to be found
 	fresh   int64        // files that changed at or after this (seconds since 1970) are asked for their size
 	missed  atomic.Bool  // a folder could not be looked into
+	workers int          // how many folders are read at once
 
 	mu   sync.Mutex
 	more *sync.Cond
@@ -48,6 +49,7 @@ func newWalk(p *place, changed *ext4.Changed, now time.Time, top, repos int, lis
 		changed: changed, homeDir: p.homeDir, list: list, found: tally.Home{Top: top, Repos: repos},
 		fresh: now.Add(-writeback).Unix(),
 		root:  area{fd: p.rootFD, dirs: []string{""}}, home: area{fd: p.homeFD, dirs: []string{""}},
+		workers: workers,
 	}
 	w.more = sync.NewCond(&w.mu)
 	for _, in := range changed.All() {
@@ -69,13 +71,13 @@ func newWalk(p *place, changed *ext4.Changed, now time.Time, top, repos int, lis
 	return w
 }
 
-// workers is how many folders are read at once: guests have two processors.
+// workers is usually how many folders are read at once: guests have two processors.
 const workers = 2
 
 // run looks into folders, those of the home first, until there are no more or all names are found.
 func (w *walk) run() {
 	var all sync.WaitGroup
-	for range workers {
+	for range w.workers {
 		all.Go(func() {
 			r := reader{w: w, entries: make([]byte, 64<<10), found: tally.Home{Top: w.found.Top, Repos: w.found.Repos}}
 			for a, dir, ok := w.next(); ok; a, dir, ok = w.next() {

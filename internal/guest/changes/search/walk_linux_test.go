@@ -62,7 +62,7 @@ func (tr *tree) change(name string, kind byte, size int64) {
 }
 
 // walk looks for the names.
-func (tr *tree) walk() *walk {
+func (tr *tree) walk(workers int) *walk {
 	tr.t.Helper()
 	open := func(dir string) (int, uint64) {
 		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -81,6 +81,7 @@ func (tr *tree) walk() *walk {
 	p.homeFD, p.homeInode = open(tr.home)
 	l := &lister{ctx: tr.t.Context(), place: &place{homeDir: tr.home}, max: "9", script: `printf 'r%s\0' "$3"`}
 	w := newWalk(p, ext4.NewChanged(tr.most, tr.changed), time.Now(), 3, 2, l)
+	w.workers = workers
 	w.run()
 	return w
 }
@@ -114,7 +115,7 @@ func TestWalk(t *testing.T) {
 			tr.changed[i].Links = 2 // it was linked since
 		}
 	}
-	w := tr.walk()
+	w := tr.walk(workers)
 	wantHome := tally.Home{
 		Top: 3, Repos: 2,
 		Yours: tally.Count{Files: 4, Folders: 2, Bytes: 9000 + 3 + 4 + 4}, Git: tally.Count{Files: 1, Bytes: 2},
@@ -139,7 +140,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// TestWalkEnds when all names are found: the rest is not read.
+// TestWalkEnds when all names are found: the rest is not read. One worker reads, since of two the other may be quicker.
 func TestWalkEnds(t *testing.T) {
 	tr := newTree(t)
 	tr.file("home/me/file", 1)
@@ -148,7 +149,7 @@ func TestWalkEnds(t *testing.T) {
 	if err := os.Chmod(filepath.Join(tr.root, "usr/locked"), 0); err != nil {
 		t.Fatal(err)
 	}
-	w := tr.walk()
+	w := tr.walk(1)
 	if w.found.Yours.Files != 1 || w.left.Load() != 0 || w.missed.Load() {
 		t.Errorf("%+v, %d not found, missed: %v", w.found.Yours, w.left.Load(), w.missed.Load())
 	}
@@ -170,7 +171,7 @@ func TestFreshSize(t *testing.T) {
 		tr.change("home/me/"+[]string{"fresh", "appended", "moved", "old"}[i], 'f', in.Size)
 		tr.changed[i].Change, tr.changed[i].Write = in.Change, in.Write
 	}
-	w := tr.walk()
+	w := tr.walk(workers)
 	if want := int64(10 + 10 + 7 + 7); w.found.Yours.Bytes != want {
 		t.Errorf("%d bytes, want %d", w.found.Yours.Bytes, want)
 	}
