@@ -308,9 +308,11 @@ func (a *App) prepareGuest(
 	ctx context.Context, w *config.Workspace, c *guest.Client, m vm.Machine, report vm.Progress,
 ) (changed bool, err error) {
 	report.Report(vm.Phase{Name: phaseClock})
+	begun := time.Now()
 	if m.Resumed {
-		err = c.Renew(ctx, time.Now())
-	} else {
+		err = c.Renew(ctx, begun)
+	}
+	if err == nil && (!m.Resumed || time.Since(begun) > clockGood) {
 		err = setClock(ctx, c)
 	}
 	if err != nil {
@@ -320,13 +322,30 @@ func (a *App) prepareGuest(
 	return a.provision(ctx, w, c, report)
 }
 
-// setClock steps the clock of a guest that was booted, if it is wrong.
-func setClock(ctx context.Context, c *guest.Client) error {
-	skew, err := c.ClockSkew(ctx)
-	if err != nil || skew.Abs() < 2*time.Second {
-		return err
+const (
+	clockGood  = 2 * time.Second // a clock that is off by less is right
+	clockTries = 3
+)
+
+// clock is a guest's. *guest.Client has it.
+type clock interface {
+	ClockSkew(ctx context.Context) (time.Duration, error)
+	SetClock(ctx context.Context, t time.Time) error
+}
+
+// setClock steps a guest's clock if it is wrong. A guest that takes long to obey was told a time that is past by then: it is
+// looked at again.
+func setClock(ctx context.Context, c clock) error {
+	for range clockTries {
+		skew, err := c.ClockSkew(ctx)
+		if err != nil || skew.Abs() < clockGood {
+			return err
+		}
+		if err := c.SetClock(ctx, time.Now()); err != nil {
+			return err
+		}
 	}
-	return c.SetClock(ctx, time.Now())
+	return nil
 }
 
 // Subject is what the isolation of a workspace is checked on.
