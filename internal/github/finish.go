@@ -13,6 +13,8 @@ func (p *parser) finish() {
 		isTree[t.Path] = true
 		p.repo(t.repo) // also if nothing was told of it: then that is a problem
 	}
+	slices.Sort(p.precious) // find meets directories in the order of its file system, which is none
+	slices.Sort(p.s.Loose)
 	p.sortPrecious(isTree)
 	for _, t := range p.trees {
 		p.finishTree(t, isTree)
