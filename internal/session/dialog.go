@@ -264,10 +264,12 @@ func (d *dialog) confirm(title string, lines []string, question string, harmless
 			body = append(body, wrap(s, max(cols-2, 10))...)
 		}
 		top = min(max(top, 0), max(len(body)-rows, 0))
-		d.show(frame{title: title, body: body[top:min(len(body), top+rows)], foot: question + keys})
 		if shown.IsZero() {
+			// Before it is shown: who answers at once must not be taken for one who typed ahead because this goroutine
+			// was not scheduled between the two.
 			shown = time.Now()
 		}
+		d.show(frame{title: title, body: body[top:min(len(body), top+rows)], foot: question + keys})
 		k, err := d.key()
 		if err != nil {
 			return err
