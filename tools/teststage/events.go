@@ -32,9 +32,10 @@ type test struct {
 // result is how a test ended.
 type result struct {
 	test
-	Outcome string  `json:"outcome"` // pass, fail, skip; unfinished: it never ended
+	Outcome string  `json:"outcome"` // pass, fail, skip; unfinished: it never ended; flaky
 	Seconds float64 `json:"seconds"`
 	Reason  string  `json:"reason,omitempty"` // of a skip, in the test's words
+	final   bool    // it failed for a reason that running it again does not excuse
 }
 
 const unfinished = "unfinished"
@@ -52,10 +53,11 @@ type collector struct {
 	all    []result
 	began  map[test]time.Time
 	output map[test]*tail
+	failed map[string]bool // packages
 }
 
 func newCollector(out io.Writer, packages bool) *collector {
-	return &collector{out: out, packages: packages, began: map[test]time.Time{}, output: map[test]*tail{}}
+	return &collector{out: out, packages: packages, began: map[test]time.Time{}, output: map[test]*tail{}, failed: map[string]bool{}}
 }
 
 // follow reads the events of one go command. What is no event is passed on as it is.
@@ -124,6 +126,7 @@ func (c *collector) end(r result) {
 	if r.Outcome == "skip" {
 		r.Reason = reason(said)
 	}
+	r.final = r.Outcome == "fail" && never.MatchString(said)
 	c.all = append(c.all, r)
 	if r.Outcome == "fail" || r.Outcome == unfinished {
 		fmt.Fprint(c.out, said)
@@ -139,6 +142,9 @@ func (c *collector) endPackage(e event) {
 		if name.Package == e.Package && name.Test != "" {
 			c.end(result{test: name, Outcome: unfinished})
 		}
+	}
+	if e.Action == "fail" {
+		c.failed[e.Package] = true
 	}
 	name := test{Package: e.Package}
 	said := c.output[name].text()

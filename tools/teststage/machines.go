@@ -55,10 +55,8 @@ func (s stage) machines(ctx context.Context, packages []string) error {
 	for range s.lanes {
 		lanes.Go(func() {
 			for j := range queue {
-				g := goTest{race: s.race, limit: machineLimit, packages: []string{j.pkg}, filter: j.filter(), fresh: true}
-				for _, v := range lets {
-					g.env = append(g.env, v+"=1")
-				}
+				g := s.machineTest(j.pkg)
+				g.filter = j.filter()
 				if err := g.run(ctx, c); err != nil {
 					mu.Lock()
 					failed = errors.Join(failed, fmt.Errorf("%s: %w", short(j.pkg), err))
@@ -68,7 +66,16 @@ func (s stage) machines(ctx context.Context, packages []string) error {
 		})
 	}
 	lanes.Wait()
-	return s.finish(c, "machines", failed, wanted)
+	return s.finish(c, "machines", s.again(ctx, c, failed, s.machineTest), wanted)
+}
+
+// machineTest is a run of a package's tests with what lets them start machines.
+func (s stage) machineTest(pkg string) goTest {
+	g := goTest{race: s.race, limit: machineLimit, packages: []string{pkg}, fresh: true}
+	for _, v := range lets {
+		g.env = append(g.env, v+"=1")
+	}
+	return g
 }
 
 // job is the tests of one package that are to run: they may share a machine.

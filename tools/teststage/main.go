@@ -5,7 +5,8 @@
 //	teststage machines [-race]   exactly the tests that skipped themselves so, with what lets them run
 //
 // Each stage leaves its results in build/tests/<stage>.jsonl; machines reads those of unit, and runs unit first if there
-// are none. A test that machines was to run and that did not come to an end fails the stage.
+// are none. A test that machines was to run and that did not come to an end fails the stage. A few tests that failed are
+// run once more, alone; those that pass then are reported as flaky.
 package main
 
 import (
@@ -79,8 +80,11 @@ func (s stage) unit(ctx context.Context, packages []string) error {
 		packages = []string{"./..."}
 	}
 	c := newCollector(s.out, true)
-	job := goTest{race: s.race, limit: unitLimit, packages: packages}
-	return s.finish(c, "unit", job.run(ctx, c), nil)
+	all := goTest{race: s.race, limit: unitLimit, packages: packages}
+	err := s.again(ctx, c, all.run(ctx, c), func(pkg string) goTest {
+		return goTest{race: s.race, limit: unitLimit, packages: []string{pkg}}
+	})
+	return s.finish(c, "unit", err, nil)
 }
 
 // finish prints the report, keeps the results, and makes one error of what failed.

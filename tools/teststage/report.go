@@ -33,6 +33,11 @@ func report(w io.Writer, all []result, missing []test) {
 	}
 	fmt.Fprintf(w, "\n%d tests and %d subtests: %d passed, %d failed, %d skipped\n", len(tests), len(all)-len(tests),
 		count["pass"], count["fail"]+count[unfinished], count["skip"])
+	for _, r := range all {
+		if r.Outcome == flaky {
+			fmt.Fprintf(w, "  FLAKY: failed, and passed alone: %s %s\n", short(r.Package), r.Test)
+		}
+	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		fmt.Fprintf(w, "  skipped %4d: %s\n", len(why[reason]), reason)
 		for i, t := range why[reason] {
