@@ -35,10 +35,14 @@ func (m *machine) openMemory(id string, s launch) (*resumption, error) {
 	if err != nil {
 		return nil, &giveUp{"what was saved is damaged: " + err.Error()}
 	}
-	if m.unusable(saved, s) != "" {
-		s.plain = true // it may be an older version's
+	reason := m.unusable(saved, s)
+	for s.made = presentGeneration; s.made < generations; s.made++ {
+		if m.unusable(saved, s) == "" {
+			reason = ""
+			break
+		}
 	}
-	if reason := m.unusable(saved, s); reason != "" {
+	if reason != "" {
 		return nil, &giveUp{reason}
 	}
 	r := &resumption{m: m, launch: s, id: id, saved: saved}
