@@ -49,7 +49,7 @@ func TestHotkeys(t *testing.T) {
 		},
 		"pull request": {
 			nil,
-			[]string{"⌨p", "Pull request from", "⌨" + down, "▸ 2  site", "⌨\r", "Title of", "⌨A title\r", "✓ https://example.com/pr/1"},
+			[]string{"⌨p", "Pull request from", "⌨" + down, "▸ 2  site", "⌨\r", "Title of", "⌨\r", "cannot be empty", "⌨A title\r", "✓ https://example.com/pr/1"},
 			`pr site "A title"`,
 		},
 		"pull request of a repository with changes": {

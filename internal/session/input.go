@@ -112,6 +112,8 @@ func (e *editor) view(width int) string {
 // input asks for a line of text. Empty text is an answer only if optional.
 func (d *dialog) input(title string, lines []string, optional bool) (string, error) {
 	var e editor
+	const keys = "Enter:Go on  Esc:Back  Ctrl-U:Clear"
+	foot := keys
 	for {
 		_, cols := d.size()
 		var body []string
@@ -119,7 +121,7 @@ func (d *dialog) input(title string, lines []string, optional bool) (string, err
 			body = append(body, wrap(s, max(cols-2, 10))...)
 		}
 		body = append(body, "", "> "+e.view(cols-4))
-		d.show(frame{title: title, body: body, foot: "Enter:Go on  Esc:Back  Ctrl-U:Clear"})
+		d.show(frame{title: title, body: body, foot: foot})
 		k, err := d.key()
 		if err != nil {
 			return "", err
@@ -132,6 +134,9 @@ func (d *dialog) input(title string, lines []string, optional bool) (string, err
 			if text != "" || optional {
 				return text, nil
 			}
+			foot = "It cannot be empty.  Esc:Back"
+			continue
 		}
+		foot = keys
 	}
 }
