@@ -188,10 +188,34 @@ func (a *App) openOutbox(
 			if err != nil {
 				return nil, err
 			}
-			return outbox.OverSSH(ctx, c, o)
+			t, err := outbox.OverSSH(ctx, c, o)
+			if err == nil && c.Borrowed() {
+				t = outbox.MuchAside(t, func(ctx context.Context) (outbox.Transport, error) { return a.ownOutbox(ctx, w, o) })
+			}
+			return t, err
 		}), o, nil
 	}
 	o.Origin = "share"
 	t, err := outbox.OverShare(staging, o)
 	return t, o, err
 }
+
+// ownOutbox is a transport over a connection of its own, which ends with it.
+func (a *App) ownOutbox(ctx context.Context, w *config.Workspace, o outbox.Options) (outbox.Transport, error) {
+	c, err := a.Connect(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	t, err := outbox.OverSSH(ctx, c, o)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return ownTransport{t, c}, nil
+}
+
+type ownTransport struct {
+	outbox.Transport
+	c *guest.Client
+}
+
+func (t ownTransport) Close() error { return errors.Join(t.Transport.Close(), t.c.Close()) }

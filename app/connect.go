@@ -86,21 +86,22 @@ func (a *App) Connect(ctx context.Context, w *config.Workspace) (*guest.Client, 
 	return c, nil
 }
 
-// connecting is a connection that is being made.
+// connecting is a connection that is being borrowed or made.
 type connecting struct {
 	cancel context.CancelFunc
 	made   chan struct{} // closed when it is, or cannot be
 	c      *guest.Client
+	done   func()
 	err    error
 }
 
-// beginConnect begins what Connect does. It is to be closed.
-func (a *App) beginConnect(ctx context.Context, w *config.Workspace) *connecting {
+// beginBorrow begins what borrow does. It is to be closed.
+func (a *App) beginBorrow(ctx context.Context, w *config.Workspace) *connecting {
 	ctx, cancel := context.WithCancel(ctx)
 	n := &connecting{cancel: cancel, made: make(chan struct{})}
 	go func() {
 		defer close(n.made)
-		n.c, n.err = a.Connect(ctx, w)
+		n.c, n.done, n.err = a.borrow(ctx, nil, w)
 	}()
 	return n
 }
@@ -125,11 +126,21 @@ func (n *connecting) failed() error {
 	}
 }
 
+// lost tells whether there was a connection of another process, which has ended.
+func (n *connecting) lost() bool {
+	select {
+	case <-n.made:
+		return n.err == nil && n.c.Borrowed() && n.c.Err() != nil
+	default:
+		return false
+	}
+}
+
 func (n *connecting) close() {
 	n.cancel()
 	<-n.made
-	if n.c != nil {
-		_ = n.c.Close()
+	if n.err == nil {
+		n.done()
 	}
 }
 

@@ -101,8 +101,12 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 func (a *App) lend(ctx context.Context, name string, link *guest.Link) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var lending sync.WaitGroup
+	var ready []guest.Cmd
+	if helper, err := outbox.HelperCommand(a.Driver.Info().Capabilities.GuestOS); err == nil {
+		ready = append(ready, helper)
+	}
 	lending.Go(func() {
-		if err := guest.Lend(ctx, a.lentSocket(name), link.Client); ctx.Err() == nil {
+		if err := guest.Lend(ctx, a.lentSocket(name), link.Client, ready...); ctx.Err() == nil {
 			a.Log.Warn().Str("workspace", name).Err(err).Msg("others make connections of their own")
 		}
 	})

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -76,24 +77,40 @@ func (a *App) inFlight(name string) func(outbox.Progress) {
 }
 
 func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progress) (outbox.Report, error) {
+	r, lost, err := a.pass(ctx, w, report)
+	if !lost {
+		return r, err
+	}
+	// Whoever lent its connection has ended.
+	again, _, err := a.pass(ctx, w, report)
+	again.Landed = append(r.Landed, again.Landed...)
+	again.Bytes += r.Bytes
+	return again, err
+}
+
+// pass brings in and journals what there is. lost tells that it ended with a connection of another process.
+func (a *App) pass(ctx context.Context, w *config.Workspace, report vm.Progress) (r outbox.Report, lost bool, err error) {
 	// While it connects, the pass reads what it remembers.
-	connection := a.beginConnect(ctx, w)
-	defer connection.close()
+	connection := a.beginBorrow(ctx, w)
 	t, o, err := a.openOutbox(ctx, w, connection.client)
 	if err != nil {
-		return outbox.Report{}, err
+		connection.close()
+		return r, false, err
 	}
-	defer func() { _ = t.Close() }()
-	r, err := outbox.Once(ctx, t, o, func(p outbox.Progress) {
+	defer func() {
+		connection.close() // first: what runs in the guest ends with it, and is not waited for
+		_ = t.Close()
+	}()
+	r, err = outbox.Once(ctx, t, o, func(p outbox.Progress) {
 		report.Report(vm.Phase{Name: fetching, Done: p.Bytes, Total: p.TotalBytes, Detail: p.String()})
 	})
 	if err != nil {
-		if failed := connection.failed(); failed != nil {
-			return r, failed
+		lost = ctx.Err() == nil && connection.lost()
+		if err = fmt.Errorf("syncing the outbox of %q: %w", w.Name, err); connection.failed() != nil {
+			err = connection.failed()
 		}
-		return r, fmt.Errorf("syncing the outbox of %q: %w", w.Name, err)
 	}
-	return r, a.recordReport(w.Name, r)
+	return r, lost, errors.Join(err, a.recordReport(w.Name, r))
 }
 
 // flushOutbox makes safe from a crash of the host what has landed, before what it came from is given up.

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -50,8 +53,11 @@ func syncText(w io.Writer, r outbox.Report) error {
 	for _, x := range r.Refused {
 		fmt.Fprintf(&b, "refused  %s: %s\n", printable(x.Name), printable(x.Reason))
 	}
-	fmt.Fprintf(&b, "%d landed, %d refused, %d unchanged (%s in %.1f s)\n", len(r.Landed), len(r.Refused), r.Unchanged,
-		size(r.Bytes), r.Duration.Seconds())
+	fmt.Fprintf(&b, "%d landed, %d refused, %d unchanged", len(r.Landed), len(r.Refused), r.Unchanged)
+	if r.Waiting > 0 {
+		fmt.Fprintf(&b, ", %d still being written", r.Waiting)
+	}
+	fmt.Fprintf(&b, " (%s in %.1f s)\n", size(r.Bytes), r.Duration.Seconds())
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -82,6 +88,9 @@ func (c *cmd) artifactsList(use, short string) *cobra.Command {
 			for _, x := range all {
 				row := fmt.Sprintf("%s\t%s\t%d\t%.12s\t%s", x.LandedAt.Local().Format(time.DateTime), size(x.Size), x.Version,
 					x.SHA256, x.Path)
+				if _, err := os.Lstat(x.Path); errors.Is(err, fs.ErrNotExist) {
+					row += "  (not there any more)"
+				}
 				if len(x.Warnings) > 0 {
 					row += "  (" + strings.Join(x.Warnings, "; ") + ")"
 				}

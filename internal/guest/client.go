@@ -15,9 +15,10 @@ import (
 // Client is an authenticated connection to one guest. All methods are safe to call at once from several goroutines;
 // once Done is closed they all fail with Err.
 type Client struct {
-	ssh     *ssh.Client
-	raw     net.Conn
-	options Options
+	ssh      *ssh.Client
+	raw      net.Conn
+	options  Options
+	borrowed bool // of another process
 
 	forwards forwards
 

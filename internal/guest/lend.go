@@ -31,9 +31,10 @@ const (
 
 // Lend serves sessions over the connection that client returns to processes of this user, at a socket that it makes, until
 // ctx ends. The socket's directory must be the user's alone. What an ended process left there is replaced: the caller sees to
-// it that there is only one at a time.
-func Lend(ctx context.Context, path string, client func(context.Context) (*Client, error)) error {
-	l, err := newLender(client)
+// it that there is only one at a time. ready are commands that do nothing before they are told to on standard input: one of
+// each waits in the guest for the borrower that asks for it.
+func Lend(ctx context.Context, path string, client func(context.Context) (*Client, error), ready ...Cmd) error {
+	l, err := newLender(client, ready...)
 	if err == nil {
 		err = l.lend(ctx, path)
 	}
@@ -47,13 +48,10 @@ func Lend(ctx context.Context, path string, client func(context.Context) (*Clien
 type lender struct {
 	client func(context.Context) (*Client, error)
 	config *ssh.ServerConfig
-
-	mu    sync.Mutex
-	spare *spare
-	used  chan struct{} // holds one: there is no spare any more
+	spares []*spares
 }
 
-func newLender(client func(context.Context) (*Client, error)) (*lender, error) {
+func newLender(client func(context.Context) (*Client, error), ready ...Cmd) (*lender, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -62,7 +60,10 @@ func newLender(client func(context.Context) (*Client, error)) (*lender, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lender{client: client, config: &ssh.ServerConfig{NoClientAuth: true}, used: make(chan struct{}, 1)}
+	l := &lender{client: client, config: &ssh.ServerConfig{NoClientAuth: true}, spares: []*spares{rootShells()}}
+	for _, cmd := range ready {
+		l.spares = append(l.spares, copies(cmd))
+	}
 	l.config.AddHostKey(signer)
 	return l, nil
 }
@@ -85,7 +86,9 @@ func (l *lender) lend(ctx context.Context, path string) error {
 	defer context.AfterFunc(ctx, func() { _ = socket.Close() })()
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() { l.keepSpare(ctx) })
+	for _, k := range l.spares {
+		all.Go(func() { k.keep(ctx, l.client) })
+	}
 	places := make(chan struct{}, maxBorrowers)
 	for {
 		conn, err := socket.AcceptUnix()
@@ -206,8 +209,13 @@ func borrowOver(raw *net.UnixConn, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newClient(ssh.NewClient(conn, channels, requests), raw, o), nil
+	c := newClient(ssh.NewClient(conn, channels, requests), raw, o)
+	c.borrowed = true
+	return c, nil
 }
+
+// Borrowed tells whether the connection is another process's, which all that is said goes through.
+func (c *Client) Borrowed() bool { return c.borrowed }
 
 // sameUser fails unless the process at the other end of a socket is this user's.
 func sameUser(conn *net.UnixConn) error {

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -230,7 +232,7 @@ func TestSpareShell(t *testing.T) {
 	c := borrow(t, path, s.options())
 	const script = "echo \"$0\" \"it's\n\n\\$HOME\"; cat; exit 3"
 	for range 3 {
-		eventually(t, "a spare shell", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.spare != nil })
+		eventually(t, "a spare shell", func() bool { return waits(l.spares[0]) })
 		r, err := c.Output(t.Context(), Cmd{Argv: c.sudo("sh", "-c", script, "a 'b'\nc"), Stdin: strings.NewReader("in\nput")})
 		if want := "a 'b'\nc it's\n\n$HOME\nin\nput"; err != nil || string(r.Stdout) != want || r.Exit != 3 {
 			t.Errorf("got %q, %q, exit %d, %v; want %q", r.Stdout, r.Stderr, r.Exit, err, want)
@@ -238,5 +240,55 @@ func TestSpareShell(t *testing.T) {
 	}
 	if got, _ := os.ReadFile(filepath.Join(s.dir, "sudo")); strings.Contains(string(got), "exit 3") {
 		t.Errorf("sudo was started for a command: %s", got)
+	}
+}
+
+func waits(k *spares) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.spare != nil
+}
+
+// TestSpareCopy runs a command that was started before, one after the other, and one that has ended meanwhile anew.
+func TestSpareCopy(t *testing.T) {
+	s := startSSHD(t)
+	started := filepath.Join(s.dir, "started")
+	cmd := Cmd{Argv: []string{"sh", "-c", `echo $$ >>"$0"; cat; echo over`, started}}
+	l, err := newLender(always(s.connect()), cmd)
+	must(t, err)
+	path, _ := lendingBy(t, l)
+	c := borrow(t, path, s.options())
+	pids := func() []string {
+		b, _ := os.ReadFile(started)
+		return strings.Fields(string(b))
+	}
+	asked := cmd
+	for i := range 3 {
+		eventually(t, "a spare copy", func() bool { return waits(l.spares[1]) && len(pids()) > i })
+		before := len(pids())
+		asked.Stdin = strings.NewReader("in\nput\n")
+		r, err := c.Output(t.Context(), asked)
+		if want := "in\nput\nover\n"; err != nil || string(r.Stdout) != want || r.Exit != 0 {
+			t.Errorf("got %q, exit %d, %v; want %q", r.Stdout, r.Exit, err, want)
+		}
+		if i == 0 && before != 1 {
+			t.Errorf("%d were started before anybody asked", before)
+		}
+	}
+	eventually(t, "a spare copy", func() bool { return waits(l.spares[1]) && len(pids()) == 4 })
+	pid, err := strconv.Atoi(pids()[3])
+	must(t, err)
+	must(t, syscall.Kill(pid, syscall.SIGKILL))
+	l.spares[1].mu.Lock()
+	killed := l.spares[1].spare
+	l.spares[1].mu.Unlock()
+	<-killed.over
+	asked.Stdin = strings.NewReader("again\n")
+	if r, err := c.Output(t.Context(), asked); err != nil || string(r.Stdout) != "again\nover\n" {
+		t.Errorf("after the spare was killed: got %q, %v", r.Stdout, err)
+	}
+	other := Cmd{Argv: []string{"sh", "-c", "cat; echo other"}, Stdin: strings.NewReader("")}
+	if r, err := c.Output(t.Context(), other); err != nil || string(r.Stdout) != "other\n" {
+		t.Errorf("another command: got %q, %v", r.Stdout, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/guest/helper"
 )
 
@@ -22,6 +23,13 @@ func OverHelper(r Runner, o Options, argv ...string) (Transport, error) {
 	return &helperTransport{r: r, o: o, argv: argv}, nil
 }
 
+// HelperCommand is what OverSSH starts in a guest of an operating system. It does nothing before it is told on its standard
+// input what to look at, so that it can be started before anybody asks for it. helper.ErrNone if there is none.
+func HelperCommand(guestOS string) (guest.Cmd, error) {
+	name, err := helper.Name(guestOS)
+	return guest.Cmd{Argv: []string{name, HelperVerb}}, err
+}
+
 // Client is a connection to a guest that programs can be put into. *guest.Client is one.
 type Client interface {
 	Runner
@@ -36,11 +44,11 @@ func OverSSH(ctx context.Context, c Client, o Options) (Transport, error) {
 		return nil, err
 	}
 	fallback := &tarTransport{r: c, o: o}
-	name, err := helper.Name(c.GuestOS())
+	cmd, err := HelperCommand(c.GuestOS())
 	if err != nil {
 		return fallback, nil //nolint:nilerr // there is none for this guest
 	}
-	t := &helperTransport{r: c, o: o, argv: []string{name, HelperVerb}}
+	t := &helperTransport{r: c, o: o, argv: cmd.Argv}
 	// It is there but for the first time, and it is no safer for having been looked at.
 	if _, err := t.start(ctx); err == nil {
 		return t, nil

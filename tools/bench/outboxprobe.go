@@ -19,6 +19,7 @@ const outboxVerb = "outbox"
 // outboxOrder is what to bring in, from where.
 type outboxOrder struct {
 	From   endpoint
+	Lent   string // socket of the process that lends its connection, as CALMenu borrows it; empty: one of its own
 	Dir    string // of the server
 	Dest   string
 	State  string
@@ -50,6 +51,9 @@ func runOutbox(ctx context.Context, args []string) error {
 	// As `CALMenu sync`: while it connects, the pass reads what it remembers.
 	var c *guest.Client
 	t := outbox.Later(func(ctx context.Context) (_ outbox.Transport, err error) {
+		if o.Lent != "" {
+			return o.borrow(ctx, options, &c)
+		}
 		if c, err = o.From.connect(ctx); err != nil {
 			return nil, err
 		}
@@ -62,10 +66,10 @@ func runOutbox(ctx context.Context, args []string) error {
 		return outbox.OverSSH(ctx, c, options)
 	})
 	defer func() {
-		_ = t.Close()
 		if c != nil {
-			_ = c.Close()
+			_ = c.Close() // first, as `CALMenu sync` does
 		}
+		_ = t.Close()
 	}()
 	answers := json.NewEncoder(os.Stdout)
 	if !o.Watch {
@@ -89,6 +93,28 @@ func runOutbox(ctx context.Context, args []string) error {
 		return nil
 	}
 	return err
+}
+
+// borrow is how `CALMenu sync` comes by its transport while the agent looks after the guest. *c is to be closed.
+func (o outboxOrder) borrow(ctx context.Context, options outbox.Options, c **guest.Client) (outbox.Transport, error) {
+	g, err := o.From.options()
+	if err != nil {
+		return nil, err
+	}
+	if *c, err = guest.Borrow(ctx, o.Lent, g); err != nil {
+		return nil, err
+	}
+	t, err := outbox.OverSSH(ctx, *c, options)
+	if err != nil {
+		return nil, err
+	}
+	return outbox.MuchAside(t, func(ctx context.Context) (outbox.Transport, error) {
+		own, err := o.From.connect(ctx) // it ends with this process
+		if err != nil {
+			return nil, err
+		}
+		return outbox.OverSSH(ctx, own, options)
+	}), nil
 }
 
 // outboxAnswer is a line of its output.

@@ -80,22 +80,30 @@ func runTunnelProxy(ctx context.Context, at, listen string, g *tunnel.Gate) erro
 
 // connect is CALMenu's own client.
 func (e endpoint) connect(ctx context.Context) (*guest.Client, error) {
+	o, err := e.options()
+	if err != nil {
+		return nil, err
+	}
+	return guest.Connect(ctx, o)
+}
+
+func (e endpoint) options() (guest.Options, error) {
 	text, err := os.ReadFile(e.Key)
 	if err != nil {
-		return nil, fmt.Errorf("reading the key: %w", err)
+		return guest.Options{}, fmt.Errorf("reading the key: %w", err)
 	}
 	key, err := ssh.ParsePrivateKey(text)
 	if err != nil {
-		return nil, fmt.Errorf("reading the key: %w", err)
+		return guest.Options{}, fmt.Errorf("reading the key: %w", err)
 	}
 	host, _, _, _, err := ssh.ParseAuthorizedKey([]byte(e.Host))
 	if err != nil {
-		return nil, fmt.Errorf("reading the host key: %w", err)
+		return guest.Options{}, fmt.Errorf("reading the host key: %w", err)
 	}
 	var d net.Dialer
-	return guest.Connect(ctx, guest.Options{
+	return guest.Options{
 		Dial: func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, "tcp", e.Addr) },
 		User: e.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKey: host, Ciphers: guest.Ciphers(e.Emulated),
 		Timeout: time.Minute, Bulk: e.Bulk,
-	})
+	}, nil
 }

@@ -1,0 +1,76 @@
+package app
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// TestSyncOverALentConnection brings in over the connection of another process, and over one of its own when that ends in the
+// middle.
+func TestSyncOverALentConnection(t *testing.T) {
+	a, d := demo(t)
+	w, err := a.Workspace("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := a.Connect(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	lending := make(chan error, 1)
+	go func() {
+		lending <- guest.Lend(ctx, a.lentSocket("demo"), func(context.Context) (*guest.Client, error) { return kept, nil })
+	}()
+	var lent *guest.Client
+	for lent == nil && t.Context().Err() == nil {
+		lent = a.lent(t.Context(), "demo")
+	}
+	defer lent.Close()
+	if !lent.Borrowed() || kept.Borrowed() {
+		t.Error("it is not known whose connection it is")
+	}
+	put := func(name string, size int) {
+		t.Helper()
+		name = filepath.Join(d.Home("demo"), "output", name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, make([]byte, size), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sync := func(want string, report vm.Progress) {
+		t.Helper()
+		r, err := a.syncOnce(t.Context(), w, report)
+		if err != nil || len(r.Landed) != 1 || r.Landed[0].Name != want {
+			t.Errorf("landed %+v, not %s: %v", r.Landed, want, err)
+		}
+	}
+	put("one", 10)
+	sync("one", nil)
+
+	put("two", 600<<10)
+	w.Outbox.RateLimit = 1 << 20
+	ended := false
+	sync("two", func(p vm.Phase) {
+		if !ended && p.Done > 0 && p.Done < p.Total {
+			ended = true
+			end()
+			_ = kept.Close()
+			<-lending
+		}
+	})
+	if !ended {
+		t.Error("it was over before the connection could end in the middle of it")
+	}
+	put("three", 10)
+	sync("three", nil)
+}
