@@ -122,7 +122,7 @@ func (a *App) flushOutbox(ctx context.Context, w *config.Workspace) error {
 	return outbox.Flush(ctx, o)
 }
 
-// recordReport journals what landed and what was refused.
+// recordReport journals what landed and what was refused for the first time.
 func (a *App) recordReport(name string, r outbox.Report) error {
 	for _, x := range r.Landed {
 		err := a.Journal.Append(journal.Event{
@@ -133,7 +133,7 @@ func (a *App) recordReport(name string, r outbox.Report) error {
 			return err
 		}
 	}
-	for _, x := range r.Refused {
+	for _, x := range r.New {
 		err := a.Journal.Append(journal.Event{Kind: journal.Refused, Workspace: name, Path: x.Name, Detail: x.Reason})
 		if err != nil {
 			return err

@@ -304,7 +304,11 @@ func (c *cmd) printPrunedArtifacts(gone []outbox.Pruned, dry bool) error {
 		if dry {
 			does = "would be freed"
 		}
-		_, err = fmt.Fprintf(w, "%d earlier versions, %s %s.\n", len(gone), size(r.FreesBytes), does)
+		versions := "versions"
+		if len(gone) == 1 {
+			versions = "version"
+		}
+		_, err = fmt.Fprintf(w, "%d earlier %s, %s %s.\n", len(gone), versions, size(r.FreesBytes), does)
 		return err
 	})
 }

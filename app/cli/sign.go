@@ -73,7 +73,13 @@ func describe(w io.Writer, name string, d sign.Description) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%s)", printable(inspect.Name(name)), d.Kind)
 	if d.BundleID != "" {
-		fmt.Fprintf(&b, ": %s, version %s (%s)", printable(d.BundleID), printable(d.Version), printable(d.Build))
+		fmt.Fprintf(&b, ": %s", printable(d.BundleID))
+		if d.Version != "" {
+			fmt.Fprintf(&b, ", version %s", printable(d.Version))
+		}
+		if d.Build != "" {
+			fmt.Fprintf(&b, " (%s)", printable(d.Build))
+		}
 	}
 	if d.Signed {
 		b.WriteString(", signed already")

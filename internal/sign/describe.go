@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/inspect"
 )
 
@@ -64,7 +65,7 @@ func Describe(tree fs.FS, name string) (Description, error) {
 	case DiskImage, Package:
 		_, err = fs.Stat(tree, name)
 	default:
-		return d, fmt.Errorf("%s is nothing that can be signed", inspect.Name(path.Base(name)))
+		return d, hint.Errorf(signable, "%s is nothing that can be signed", inspect.Name(path.Base(name)))
 	}
 	if err != nil {
 		return d, fmt.Errorf("reading %s: %w", inspect.Name(path.Base(name)), err)

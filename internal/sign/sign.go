@@ -79,12 +79,14 @@ type job struct {
 
 func (j *job) path() string { return filepath.Join(j.o.Work, j.result) }
 
+// signable is a hint.
+const signable = "What can be signed: .app, .xcarchive, .ipa, .dmg and .pkg."
+
 // prepare copies what is to be signed, and finds out all that can be wrong before anything is.
 func (j *job) prepare(ctx context.Context) (err error) {
 	o := j.o
 	if KindOf(o.Name) == "" {
-		return hint.Errorf("What can be signed: .app, .xcarchive, .ipa, .dmg and .pkg.",
-			"signing %s: it is nothing that can be signed", inspect.Name(path.Base(o.Name)))
+		return hint.Errorf(signable, "signing %s: it is nothing that can be signed", inspect.Name(path.Base(o.Name)))
 	}
 	if o.Work, err = filepath.Abs(o.Work); err != nil {
 		return err

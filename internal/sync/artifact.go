@@ -23,6 +23,7 @@ type Runner interface {
 type Report struct {
 	Landed    []Artifact    `json:"landed"`
 	Refused   []Refusal     `json:"refused"`
+	New       []Refusal     `json:"-"`         // of those, what no earlier pass has met
 	Unchanged int           `json:"unchanged"` // artifacts of the guest that had landed before
 	Waiting   int           `json:"waiting"`   // files still being written: the next pass looks at them again
 	Bytes     int64         `json:"bytes"`     // of what landed

@@ -52,7 +52,6 @@ type engine struct {
 
 	used     usage
 	measured time.Time // when used was counted, not just added to
-	fresh    []Refusal // of the last pass, those that no earlier one had met
 	last     Listing   // as of the last pass
 }
 
@@ -144,7 +143,7 @@ func (e *engine) pass(
 	if report.Waiting == 0 {
 		_ = e.dest.RemoveAll(stagingDir) // nothing is going on from there
 	}
-	report.Refused, err = e.remember(p.refused)
+	report.Refused, report.New, err = e.remember(p.refused)
 	return report, err
 }
 
@@ -341,22 +340,22 @@ func (p *pass) landOne(ld *lander, s *staged, l *line) (bool, error) {
 	return true, nil
 }
 
-// remember records refusals that are not in the manifest, and returns what of them a report has room for.
-func (e *engine) remember(refused []Refusal) ([]Refusal, error) {
+// remember records refusals that are not in the manifest, and returns what of them a report has room for, and which of these
+// it has recorded.
+func (e *engine) remember(refused []Refusal) (told, fresh []Refusal, err error) {
 	if more := len(refused) - maxRefusals; more > 0 {
 		refused = append(slices.Clone(refused[:maxRefusals]), Refusal{
 			Name: fmt.Sprintf("%d others", more), Reason: "for reasons like these",
 		})
 	}
 	var lines []line
-	e.fresh = nil
 	for _, r := range refused {
 		if !e.manifest.refused[r] {
-			e.fresh = append(e.fresh, r)
+			fresh = append(fresh, r)
 			lines = append(lines, line{Event: eventRefused, Time: e.o.Now().UTC(), Entry: r.Name, Reason: r.Reason})
 		}
 	}
-	return refused, e.manifest.append(lines...)
+	return refused, fresh, e.manifest.append(lines...)
 }
 
 // onHost adds a hint to what the host's file system says.

@@ -82,8 +82,8 @@ func (e *engine) watch(ctx context.Context, flushing *flusher, onReport func(Rep
 		if len(report.Landed) > 0 {
 			flushing.add(report.Landed)
 		}
-		if len(report.Landed) > 0 || len(e.fresh) > 0 {
-			report.Refused = e.fresh
+		if len(report.Landed) > 0 || len(report.New) > 0 {
+			report.Refused = report.New
 			onReport(report)
 		}
 		if err != nil {
