@@ -29,39 +29,11 @@ type launch struct {
 	template bool
 	// share is an absolute folder of the host that the guest can mount as vm.OutboxTag; empty shares none.
 	share string
-	made  generation
+	// plain leaves out the balloon: machines that were started before there was one have none in their memory.
+	plain bool
 	// ready is run when QEMU answers; the start fails with its error. nil runs nothing.
 	ready func(ctx context.Context) error
 }
-
-// generation is which machine the guest sees. It changes with the devices, and memory goes on only in the one it is of.
-type generation int
-
-const (
-	presentGeneration generation = iota
-	hpetGeneration               // has an HPET
-	plainGeneration              // has an HPET and no balloon
-	generations                  // how many there are
-)
-
-// generationOf tells it from a running machine's command line.
-func generationOf(argv []string) generation {
-	switch {
-	case !slices.Contains(argv, balloon):
-		return plainGeneration
-	case !slices.Contains(argv, board+noHPET):
-		return hpetGeneration
-	}
-	return presentGeneration
-}
-
-// board is the machine without its peripherals. QEMU's HPET counts 32 bits at 100 MHz: a guest whose process was stopped
-// for more than half of that, 21 s, takes its next timer for one to come and stands still until the count is round. Without
-// one Linux goes by the timers of its processors, which have 64 bits.
-const (
-	board  = "q35,memory-backend=ram"
-	noHPET = ",hpet=off"
-)
 
 // commandLine returns QEMU's arguments. All files are relative to the machine's directory.
 //
@@ -76,10 +48,6 @@ func (s launch) commandLine() []string {
 	if s.kvm {
 		accel, cpu = "kvm", "host"
 	}
-	machine := board + noHPET
-	if s.made != presentGeneration {
-		machine = board
-	}
 	kernel := "root=/dev/vda rw console=ttyS0 quiet panic=-1"
 	if s.template {
 		kernel += " " + fromTemplate // no kernel reads it: what QEMU is given to boot, it does not
@@ -87,7 +55,7 @@ func (s launch) commandLine() []string {
 	argv := []string{
 		qemuProgram,
 		"-name", "calmenu-" + s.Name,
-		"-accel", accel, "-cpu", cpu, "-M", machine,
+		"-accel", accel, "-cpu", cpu, "-M", "q35,memory-backend=ram",
 		"-object", fmt.Sprintf("%s,id=ram,size=%dM,share=on", memfdName, s.MemoryMiB),
 		"-m", strconv.Itoa(s.MemoryMiB), "-smp", strconv.Itoa(s.CPU),
 		"-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
@@ -103,7 +71,7 @@ func (s launch) commandLine() []string {
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 	}
-	if s.made != plainGeneration {
+	if !s.plain {
 		argv = append(argv, "-device", balloon)
 	}
 	if s.share != "" {

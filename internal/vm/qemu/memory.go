@@ -116,7 +116,9 @@ func (m *machine) newSaver(p process) (*saver, error) {
 	}
 	s := &saver{m: m, id: newLayerID(), size: int64(m.MemoryMiB) << 20}
 	// The running machine's own, whatever accelerator a start would choose now.
-	s.shape = launch{record: m.record, kvm: slices.Contains(p.argv, "kvm"), made: generationOf(p.argv)}.shape()
+	s.shape = launch{
+		record: m.record, kvm: slices.Contains(p.argv, "kvm"), plain: !slices.Contains(p.argv, balloon),
+	}.shape()
 	var err error
 	if s.guest, err = openGuestRAM(p.pid, s.size); err != nil {
 		return nil, fmt.Errorf("%w: %w", vm.ErrNoMemory, err)

@@ -35,14 +35,10 @@ func (m *machine) openMemory(id string, s launch) (*resumption, error) {
 	if err != nil {
 		return nil, &giveUp{"what was saved is damaged: " + err.Error()}
 	}
-	reason := m.unusable(saved, s)
-	for s.made = presentGeneration; s.made < generations; s.made++ {
-		if m.unusable(saved, s) == "" {
-			reason = ""
-			break
-		}
+	if m.unusable(saved, s) != "" {
+		s.plain = true // it may be an older version's
 	}
-	if reason != "" {
+	if reason := m.unusable(saved, s); reason != "" {
 		return nil, &giveUp{reason}
 	}
 	r := &resumption{m: m, launch: s, id: id, saved: saved}
