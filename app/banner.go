@@ -10,8 +10,9 @@ import (
 	"github.com/calmenu/calmenu/internal/session"
 )
 
-// bannerStatus is what a session's banner says of its workspace. It is a pure function.
-func bannerStatus(s state.State, workspace, agentName string) session.Status {
+// bannerStatus is what a session's banner says of its workspace, whose guest does not answer the session since silent unless
+// that is zero. It is a pure function.
+func bannerStatus(s state.State, workspace, agentName string, silent time.Time) session.Status {
 	st := session.Status{Workspace: workspace, Agent: agentName}
 	w, ok := s.Find(workspace)
 	if !ok {
@@ -30,7 +31,12 @@ func bannerStatus(s state.State, workspace, agentName string) session.Status {
 	case state.Starting, state.Stopping:
 		st.Level = max(st.Level, session.LevelChanging)
 	case state.Running:
+		if !silent.IsZero() {
+			st.Level = max(st.Level, session.LevelChanging)
+			st.Activity = fmt.Sprintf("not answering %d s", int(s.Time.Sub(silent).Seconds()))
+		}
 	}
+	// What is under way explains a silence: a snapshot stops the machine for a while.
 	if o := w.Operation; o != nil {
 		st.Level = max(st.Level, session.LevelChanging)
 		st.Activity = fmt.Sprintf("%s %d s", o, int(s.Time.Sub(o.Since).Seconds()))
@@ -61,8 +67,11 @@ const (
 	statusEvery = time.Second
 )
 
-// followStatus tells set what the banner has to say, now and after every change, until ctx ends.
-func (a *App) followStatus(ctx context.Context, workspace, agentName string, set func(session.Status)) {
+// followStatus tells set what the banner has to say, now and after every change, until ctx ends. silences brings since when the
+// guest does not answer, and the zero time when it does again.
+func (a *App) followStatus(
+	ctx context.Context, workspace, agentName string, silences <-chan time.Time, set func(session.Status),
+) {
 	changed := make(chan struct{}, 1)
 	go func() {
 		err := a.Journal.Watch(ctx, func() {
@@ -75,6 +84,7 @@ func (a *App) followStatus(ctx context.Context, workspace, agentName string, set
 			a.Log.Warn().Err(err).Msg("watching the journal")
 		}
 	}()
+	var silent time.Time
 	for {
 		s, err := a.State(ctx)
 		if ctx.Err() != nil {
@@ -82,7 +92,7 @@ func (a *App) followStatus(ctx context.Context, workspace, agentName string, set
 		}
 		st := session.Status{Level: session.LevelTrouble, Workspace: workspace, Agent: agentName, Mode: "state unknown"}
 		if err == nil {
-			st = bannerStatus(s, workspace, agentName)
+			st = bannerStatus(s, workspace, agentName, silent)
 		}
 		set(st)
 		wait := statusLag
@@ -93,6 +103,7 @@ func (a *App) followStatus(ctx context.Context, workspace, agentName string, set
 		case <-ctx.Done():
 			return
 		case <-changed:
+		case silent = <-silences:
 		case <-time.After(wait):
 		}
 	}

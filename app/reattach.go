@@ -35,10 +35,11 @@ func (r *sessionRun) attachUntilEnd(ctx context.Context) (out session.Outcome, n
 	defer func() { err = errors.Join(err, con.Close()) }()
 	followCtx, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
-	go r.followStatus(followCtx, r.w.Name, r.ag.Name, con.SetStatus)
+	silences := make(chan time.Time)
+	go r.followStatus(followCtx, r.w.Name, r.ag.Name, silences, con.SetStatus)
 	go r.learnAuth(followCtx, r.c, r.ag)
 	for {
-		out, err = r.attach(ctx, con)
+		out, err = r.attach(ctx, con, silences)
 		switch {
 		case out.SwitchTo != "":
 			next, err = r.agentOf(r.w, out.SwitchTo)
@@ -67,11 +68,27 @@ func (r *sessionRun) attachUntilEnd(ctx context.Context) (out session.Outcome, n
 	}
 }
 
-func (r *sessionRun) attach(ctx context.Context, con *session.Console) (session.Outcome, error) {
+// attach shows the agent over the present connection, and tells silences whether the guest answers over it. What was told last
+// holds until the next connection: that this one ended is no answer.
+func (r *sessionRun) attach(
+	ctx context.Context, con *session.Console, silences chan<- time.Time,
+) (session.Outcome, error) {
 	argv, err := r.ag.LaunchCommand(r.o.Prompt, false)
 	if err != nil {
 		return session.Outcome{}, err
 	}
+	watchCtx, stopWatching := context.WithCancel(ctx)
+	defer stopWatching()
+	tell := func(since time.Time) {
+		select {
+		case silences <- since:
+		case <-watchCtx.Done():
+		}
+	}
+	go func(c *guest.Client) {
+		tell(time.Time{})
+		c.WatchSilence(watchCtx, tell)
+	}(r.c)
 	return con.Attach(ctx, r.c, session.Options{
 		Name: r.ag.ID, Argv: agent.InGuest(argv), Env: r.environment(), Term: terminalType(),
 	})
@@ -94,7 +111,7 @@ func (r *sessionRun) consoleOptions(ctx context.Context, id string) session.Cons
 	}
 	status := session.Status{Level: session.LevelChanging, Workspace: r.w.Name, Agent: r.ag.Name, Mode: "state unknown"}
 	if s, err := r.State(ctx); err == nil {
-		status = bannerStatus(s, r.w.Name, r.ag.Name)
+		status = bannerStatus(s, r.w.Name, r.ag.Name, time.Time{})
 	}
 	return session.ConsoleOptions{
 		Actions: r.acts, Status: status, Term: terminalType(), Colour: r.o.Colour, Banner: cfg.Banner, Prefix: cfg.PrefixByte(),

@@ -16,7 +16,7 @@ import (
 // once Done is closed they all fail with Err.
 type Client struct {
 	ssh      *ssh.Client
-	raw      net.Conn
+	raw      *ear
 	options  Options
 	borrowed bool // of another process
 
@@ -27,7 +27,7 @@ type Client struct {
 	err  error // written before done is closed
 }
 
-func newClient(sc *ssh.Client, raw net.Conn, o Options) *Client {
+func newClient(sc *ssh.Client, raw *ear, o Options) *Client {
 	c := &Client{ssh: sc, raw: raw, options: o, done: make(chan struct{})}
 	go func() {
 		err := sc.Wait()

@@ -86,13 +86,14 @@ func connect(ctx context.Context, o Options, banner time.Duration) (*Client, err
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout,
 		fmt.Errorf("guest did not answer within %v: %w", o.Timeout, context.DeadlineExceeded))
 	defer cancel()
-	raw, err := o.Dial(ctx)
+	dialled, err := o.Dial(ctx)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
 		return nil, fmt.Errorf("connect to guest: %w", err)
 	}
+	raw := newEar(dialled)
 	// Not every transport has deadlines (a pipe to a helper program), so the clock closes it.
 	ended := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	conn, err := awaitBanner(ctx, raw, banner, o.Bulk)

@@ -197,10 +197,11 @@ func Borrow(ctx context.Context, path string, o Options) (*Client, error) {
 	return c, nil
 }
 
-func borrowOver(raw *net.UnixConn, o Options) (*Client, error) {
-	if err := sameUser(raw); err != nil {
+func borrowOver(socket *net.UnixConn, o Options) (*Client, error) {
+	if err := sameUser(socket); err != nil {
 		return nil, err
 	}
+	raw := newEar(socket)
 	conn, channels, requests, err := ssh.NewClientConn(raw, "lender", &ssh.ClientConfig{
 		User: o.User,
 		// The socket says who this is, which only this user can have made. Its key is of no account.

@@ -43,7 +43,7 @@ func TestWindows(t *testing.T) {
 	second.kill()
 	first.line("echo alone-$((40+4))")
 	first.sees(`^alone-44$`)
-	if got := first.screen()[0]; got != banner {
+	if got := first.screen()[0]; !isBanner(got) {
 		t.Errorf("the banner is %q", got)
 	}
 }
@@ -117,6 +117,43 @@ func (v *window) typeLines(file string, n int) {
 
 var digits = regexp.MustCompile(`\d+`)
 
+// TestSilent: a machine that stands still is said to while it does, in the banner and the title, and its connection stays.
+func TestSilent(t *testing.T) {
+	w := theWorld(t)
+	v := w.shell(t)
+	pid := w.status(t).PID
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	for range 3 {
+		still := time.Now()
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		v.sees(silence)
+		t.Logf("said %.0f ms after it stood still", time.Since(still).Seconds()*1000)
+		if got := v.painted(0); !strings.HasPrefix(got, "\x1b[30m\x1b[43m◐") {
+			t.Errorf("it is not yellow: %q", got)
+		}
+		if got := v.value("#{pane_title}"); !strings.Contains(got, "◐") || !strings.Contains(got, "not answering") {
+			t.Errorf("the window's title is %q", got)
+		}
+		// Nor is it lost by then: a connection is given twenty seconds for an answer at least.
+		v.until("five seconds of it", func(s []string) bool {
+			if strings.Contains(s[0], "lost") {
+				t.Fatalf("it stands still, and the banner says %q", s[0])
+			}
+			m := silentBanner.FindStringSubmatch(s[0])
+			return m != nil && (len(m[1]) > 1 || m[1] >= "5")
+		})
+		if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		thawed := time.Now()
+		v.safe()
+		t.Logf("all is well %.0f ms after it went on", time.Since(thawed).Seconds()*1000)
+	}
+	v.typeLines("silent", 5)
+}
+
 // frozenFor is how long the machine stands still: longer than a connection is kept without a sign of life.
 const frozenFor = time.Minute
 
@@ -149,6 +186,9 @@ func TestFrozen(t *testing.T) {
 	}
 	thawed := time.Now()
 	t.Logf("while it stood still the banner said %q", slices.Sorted(maps.Keys(said)))
+	if !said[digits.ReplaceAllString("◐ CAL ISOLATION │ VM: demo │ Safe Mode │ not answering 1 s", "N")] {
+		t.Error("nothing was said of that")
+	}
 	v.safe()
 	t.Logf("all is well %.1f s after it went on", time.Since(thawed).Seconds())
 	v.typeLines("after", 20)

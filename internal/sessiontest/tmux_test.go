@@ -220,6 +220,14 @@ func (v *window) clears(pattern string) {
 
 const banner = "🔒 CAL ISOLATION ACTIVE │ VM: demo │ Safe Mode"
 
+// silence is what the banner says of a machine that stands still.
+const silence = `\A◐ CAL ISOLATION │ VM: demo │ Safe Mode │ not answering (\d+) s$`
+
+var silentBanner = regexp.MustCompile(silence)
+
+// isBanner tells whether a row is the banner of a machine that is well: one that is busy may be late to answer.
+func isBanner(row string) bool { return row == banner || silentBanner.MatchString(row) }
+
 // safe waits until the banner says that all is well.
 func (v *window) safe() {
 	v.Helper()
