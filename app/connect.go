@@ -323,40 +323,14 @@ func (a *App) prepareGuest(
 	if m.Resumed {
 		err = c.Renew(ctx, begun)
 	}
-	if err == nil && (!m.Resumed || time.Since(begun) > clockGood) {
-		err = setClock(ctx, c)
+	if err == nil && (!m.Resumed || time.Since(begun) > guest.ClockGood) {
+		err = c.CorrectClock(ctx)
 	}
 	if err != nil {
 		return false, err
 	}
 	report.Report(vm.Phase{Name: phaseSetup})
 	return a.provision(ctx, w, c, report)
-}
-
-const (
-	clockGood  = 2 * time.Second // a clock that is off by less is right
-	clockTries = 3
-)
-
-// clock is a guest's. *guest.Client has it.
-type clock interface {
-	ClockSkew(ctx context.Context) (time.Duration, error)
-	SetClock(ctx context.Context, t time.Time) error
-}
-
-// setClock steps a guest's clock if it is wrong. A guest that takes long to obey was told a time that is past by then: it is
-// looked at again.
-func setClock(ctx context.Context, c clock) error {
-	for range clockTries {
-		skew, err := c.ClockSkew(ctx)
-		if err != nil || skew.Abs() < clockGood {
-			return err
-		}
-		if err := c.SetClock(ctx, time.Now()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Subject is what the isolation of a workspace is checked on.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -231,10 +232,20 @@ func TestLinkReconnects(t *testing.T) {
 	}
 }
 
+// lateClock gives the guest a clock that stands still until it is set. How it was set is in the file "dates".
+func (s *sshd) lateClock() {
+	s.t.Helper()
+	dates := filepath.Join(s.dir, "dates")
+	s.program("date", `case $1 in
++*) [ -e `+dates+` ] && exec /bin/date "$@"; echo 1700000000.000000000;;
+*) echo "$@" >>`+dates+`;;
+esac`)
+}
+
 func TestLinkRenewsAfterTheHostSlept(t *testing.T) {
 	s := startSSHD(t)
 	s.program("sudo", `shift; exec "$@"`)
-	s.program("date", `echo "$@" >>`+s.dir+`/dates`)
+	s.lateClock()
 	var slept atomic.Int64 // seconds
 	started := time.Now()
 	changes := make(chan bool, 64)
@@ -269,7 +280,7 @@ func TestLinkRenewsAfterTheHostSlept(t *testing.T) {
 func TestLinkIsCheckedAtOnce(t *testing.T) {
 	s := startSSHD(t)
 	s.program("sudo", `shift; exec "$@"`)
-	s.program("date", `echo "$@" >>`+s.dir+`/dates`)
+	s.lateClock()
 	changes := make(chan bool, 64)
 	l := NewLink(s.options(), func(up bool, _ error) { changes <- up })
 	defer func() { _ = l.Close() }()

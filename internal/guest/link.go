@@ -20,7 +20,7 @@ const (
 var errResumed = errors.New("the host slept or its clock was set")
 
 // Link keeps a connection to a running guest alive: it connects, connects again when the connection ends, and after the
-// host slept renews it and steps the guest's clock. It gives up for good only when the guest's identity is wrong or it
+// host slept renews it and corrects the guest's clock. It gives up for good only when the guest's identity is wrong or it
 // refuses the workspace's key several times in a row.
 type Link struct {
 	options  Options
@@ -31,7 +31,7 @@ type Link struct {
 	cancel  context.CancelFunc
 	stopped chan struct{}
 	check   chan struct{} // holds one: the connection is to be proven now
-	slept   atomic.Bool   // the host slept, and the guest's clock has not been stepped since
+	slept   atomic.Bool   // the host slept, and the guest's clock has not been corrected since
 
 	mu      sync.Mutex
 	client  *Client       // nil while there is none
@@ -90,7 +90,7 @@ func (l *Link) Client(ctx context.Context) (*Client, error) {
 }
 
 // Check has the connection proven at once: one that does not answer within two seconds is renewed, an attempt that waits is
-// made now. After the host slept the guest's clock is stepped as well. It never blocks.
+// made now. After the host slept the guest's clock is corrected as well. It never blocks.
 func (l *Link) Check(slept bool) {
 	if slept {
 		l.slept.Store(true)
@@ -130,7 +130,7 @@ func (l *Link) keep(ctx context.Context) {
 		}
 		var clockErr error
 		if l.slept.Swap(false) {
-			clockErr = stepClock(ctx, client)
+			clockErr = correctSoon(ctx, client)
 		}
 		l.set(client, nil)
 		l.onChange(true, clockErr)
@@ -209,7 +209,7 @@ func (l *Link) watch(ctx context.Context, client *Client) error {
 	}
 }
 
-// prove asks the guest for a sign of life, and steps its clock if the host slept.
+// prove asks the guest for a sign of life, and corrects its clock if the host slept.
 func (l *Link) prove(ctx context.Context, client *Client) error {
 	soon, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
@@ -219,7 +219,7 @@ func (l *Link) prove(ctx context.Context, client *Client) error {
 	if !l.slept.Swap(false) {
 		return nil
 	}
-	err := stepClock(ctx, client)
+	err := correctSoon(ctx, client)
 	if err == nil {
 		return nil
 	}
@@ -231,8 +231,11 @@ func (l *Link) prove(ctx context.Context, client *Client) error {
 	return nil
 }
 
-func stepClock(ctx context.Context, client *Client) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+// clockTime is how long a guest may take to have its clock corrected.
+const clockTime = 20 * time.Second
+
+func correctSoon(ctx context.Context, client *Client) error {
+	ctx, cancel := context.WithTimeout(ctx, clockTime)
 	defer cancel()
-	return client.SetClock(ctx, time.Now())
+	return client.CorrectClock(ctx)
 }

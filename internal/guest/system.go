@@ -22,6 +22,35 @@ func (c *Client) GuestOS() string { return c.options.GuestOS }
 
 func (c *Client) darwin() bool { return c.options.GuestOS == "darwin" }
 
+// ClockGood is how far a guest's clock may be off this host's and be right.
+const ClockGood = 2 * time.Second
+
+// clockTries is how often a clock is stepped until it is right.
+const clockTries = 3
+
+// CorrectClock steps the guest's clock to this host's if it is not right. A guest that takes long to obey was told a time that
+// is past by then: it is looked at again.
+func (c *Client) CorrectClock(ctx context.Context) error { return correctClock(ctx, c) }
+
+// clock is a guest's. *Client has it.
+type clock interface {
+	ClockSkew(ctx context.Context) (time.Duration, error)
+	SetClock(ctx context.Context, t time.Time) error
+}
+
+func correctClock(ctx context.Context, c clock) error {
+	for range clockTries {
+		skew, err := c.ClockSkew(ctx)
+		if err != nil || skew.Abs() < ClockGood {
+			return err
+		}
+		if err := c.SetClock(ctx, time.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // SetClock steps the guest's clock to t, as good as the trip there allows (whole seconds on macOS).
 func (c *Client) SetClock(ctx context.Context, t time.Time) error {
 	argv := []string{"date", "-u", "-s", fmt.Sprintf("@%d.%09d", t.Unix(), t.Nanosecond())}

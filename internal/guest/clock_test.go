@@ -1,4 +1,4 @@
-package app
+package guest
 
 import (
 	"context"
@@ -24,8 +24,8 @@ func (c *slowClock) SetClock(_ context.Context, t time.Time) error {
 	return nil
 }
 
-// TestSetClock steps clocks in a bubble's time. A guest that obeys late has set a time that was past, and is told again.
-func TestSetClock(t *testing.T) {
+// TestCorrectClock steps clocks in a bubble's time. A guest that obeys late has set a time that was past, and is told again.
+func TestCorrectClock(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		ahead, obeys time.Duration
@@ -38,10 +38,10 @@ func TestSetClock(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := &slowClock{ahead: tt.ahead, obeys: tt.obeys}
-				if err := setClock(t.Context(), c); err != nil {
+				if err := correctClock(t.Context(), c); err != nil {
 					t.Fatal(err)
 				}
-				if c.ahead.Abs() >= clockGood || c.set != tt.set {
+				if c.ahead.Abs() >= ClockGood || c.set != tt.set {
 					t.Errorf("off by %v after it was set %d times, want %d times", c.ahead, c.set, tt.set)
 				}
 			})
