@@ -7,6 +7,7 @@ import (
 
 	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/session"
 )
 
@@ -68,9 +69,9 @@ const (
 )
 
 // followStatus tells set what the banner has to say, now and after every change, until ctx ends. silences brings since when the
-// guest does not answer, and the zero time when it does again.
+// guest does not answer, and the zero time when it does again; lasting is told what comes of that.
 func (a *App) followStatus(
-	ctx context.Context, workspace, agentName string, silences <-chan time.Time, set func(session.Status),
+	ctx context.Context, workspace, agentName string, silences <-chan time.Time, lasting lasting, set func(session.Status),
 ) {
 	changed := make(chan struct{}, 1)
 	go func() {
@@ -95,6 +96,7 @@ func (a *App) followStatus(
 			st = bannerStatus(s, workspace, agentName, silent)
 		}
 		set(st)
+		lasting.look(silent, time.Now())
 		wait := statusLag
 		if st.Activity != "" {
 			wait = statusEvery
@@ -106,5 +108,32 @@ func (a *App) followStatus(
 		case silent = <-silences:
 		case <-time.After(wait):
 		}
+	}
+}
+
+const (
+	// lastingAfter is how long a guest must be silent for others than its sessions to be told.
+	lastingAfter = 3 * time.Second
+	// lastingEvery is how often they are told at most: when a guest is silent is the guest's to choose, and the journal is
+	// not to be filled by it.
+	lastingEvery = 30 * time.Second
+)
+
+// lasting journals silences of a session's guest that last, for the menu and every other process to know of.
+type lasting struct {
+	note func(kind journal.Kind, text string)
+	told bool
+	last time.Time // when one was told
+}
+
+// look sees whether there is something to tell, now that the guest has been silent since then; zero: it is not.
+func (l *lasting) look(silent, now time.Time) {
+	switch {
+	case silent.IsZero() && l.told:
+		l.told = false
+		l.note(journal.SessionAnswered, "")
+	case !silent.IsZero() && !l.told && now.Sub(silent) >= lastingAfter && now.Sub(l.last) >= lastingEvery:
+		l.told, l.last = true, now
+		l.note(journal.SessionSilent, "")
 	}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/isolation"
+	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/session"
 )
 
@@ -54,5 +56,28 @@ func TestBannerStatus(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestLastingSilences: one that ends soon is none of the menu's, and a guest that is silent again and again is told of seldom.
+func TestLastingSilences(t *testing.T) {
+	var told []journal.Kind
+	l := lasting{note: func(kind journal.Kind, _ string) { told = append(told, kind) }}
+	begun := time.Date(2026, 1, 17, 14, 30, 0, 0, time.UTC)
+	at := func(s int) time.Time { return begun.Add(time.Duration(s) * time.Second) }
+	for s := range 66 { // silent for six seconds of seven
+		var silent time.Time
+		if s%7 != 0 {
+			silent = at(s - s%7 + 1)
+		}
+		l.look(silent, at(s))
+	}
+	l.look(at(70), at(72)) // too short
+	l.look(time.Time{}, at(73))
+	want := []journal.Kind{
+		journal.SessionSilent, journal.SessionAnswered, journal.SessionSilent, journal.SessionAnswered,
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

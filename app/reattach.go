@@ -36,7 +36,7 @@ func (r *sessionRun) attachUntilEnd(ctx context.Context) (out session.Outcome, n
 	followCtx, stopFollowing := context.WithCancel(ctx)
 	defer stopFollowing()
 	silences := make(chan time.Time)
-	go r.followStatus(followCtx, r.w.Name, r.ag.Name, silences, con.SetStatus)
+	go r.followStatus(followCtx, r.w.Name, r.ag.Name, silences, lasting{note: r.noter(id)}, con.SetStatus)
 	go r.learnAuth(followCtx, r.c, r.ag)
 	for {
 		out, err = r.attach(ctx, con, silences)
@@ -101,14 +101,20 @@ func terminalType() string {
 	return "xterm-256color"
 }
 
-func (r *sessionRun) consoleOptions(ctx context.Context, id string) session.ConsoleOptions {
-	cfg := r.w.Session
-	note := func(kind journal.Kind, text string) {
-		err := r.Journal.Append(journal.Event{Kind: kind, Workspace: r.w.Name, Op: id, Agent: r.ag.ID, Detail: text})
+// noter journals what happens to the session.
+func (r *sessionRun) noter(id string) func(kind journal.Kind, text string) {
+	workspace, agentID := r.w.Name, r.ag.ID
+	return func(kind journal.Kind, text string) {
+		err := r.Journal.Append(journal.Event{Kind: kind, Workspace: workspace, Op: id, Agent: agentID, Detail: text})
 		if err != nil {
 			r.Log.Warn().Err(err).Msg("journaling a session")
 		}
 	}
+}
+
+func (r *sessionRun) consoleOptions(ctx context.Context, id string) session.ConsoleOptions {
+	cfg := r.w.Session
+	note := r.noter(id)
 	status := session.Status{Level: session.LevelChanging, Workspace: r.w.Name, Agent: r.ag.Name, Mode: "state unknown"}
 	if s, err := r.State(ctx); err == nil {
 		status = bannerStatus(s, r.w.Name, r.ag.Name, time.Time{})

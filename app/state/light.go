@@ -34,7 +34,7 @@ func (w Workspace) Light() Light {
 	switch {
 	case w.Life == Failed || w.Life == Running && w.Isolation.Level == isolation.Broken:
 		return Red
-	case w.Operation != nil || w.Life == Starting || w.Life == Stopping:
+	case w.Operation != nil || w.Life == Starting || w.Life == Stopping || w.Silent:
 		return Yellow
 	case w.Life == Stopped:
 		return Grey
@@ -53,6 +53,8 @@ func (w Workspace) Why() string {
 		return w.LastError.Text
 	case w.Life == Stopped:
 		return "stopped"
+	case w.Silent && w.Isolation.Level != isolation.Broken:
+		return "the VM does not answer"
 	case w.Isolation.Level == isolation.Verified:
 		return fmt.Sprintf("isolation verified (%d of %d)", w.Isolation.Passed, w.Isolation.Total)
 	case w.Isolation.Level == isolation.Unknown:

@@ -67,6 +67,7 @@ type Workspace struct {
 	Sessions   []Session           `json:"sessions,omitempty"`
 	Waiting    bool                `json:"waiting"` // an agent waits for a person
 	Waits      []Wait              `json:"waits,omitempty"`
+	Silent     bool                `json:"silent,omitempty"`    // the guest does not answer a session, for some seconds now
 	Snapshots  []snapshot.Snapshot `json:"snapshots,omitempty"` // newest first
 	Artifacts  []Artifact          `json:"artifacts,omitempty"` // newest first, the most recent ones
 	Refused    []Refusal           `json:"refused,omitempty"`   // newest first, the most recent ones
@@ -130,6 +131,7 @@ type Session struct {
 	Waiting      bool      `json:"waiting,omitempty"` // for a person, while its window is not in front
 	WaitingSince time.Time `json:"waiting_since,omitzero"`
 	Detail       string    `json:"detail,omitempty"` // what it said when it began to wait
+	Silent       bool      `json:"silent,omitempty"` // the guest does not answer it
 }
 
 // Wait is an agent that waits for a person.
@@ -232,6 +234,7 @@ func foldWorkspace(f Facts, c Configured) Workspace {
 	if c.Machine.Running {
 		w.Waits = h.waits(c.Machine.StartedAt)
 		w.Waiting = len(w.Waits) > 0
+		w.Silent = slices.ContainsFunc(w.Sessions, func(s Session) bool { return s.Silent })
 	}
 
 	w.Life = life(c.Machine.Running, w.Operation, w.LastError)
@@ -321,6 +324,12 @@ func history(f Facts, name string) past {
 			p.forget(e.Agent) // a terminal is attached now
 		case journal.SessionWaiting, journal.SessionActive:
 			p.wait(e, f.Alive)
+		case journal.SessionSilent, journal.SessionAnswered:
+			for i := range p.sessions {
+				if s := &p.sessions[i]; s.ID == e.Op {
+					s.Silent = e.Kind == journal.SessionSilent
+				}
+			}
 		case journal.SessionEnd:
 			p.sessions = slices.DeleteFunc(p.sessions, func(s Session) bool { return s.ID == e.Op })
 		case journal.Landed:

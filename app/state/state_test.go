@@ -55,6 +55,19 @@ func TestLifeAndLight(t *testing.T) {
 			[]journal.Event{event(live, journal.OpBegin, "snapshot", "")},
 			Running, Yellow,
 		},
+		{"a session's guest is silent", up, proven(99, isolation.Verified), []journal.Event{
+			event(live, journal.SessionBegin, "s", ""), event(live, journal.SessionSilent, "s", ""),
+		}, Running, Yellow},
+		{"it is silent, and isolation broken", up, proven(99, isolation.Broken), []journal.Event{
+			event(live, journal.SessionBegin, "s", ""), event(live, journal.SessionSilent, "s", ""),
+		}, Running, Red},
+		{"it answers again", up, proven(99, isolation.Verified), []journal.Event{
+			event(live, journal.SessionBegin, "s", ""), event(live, journal.SessionSilent, "s", ""),
+			event(live, journal.SessionAnswered, "s", ""),
+		}, Running, Green},
+		{"the process that found it silent died", up, proven(99, isolation.Verified), []journal.Event{
+			event(dead, journal.SessionBegin, "s", ""), event(dead, journal.SessionSilent, "s", ""),
+		}, Running, Green},
 		{"stopping", up, proven(99, isolation.Verified), []journal.Event{event(live, journal.OpBegin, "stop", "")}, Stopping, Yellow},
 		{"start failed", vm.Machine{}, isolation.Report{}, []journal.Event{
 			event(live, journal.OpBegin, "start", ""), event(live, journal.OpEnd, "start", "no space"),
@@ -140,7 +153,7 @@ func TestFoldTakesAnyEvents(t *testing.T) {
 	kinds := []journal.Kind{
 		journal.OpBegin, journal.OpPhase, journal.OpEnd, journal.SessionBegin, journal.SessionEnd, journal.Landed,
 		journal.Refused, journal.Isolation, journal.AgentBegin, journal.AgentEnd, journal.Notice, "from the future",
-		journal.SessionWaiting, journal.SessionActive,
+		journal.SessionWaiting, journal.SessionActive, journal.SessionSilent, journal.SessionAnswered,
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var f Facts

@@ -19,13 +19,16 @@ const (
 	// empty for an agent no terminal is attached to.
 	SessionWaiting Kind = "session.waiting" // Agent, Detail: what it said, stripped and capped
 	SessionActive  Kind = "session.active"  // Agent
-	Landed         Kind = "artifact"        // Path, Size, SHA256, Detail: warnings
-	Refused        Kind = "refused"         // Path, Detail
-	OutboxFailed   Kind = "outbox.failed"   // Error, Hint: nothing lands
-	Hook           Kind = "hook"            // Path, Detail: program; Error, Hint (both empty: it succeeded)
-	Isolation      Kind = "isolation"       // Level, Detail
-	Connection     Kind = "connection"      // Path: host and port of a refused connection of the guest, Detail: why
-	Reached        Kind = "reached"         // Path: host and port of a connection of the guest, Detail: the rule
+	// SessionSilent and SessionAnswered tell that a session's guest has not answered for some seconds, and answers again.
+	SessionSilent   Kind = "session.silent"   // Agent
+	SessionAnswered Kind = "session.answered" // Agent
+	Landed          Kind = "artifact"         // Path, Size, SHA256, Detail: warnings
+	Refused         Kind = "refused"          // Path, Detail
+	OutboxFailed    Kind = "outbox.failed"    // Error, Hint: nothing lands
+	Hook            Kind = "hook"             // Path, Detail: program; Error, Hint (both empty: it succeeded)
+	Isolation       Kind = "isolation"        // Level, Detail
+	Connection      Kind = "connection"       // Path: host and port of a refused connection of the guest, Detail: why
+	Reached         Kind = "reached"          // Path: host and port of a connection of the guest, Detail: the rule
 	// NetAsked tells that a guest waits for a person to allow a destination, and NetAnswered that it waits no more.
 	NetAsked    Kind = "network.asked"    // Op, Path: host and port
 	NetAnswered Kind = "network.answered" // Op (of the question, if there was one), Path, Detail: the answer
