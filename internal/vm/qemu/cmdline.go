@@ -61,7 +61,7 @@ func (s launch) commandLine() []string {
 		"-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 		"-chardev", "file,id=console,append=on,path=" + runDir + "/" + serialFile, "-serial", "chardev:console",
-		"-qmp", "unix:" + runDir + "/" + socketFile + ",server=on,wait=off",
+		"-qmp", monitorArg,
 		"-kernel", kernelFile, "-initrd", bootInitrd,
 		"-append", kernel,
 		"-drive", "if=none,id=disk,file=" + layerFile(s.Disk.Active) + ",format=qcow2,cache=writeback,discard=unmap," +

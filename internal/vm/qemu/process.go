@@ -19,12 +19,27 @@ type process struct {
 	argv    []string
 }
 
+// monitorArg is what QEMU is told of its monitor, relative to the machine's directory, in which it works.
+const monitorArg = "unix:" + runDir + "/" + socketFile + ",server=on,wait=off"
+
+// queueTime is how long a place in the queue for a monitor is waited for by somebody who only asks who is behind it.
+const queueTime = 100 * time.Millisecond
+
 // findProcess finds the QEMU of the machine in dir by its monitor socket: if it accepts a connection, the process
-// behind it runs, whoever started it. A socket file whose process is gone refuses.
+// behind it runs, whoever started it. A socket file whose process is gone refuses. One whose queue stays full has a process
+// too, which stands still or serves a client for long: that is looked for by where it works and what it was told.
 func findProcess(ctx context.Context, dir string) (process, error) {
 	ctx, cancel := context.WithTimeout(ctx, qmpTimeout)
 	defer cancel()
-	conn, err := dialMonitor(ctx, dir)
+	soon, stopWaiting := context.WithTimeout(ctx, queueTime)
+	defer stopWaiting()
+	conn, err := dialMonitor(soon, dir)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		if p, err := processAt(dir); err == nil {
+			return p, nil
+		}
+		conn, err = dialMonitor(ctx, dir)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return process{}, nil

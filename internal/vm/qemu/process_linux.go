@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,31 @@ func peerProcess(conn *net.UnixConn) (int, error) {
 		return 0, credErr
 	}
 	return int(cred.Pid), nil
+}
+
+// processAt returns the process that works in dir and was told of a monitor there; fs.ErrNotExist: there is none.
+func processAt(dir string) (process, error) {
+	home, err := os.Stat(dir)
+	if err != nil {
+		return process{}, err
+	}
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return process{}, err
+	}
+	for _, e := range all {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if cwd, err := os.Stat(procFile(pid, "cwd")); err != nil || !os.SameFile(cwd, home) {
+			continue // another's, of whom nothing may be read, or one that works elsewhere
+		}
+		if p, err := processFacts(pid); err == nil && slices.Contains(p.argv, monitorArg) {
+			return p, nil
+		}
+	}
+	return process{}, os.ErrNotExist
 }
 
 // processFacts reads a process from /proc.

@@ -18,6 +18,7 @@ var errNoProc = fmt.Errorf("finding a machine's process on this system: %w", vm.
 func socketAddress(dir *os.File, name string) string { return filepath.Join(dir.Name(), name) }
 func peerProcess(*net.UnixConn) (int, error)         { return 0, errNoProc }
 func processFacts(int) (process, error)              { return process{}, errNoProc }
+func processAt(string) (process, error)              { return process{}, errNoProc }
 func dieWithParent(*syscall.SysProcAttr)             {}
 func processRuns(int) bool                           { return false }
 func listeners(int) ([]string, error)                { return nil, errNoProc }
