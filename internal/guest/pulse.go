@@ -56,8 +56,7 @@ type pulse struct {
 
 // WatchSilence tells since when the guest does not answer, as soon as it does not, and the zero time when it answers again,
 // until ctx or the connection ends; the connection stays, whatever it finds. A guest is silent if nothing comes from it for
-// half a second, and then no answer to a question for another: for twice as long as it took to answer lately, if that is more,
-// up to three seconds. A guest that says nothing is woken twice a second, so this is for as long as somebody looks on.
+// half a second, and then no answer to a question for another: for up to three seconds, if it took long to answer lately. A guest that says nothing is woken twice a second, so this is for as long as somebody looks on.
 func (c *Client) WatchSilence(ctx context.Context, told func(since time.Time)) {
 	p := pulse{heard: c.raw.heard, ask: c.Ping, done: c.done}
 	p.watch(ctx, told)
@@ -78,6 +77,7 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 	defer timer.Stop()
 	for {
 		now, heard := time.Now(), p.heard()
+		patience := min(max(2*slowest, patienceMin), patienceMax)
 		var due time.Time // when there is something to do
 		switch {
 		case !waiting:
@@ -89,7 +89,6 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		case silent:
 			due = now.Add(relook)
 		default:
-			patience := min(max(2*slowest, patienceMin), patienceMax)
 			if due = latest(heard, asked, begun).Add(patience); !now.Before(due) {
 				silent = true
 				told(latest(heard, begun))
@@ -100,7 +99,9 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		select {
 		case err := <-answered:
 			if waiting = false; err == nil {
-				slowest = max(time.Since(asked), slowest*9/10) // a peak is forgotten over some ten seconds
+				// One that comes after a silence says little of the next: the guest may have stood still. A peak is forgotten
+				// over some ten seconds.
+				slowest = max(min(time.Since(asked), patience), slowest*9/10)
 			}
 		case <-timer.C:
 			if time.Since(due) > patienceMin {

@@ -144,6 +144,23 @@ func TestPulse(t *testing.T) {
 			want: []word{{time.Second, true}, {5100 * time.Millisecond, false}, {5520 * time.Millisecond, true}},
 		},
 		{
+			name: "stands still again, soon after", asked: 40,
+			happens: func(g *patient) {
+				for range 2 {
+					time.Sleep(5200 * time.Millisecond)
+					thaw := g.freeze()
+					time.Sleep(4800 * time.Millisecond)
+					thaw()
+				}
+			},
+			want: []word{
+				{6 * time.Second, true},
+				{10 * time.Second, false},
+				{16 * time.Second, true},
+				{20 * time.Second, false},
+			},
+		},
+		{
 			name: "becomes slow: the first time it is a surprise", takes: 900 * time.Millisecond, asked: 50,
 			happens: func(*patient) { time.Sleep(time.Minute) },
 			want:    []word{{time.Second, true}, {1400 * time.Millisecond, false}},
