@@ -12,7 +12,7 @@ const (
 	askAfter = 500 * time.Millisecond
 	// patienceMin and patienceMax bound how long its answer is waited for. A guest at rest answers in a few milliseconds, one
 	// that is emulated and at work on all its processors in some hundreds.
-	patienceMin = 500 * time.Millisecond
+	patienceMin = 750 * time.Millisecond
 	patienceMax = 3 * time.Second
 	// relook is how often a silent guest is looked at: what it says may be other than the answer.
 	relook = 100 * time.Millisecond
@@ -56,7 +56,8 @@ type pulse struct {
 
 // WatchSilence tells since when the guest does not answer, as soon as it does not, and the zero time when it answers again,
 // until ctx or the connection ends; the connection stays, whatever it finds. A guest is silent if nothing comes from it for
-// half a second, and then no answer to a question for another: for up to three seconds, if it took long to answer lately. A guest that says nothing is woken twice a second, so this is for as long as somebody looks on.
+// half a second, and then no answer to a question for three quarters of a second, or for up to three seconds if it took long to
+// answer lately. A guest that says nothing is woken twice a second, so this is for as long as somebody looks on.
 func (c *Client) WatchSilence(ctx context.Context, told func(since time.Time)) {
 	p := pulse{heard: c.raw.heard, ask: c.Ping, done: c.done}
 	p.watch(ctx, told)

@@ -132,7 +132,7 @@ func TestPulse(t *testing.T) {
 				thaw()
 				time.Sleep(4 * time.Second)
 			},
-			want: []word{{5 * time.Second, true}, {14200 * time.Millisecond, false}},
+			want: []word{{5250 * time.Millisecond, true}, {14200 * time.Millisecond, false}},
 		},
 		{
 			name: "speaks, but does not answer", takes: time.Hour, asked: 1,
@@ -141,7 +141,7 @@ func TestPulse(t *testing.T) {
 				g.says()
 				time.Sleep(2 * time.Second)
 			},
-			want: []word{{time.Second, true}, {5100 * time.Millisecond, false}, {5520 * time.Millisecond, true}},
+			want: []word{{1250 * time.Millisecond, true}, {5050 * time.Millisecond, false}, {5770 * time.Millisecond, true}},
 		},
 		{
 			name: "stands still again, soon after", asked: 40,
@@ -154,16 +154,16 @@ func TestPulse(t *testing.T) {
 				}
 			},
 			want: []word{
-				{6 * time.Second, true},
+				{6250 * time.Millisecond, true},
 				{10 * time.Second, false},
-				{16 * time.Second, true},
+				{16250 * time.Millisecond, true},
 				{20 * time.Second, false},
 			},
 		},
 		{
 			name: "becomes slow: the first time it is a surprise", takes: 900 * time.Millisecond, asked: 50,
 			happens: func(*patient) { time.Sleep(time.Minute) },
-			want:    []word{{time.Second, true}, {1400 * time.Millisecond, false}},
+			want:    []word{{1250 * time.Millisecond, true}, {1400 * time.Millisecond, false}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
