@@ -101,9 +101,17 @@ func (a *App) pass(ctx context.Context, w *config.Workspace, report vm.Progress)
 		connection.close() // first: what runs in the guest ends with it, and is not waited for
 		_ = t.Close()
 	}()
+	over := func() {}
 	r, err = outbox.Once(ctx, t, o, func(p outbox.Progress) {
+		over()
+		over = func() {}
+		if p.Waiting {
+			over = a.followOther(ctx, w.Name, report)
+			return
+		}
 		report.Report(vm.Phase{Name: fetching, Done: p.Bytes, Total: p.TotalBytes, Detail: p.String()})
 	})
+	over()
 	if err != nil {
 		lost = ctx.Err() == nil && connection.lost()
 		if err = fmt.Errorf("syncing the outbox of %q: %w", w.Name, err); connection.failed() != nil {

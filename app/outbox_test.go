@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -73,4 +74,32 @@ func TestSyncOverALentConnection(t *testing.T) {
 	}
 	put("three", 10)
 	sync("three", nil)
+}
+
+func TestOtherPass(t *testing.T) {
+	const own, other = 1, 2
+	event := func(kind journal.Kind, op, verb, phase string, pid int, done, total int64) journal.Event {
+		e := journal.Event{Kind: kind, Workspace: "demo", Op: op, Verb: verb, Phase: phase, Done: done, Total: total}
+		e.Process.PID = pid
+		return e
+	}
+	events := []journal.Event{
+		event(journal.OpBegin, "a", "start", "", other, 0, 0),
+		event(journal.OpPhase, "a", "start", "booting", other, 7, 9),
+		event(journal.OpBegin, "b", "sync", "", other, 0, 0),
+		event(journal.OpPhase, "b", "sync", fetching, other, 10, 100),
+		event(journal.OpBegin, "c", "sync", "", own, 0, 0),
+		event(journal.OpPhase, "c", "sync", fetching, own, 50, 60),
+		event(journal.OpPhase, "b", "sync", fetching, other, 20, 100),
+		event(journal.OpPhase, "b", "sync", "running hooks", other, 0, 0),
+		event(journal.OpEnd, "b", "sync", "", other, 0, 0),
+	}
+	for n, want := range map[int][2]int64{2: {0, 0}, 3: {0, 0}, 4: {10, 100}, 6: {10, 100}, 7: {20, 100}, 8: {20, 100}, 9: {0, 0}} {
+		if done, total := otherPass(events[:n], "demo", own); done != want[0] || total != want[1] {
+			t.Errorf("after %d events: %d of %d, want %v", n, done, total, want)
+		}
+	}
+	if _, total := otherPass(events[:7], "another", own); total != 0 {
+		t.Error("another workspace's pass is taken for this one's")
+	}
 }

@@ -78,10 +78,14 @@ type Progress struct {
 	Rate       float64       // bytes per second over the last seconds
 	Left       time.Duration // at that rate; 0 where it cannot be told
 	Over       bool          // the pass has ended, whatever came of it
+	Waiting    bool          // for another process's pass over the outbox; nothing else is known yet
 }
 
 // String says how far it has come, for people.
 func (p Progress) String() string {
+	if p.Waiting {
+		return "waiting for another pass"
+	}
 	s := fmt.Sprintf("%s of %s", humanize.Bytes(uint64(p.Bytes)), humanize.Bytes(uint64(p.TotalBytes)))
 	if p.TotalFiles > 1 {
 		s = fmt.Sprintf("%d of %d files, %s", p.Files, p.TotalFiles, s)

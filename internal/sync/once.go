@@ -27,8 +27,8 @@ const maxRefusals = 1000
 const lockRetry = 20 * time.Millisecond
 
 // Once brings in what the guest has put into its outbox since the last pass, of this process or another, and returns
-// what it did. Progress, unless nil, is called from one goroutine, at most every 100 ms and at the end of a transfer.
-// On an error the report tells what had landed by then.
+// what it did. Progress, unless nil, is called from one goroutine: when it has to wait for another pass, at most every 100 ms
+// of a transfer, and at its end. On an error the report tells what had landed by then.
 func Once(ctx context.Context, t Transport, o Options, progress func(Progress)) (Report, error) {
 	e, err := open(t, o, progress)
 	if err != nil {
@@ -103,7 +103,12 @@ func (e *engine) pass(
 		report.Duration = time.Since(start)
 		slices.SortFunc(report.Landed, func(a, b Artifact) int { return strings.Compare(a.Name, b.Name) })
 	}()
-	if ok, err := e.lock.TryLockContext(ctx, lockRetry); err != nil || !ok {
+	ok, err := e.lock.TryLock()
+	if err == nil && !ok {
+		e.progress(Progress{Waiting: true})
+		ok, err = e.lock.TryLockContext(ctx, lockRetry)
+	}
+	if err != nil || !ok {
 		return report, fmt.Errorf("waiting for another pass over the outbox: %w", err)
 	}
 	defer func() { err = errors.Join(err, e.lock.Unlock()) }()

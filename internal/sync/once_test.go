@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -292,6 +293,31 @@ func testProgress(t *testing.T, b *outbox) {
 	last.Name, last.Elapsed, last.Rate, last.Left = "", 0, 0, 0 // any of the two comes last, some time
 	if want := (Progress{Files: 2, TotalFiles: 2, Bytes: 1<<20 + 1, TotalBytes: 1<<20 + 1, Over: true}); last != want {
 		t.Errorf("at the end %+v, want %+v", last, want)
+	}
+}
+
+// TestAnotherPassIsWaitedFor tells that a pass waits for another one, which has the lock, and then makes it.
+func TestAnotherPassIsWaitedFor(t *testing.T) {
+	b := newOutbox(t)
+	b.put("a", "a")
+	if err := os.MkdirAll(b.o.State, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other := flock.New(filepath.Join(b.o.State, "lock"))
+	if ok, err := other.TryLock(); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	waited := 0
+	r, err := Once(t.Context(), b.transport(), b.o, func(p Progress) {
+		if p.Waiting {
+			waited++
+			if err := other.Unlock(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	if err != nil || len(r.Landed) != 1 || waited != 1 {
+		t.Errorf("it waited %d times, and %d have landed: %v", waited, len(r.Landed), err)
 	}
 }
 
