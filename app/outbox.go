@@ -44,10 +44,12 @@ func (a *App) Sync(ctx context.Context, name string, p vm.Progress) (r outbox.Re
 		op.Phase(ph.Name, ph.Done, ph.Total)
 		p.Report(ph)
 	})
-	if err == nil && len(a.Config().Hooks) > 0 && len(r.Landed) > 0 {
+	if len(a.Config().Hooks) > 0 && len(r.Landed) > 0 && ctx.Err() == nil { // also if it ended early: nobody else will
 		op.Phase("running hooks", 0, 0)
 		p.Report(vm.Phase{Name: "running hooks"})
-		failed, err = a.runHooks(ctx, w, r.Landed)
+		var hooksErr error
+		failed, hooksErr = a.runHooks(ctx, w, r.Landed)
+		err = errors.Join(err, hooksErr)
 	}
 	return r, failed, op.End(err, "")
 }
