@@ -189,6 +189,12 @@ func (k *knocking) afterStops(ctx context.Context, t *testing.T, a *App, pid, st
 			t.Fatal(err)
 		}
 		went := time.Now()
-		t.Logf("stopped for %v: the guest's network works again after %v", d, next("after a stop").Sub(went).Round(time.Second/100))
+		back := next("after a stop").Sub(went)
+		skew, err := c.ClockSkew(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("stopped for %v: the guest's network works again after %v; its clock is off by %v",
+			d, back.Round(time.Second/100), skew.Round(time.Second/100))
 	}
 }

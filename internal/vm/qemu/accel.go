@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"os"
 	"runtime"
+	"slices"
+	"strings"
 )
 
 // accelerator is how guest code is run, and why.
@@ -42,16 +44,43 @@ func probeAccelerator(want string) accelerator {
 
 // hasVirtualisation reads the flags lines of /proc/cpuinfo.
 func hasVirtualisation(cpuinfo []byte) bool {
+	flags := cpuFlags(cpuinfo)
+	return flags["vmx"] || flags["svm"]
+}
+
+// steadyHost tells whether an emulated guest can go by its processors' counter: see steadyCounter.
+func steadyHost() bool {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil || runtime.GOARCH != "amd64" {
+		return false
+	}
+	// Where the kernel has found that they do not count alike it is not among these.
+	clocks, err := os.ReadFile("/sys/devices/system/clocksource/clocksource0/available_clocksource")
+	return err == nil && steadyCounter(info, clocks)
+}
+
+// steadyCounter tells from /proc/cpuinfo and Linux's list of clocks whether the processors count time alike, at a rate that
+// never changes, asleep or not.
+// QEMU's emulation shows its guests that counter (their processors are not told that it is steady), and Linux then goes
+// by the HPET: each reading leaves the guest, and it counts 32 bits at 100 MHz. A guest whose process was stopped for more
+// than half of that, 21 s, takes the difference for none, and its time stands still until the count is round.
+func steadyCounter(cpuinfo, clocks []byte) bool {
+	flags := cpuFlags(cpuinfo)
+	return flags["constant_tsc"] && flags["nonstop_tsc"] && slices.Contains(strings.Fields(string(clocks)), "tsc")
+}
+
+// cpuFlags are the flags of /proc/cpuinfo's first processor.
+func cpuFlags(cpuinfo []byte) map[string]bool {
+	flags := map[string]bool{}
 	for line := range bytes.Lines(cpuinfo) {
 		key, value, _ := bytes.Cut(line, []byte(":"))
 		if string(bytes.TrimSpace(key)) != "flags" {
 			continue
 		}
 		for _, flag := range bytes.Fields(value) {
-			if string(flag) == "vmx" || string(flag) == "svm" {
-				return true
-			}
+			flags[string(flag)] = true
 		}
+		break
 	}
-	return false
+	return flags
 }

@@ -29,6 +29,8 @@ type launch struct {
 	template bool
 	// share is an absolute folder of the host that the guest can mount as vm.OutboxTag; empty shares none.
 	share string
+	// steady has the guest's kernel go by its processors' counter, which under emulation is this host's: see steadyCounter.
+	steady bool
 	// plain leaves out the balloon: machines that were started before there was one have none in their memory.
 	plain bool
 	// ready is run when QEMU answers; the start fails with its error. nil runs nothing.
@@ -49,6 +51,9 @@ func (s launch) commandLine() []string {
 		accel, cpu = "kvm", "host"
 	}
 	kernel := "root=/dev/vda rw console=ttyS0 quiet panic=-1"
+	if s.steady {
+		kernel += " tsc=reliable"
+	}
 	if s.template {
 		kernel += " " + fromTemplate // no kernel reads it: what QEMU is given to boot, it does not
 	}

@@ -42,6 +42,32 @@ func TestCommandLine(t *testing.T) {
 	golden(t, "kvm.golden", strings.Join(testLaunch(true).commandLine(), "\n")+"\n")
 }
 
+// TestGuestsOfSteadyHosts: only their kernels are told to go by this host's counter, and memory knows no difference.
+func TestGuestsOfSteadyHosts(t *testing.T) {
+	s := testLaunch(false)
+	shape := s.shape()
+	s.steady = true
+	if !slices.ContainsFunc(s.commandLine(), func(arg string) bool { return strings.HasSuffix(arg, " tsc=reliable") }) {
+		t.Errorf("not told: %q", s.commandLine())
+	}
+	if !slices.Equal(s.shape(), shape) {
+		t.Errorf("memory of before fits no more: %q", s.shape())
+	}
+	for text, want := range map[string]bool{
+		"flags\t\t: fpu tsc constant_tsc nonstop_tsc\n": true,
+		"flags\t\t: fpu tsc constant_tsc\n":             false,
+		"flags\t\t: fpu tsc nonstop_tsc\n":              false,
+		"Features\t: fp asimd\n":                        false,
+	} {
+		if got := steadyCounter([]byte(text), []byte("kvm-clock tsc acpi_pm \n")); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+		if steadyCounter([]byte(text), []byte("hpet acpi_pm \n")) {
+			t.Errorf("%q, where the kernel does not trust it", text)
+		}
+	}
+}
+
 // What this package starts, it reads as closed; the port it gave is the port it finds.
 func TestCommandLineReadBack(t *testing.T) {
 	for _, kvm := range []bool{false, true} {

@@ -41,13 +41,15 @@ type Options struct {
 type Driver struct {
 	opts  Options
 	accel accelerator
+	// steady says that emulated guests go by this host's counter.
+	steady bool
 	// fault is called before each step of a change on disk; tests stop there.
 	fault func(step string) error
 }
 
 var _ vm.Driver = (*Driver)(nil)
 
-// New returns a driver. It touches nothing but /proc/cpuinfo and /dev/kvm.
+// New returns a driver. It touches nothing but /dev/kvm, and what /proc and /sys say of the processor.
 func New(o Options) *Driver {
 	if o.CacheDir == "" {
 		o.CacheDir = defaultCacheDir()
@@ -55,7 +57,7 @@ func New(o Options) *Driver {
 	if o.Accel == "" {
 		o.Accel = AccelAuto
 	}
-	return &Driver{opts: o, accel: probeAccelerator(o.Accel), fault: func(string) error { return nil }}
+	return &Driver{opts: o, accel: probeAccelerator(o.Accel), steady: steadyHost(), fault: func(string) error { return nil }}
 }
 
 // OnStep has f called after each step of a change, which ends where f fails: tests end it there, as a crash would.

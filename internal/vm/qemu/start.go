@@ -100,6 +100,7 @@ func (m *machine) start(ctx context.Context, o vm.StartOptions, p vm.Progress) e
 
 func (m *machine) startOnPort(ctx context.Context, s launch) error {
 	var err error
+	s.steady = m.d.steady && !s.kvm
 	for range portTries {
 		if s.port, err = freePort(ctx); err != nil {
 			return err

@@ -36,7 +36,7 @@ const (
 	templateFile    = "template.json"
 	templateMachine = "template" // the name of the machine it is made by
 	// templateVersion changes when templates are made or used differently.
-	templateVersion = "1"
+	templateVersion = "2"
 	// templatesKept is how many stay in the cache, those used last: each is some hundred MiB, and a key goes out of use
 	// with a new image, a new QEMU or other resources.
 	templatesKept = 3
