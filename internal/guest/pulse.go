@@ -78,7 +78,6 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 	defer timer.Stop()
 	for {
 		now, heard := time.Now(), p.heard()
-		patience := min(max(2*slowest, patienceMin), patienceMax)
 		var due time.Time // when there is something to do
 		switch {
 		case !waiting:
@@ -90,6 +89,7 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		case silent:
 			due = now.Add(relook)
 		default:
+			patience := min(max(2*slowest, patienceMin), patienceMax)
 			if due = latest(heard, asked, begun).Add(patience); !now.Before(due) {
 				silent = true
 				told(latest(heard, begun))
@@ -100,9 +100,11 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		select {
 		case err := <-answered:
 			if waiting = false; err == nil {
-				// One that comes after a silence says little of the next: the guest may have stood still. A peak is forgotten
-				// over some ten seconds.
-				slowest = max(min(time.Since(asked), patience), slowest*9/10)
+				took := time.Since(asked)
+				if silent { // which says little of the next answer: the guest may have stood still
+					took = min(took, patienceMin)
+				}
+				slowest = max(took, slowest*9/10) // a peak is forgotten over some ten seconds
 			}
 		case <-timer.C:
 			if time.Since(due) > patienceMin {

@@ -144,20 +144,22 @@ func TestPulse(t *testing.T) {
 			want: []word{{1250 * time.Millisecond, true}, {5050 * time.Millisecond, false}, {5770 * time.Millisecond, true}},
 		},
 		{
-			name: "stands still again, soon after", asked: 40,
+			name: "stands still again and again", asked: 40,
 			happens: func(g *patient) {
-				for range 2 {
-					time.Sleep(5200 * time.Millisecond)
+				for range 3 {
+					time.Sleep(1200 * time.Millisecond)
 					thaw := g.freeze()
-					time.Sleep(4800 * time.Millisecond)
+					time.Sleep(3800 * time.Millisecond)
 					thaw()
 				}
 			},
 			want: []word{
-				{6250 * time.Millisecond, true},
+				{2250 * time.Millisecond, true},
+				{5 * time.Second, false},
+				{7715 * time.Millisecond, true},
 				{10 * time.Second, false},
-				{16250 * time.Millisecond, true},
-				{20 * time.Second, false},
+				{12715 * time.Millisecond, true},
+				{15 * time.Second, false},
 			},
 		},
 		{
