@@ -47,6 +47,9 @@ func (a *App) provisioner(
 	vars["vm_info"] = strings.TrimSpace(string(a.vmInfo(w)))
 	vars["timezone"] = hostTimezone("/etc/localtime")
 	vars["share_tag"] = vm.OutboxTag
+	if vars["proxy_commands"], err = provision.ProxyCommands(); err != nil {
+		return nil, err
+	}
 	bundle, installed, err := a.caBundle(w)
 	if err != nil {
 		return nil, err

@@ -64,9 +64,8 @@ Acquire::Languages "none";
 APT::Install-Recommends "false";
 Dpkg::Use-Pty "0";
 S
+# No proxy here: who needs one is told when the guest is set up (git-proxy).
 cat > "$R/etc/gitconfig" <<'S'
-[http]
-	proxy = http://127.0.0.1:3128
 [init]
 	defaultBranch = main
 [safe]

@@ -78,6 +78,15 @@ func Load() (List, error) {
 	return Parse(data)
 }
 
+// ProxyCommands is the script that puts proxy-start and the like into a directory: the variable proxy_commands.
+func ProxyCommands() (string, error) {
+	text, err := resources.Guest("proxy-commands.sh")
+	if err != nil {
+		return "", fmt.Errorf("reading the network's commands: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
 // Parse reads and checks steps. Every mistake in them is in the error.
 func Parse(data []byte) (List, error) {
 	var file struct{ Steps List }

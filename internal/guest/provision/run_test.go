@@ -70,6 +70,11 @@ func runner(t *testing.T, shell provision.Shell, g provision.Guest) *provision.R
 	vars["timezone"] = "Nowhere/At_All"
 	vars["share_tag"] = "cal-output"
 	vars["ca_hash"] = ""
+	commands, err := provision.ProxyCommands()
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars["proxy_commands"] = commands
 	// Whether these are there is this host's affair, and whether they can be had.
 	steps := load(t).For(g, provision.First, provision.Boot, provision.Session)
 	steps = remove(steps, "tmux", "gh")

@@ -41,10 +41,13 @@ type recipe struct {
 // copyOut is the place among a recipe's hooks at which what export.sh prepared is taken out of the root file system.
 const copyOut = "copy-out"
 
+// commandsHook is given the directory it puts files into, as in the guest's setup, and not the root file system.
+const commandsHook = "proxy-commands.sh"
+
 func recipeFor(image string) (recipe, error) {
 	r := recipe{image: image, stock: image == StockImageName}
 	lists := []string{"packages.txt"}
-	hooks := []string{"customize.sh", "export.sh", copyOut, "trim.sh", "clean.sh"}
+	hooks := []string{"customize.sh", commandsHook, "export.sh", copyOut, "trim.sh", "clean.sh"}
 	if r.stock {
 		lists = append(lists, "packages-stock.txt")
 		hooks = []string{"customize.sh", "stock.sh", "export.sh", copyOut, "clean.sh"}
@@ -65,7 +68,11 @@ func recipeFor(image string) (recipe, error) {
 		if err != nil {
 			return recipe{}, fmt.Errorf("reading the guest's recipe: %w", err)
 		}
-		r.hooks = append(r.hooks, string(text))
+		hook := string(text)
+		if name == commandsHook {
+			hook = `set -- "$1/home/admin/.local/bin"` + "\n" + hook + `chown 1000:1000 "$1"/proxy-*` + "\n"
+		}
+		r.hooks = append(r.hooks, hook)
 	}
 	return r, nil
 }
