@@ -318,19 +318,26 @@ const (
 func (a *App) prepareGuest(
 	ctx context.Context, w *config.Workspace, c *guest.Client, m vm.Machine, report vm.Progress,
 ) (changed bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	report.Report(vm.Phase{Name: phaseClock})
+	timely := make(chan error, 1)
+	go func() { timely <- a.tellTime(ctx, c, m) }()
+	// What is only looked at may be looked at meanwhile: each takes the guest some processes to start.
+	report.Report(vm.Phase{Name: phaseSetup})
+	return a.provision(ctx, w, c, func() error { return <-timely }, report)
+}
+
+// tellTime gives a guest that has just started the right time, and one that was resumed random numbers of its own.
+func (a *App) tellTime(ctx context.Context, c *guest.Client, m vm.Machine) error {
 	begun := time.Now()
 	if m.Resumed {
-		err = c.Renew(ctx, begun)
+		name, _ := helper.Name(c.GuestOS()) // none is no obstacle
+		if err := c.Renew(ctx, begun, name); err != nil || time.Since(begun) <= guest.ClockGood {
+			return err
+		}
 	}
-	if err == nil && (!m.Resumed || time.Since(begun) > guest.ClockGood) {
-		err = c.CorrectClock(ctx)
-	}
-	if err != nil {
-		return false, err
-	}
-	report.Report(vm.Phase{Name: phaseSetup})
-	return a.provision(ctx, w, c, report)
+	return c.CorrectClock(ctx)
 }
 
 // Subject is what the isolation of a workspace is checked on.

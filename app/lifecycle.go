@@ -117,16 +117,18 @@ func (a *App) start(ctx context.Context, w *config.Workspace, report vm.Progress
 }
 
 // prepareAndProve does to a guest that has just started what it needs from outside, and proves its isolation. Of one that
-// was resumed little is expected to be missing: its isolation is tried meanwhile, and once more if something was.
+// was resumed, or made from a template, nothing is expected to be missing: its isolation is tried meanwhile, and once more if
+// something was.
 func (a *App) prepareAndProve(ctx context.Context, w *config.Workspace, c *guest.Client, report vm.Progress) error {
 	m, err := a.Driver.Machine(ctx, w.Name)
 	if err != nil {
 		return fmt.Errorf("preparing the guest of %q: %w", w.Name, err)
 	}
+	complete := m.Resumed || m.FromTemplate
 	trying, cancel := context.WithCancel(ctx)
 	defer cancel()
 	tried := make(chan isolation.Report, 1)
-	if m.Resumed {
+	if complete {
 		s, err := a.subject(w, c)
 		if err != nil {
 			return err
@@ -138,7 +140,7 @@ func (a *App) prepareAndProve(ctx context.Context, w *config.Workspace, c *guest
 		return fmt.Errorf("preparing the guest of %q: %w", w.Name, err)
 	}
 	report.Report(vm.Phase{Name: phaseIsolation})
-	if m.Resumed && !changed {
+	if complete && !changed {
 		_, err = a.keepReport(ctx, w, <-tried)
 	} else {
 		cancel()

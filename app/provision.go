@@ -74,14 +74,16 @@ func (a *App) provisioner(
 }
 
 // provision sets a running guest up, and tells whether something was missing that a guest cannot do without. Steps that can
-// wait, or that it can do without, are no error, and nothing that isolation is proven by.
+// wait, or that it can do without, are no error, and nothing that isolation is proven by. Nothing is done until before has
+// returned.
 func (a *App) provision(
-	ctx context.Context, w *config.Workspace, c provision.Shell, report vm.Progress,
+	ctx context.Context, w *config.Workspace, c provision.Shell, before func() error, report vm.Progress,
 ) (changed bool, err error) {
 	r, err := a.provisioner(ctx, w, c, "", provision.First, provision.Boot)
 	if err != nil {
 		return false, err
 	}
+	r.Before = before
 	results, err := r.Run(ctx, report)
 	a.noteSetup(w.Name, results)
 	changed = slices.ContainsFunc(results, func(r provision.Result) bool {

@@ -20,6 +20,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/calmenu/calmenu/internal/guest/renewal"
 	"github.com/calmenu/calmenu/internal/vm/seedfs"
 )
 
@@ -90,15 +91,22 @@ func run(server []string) error {
 	return syscall.Exec(server[0], server, os.Environ())
 }
 
+// firstCommands are what a guest that has just been given its identity is soon asked to run: its setup's checks, the look at
+// its isolation. They ask for what changes nothing, and talk to nobody but this guest's own loopback.
+const firstCommands = `cd; id; date; ip -4 route show default; passwd -S; readlink /etc/localtime; sha256sum /etc/hostname
+grep -s x .bashrc; awk '{ print }' /etc/hostname; cat /etc/hostname; mkdir -p .; find . -maxdepth 0
+sudo -n true; git config --get user.name; tmux -V
+curl --silent --parallel --parallel-immediate --max-time 5 --output /dev/null http://127.0.0.1:9/`
+
 // warm waits until the boot is over, so that a copy has nothing left to do of it, and makes the kernel read what the
-// first login needs. That nothing of it works yet is no matter.
+// first login and what follows it need. That nothing of it works yet is no matter.
 func warm(server string) {
 	ctx, cancel := context.WithTimeout(context.Background(), bootLimit)
 	defer cancel()
 	for _, argv := range [][]string{
 		{"/usr/bin/systemctl", "is-system-running", "--wait"},
 		{server, "-t"},
-		{"/usr/bin/sudo", "-n", "-u", "admin", "/bin/bash", "-c", "/usr/bin/id"},
+		{"/usr/bin/sudo", "-n", "-u", "admin", "/bin/bash", "-c", firstCommands},
 	} {
 		_ = exec.CommandContext(ctx, argv[0], argv[1:]...).Run()
 	}
@@ -145,12 +153,11 @@ func aligned(n int) ([]byte, error) {
 
 // apply puts a seed in force: entropy, time, files, names.
 func apply(s seedfs.Seed) error {
-	if err := stir(s.Entropy); err != nil {
-		return fmt.Errorf("mixing in entropy: %w", err)
+	if err := renewal.Stir(s.Entropy); err != nil {
+		return err
 	}
-	now := syscall.NsecToTimespec(s.Time)
-	if _, _, errno := syscall.Syscall(syscall.SYS_CLOCK_SETTIME, 0, uintptr(unsafe.Pointer(&now)), 0); errno != 0 {
-		return fmt.Errorf("setting the clock: %w", errno)
+	if err := renewal.SetClock(time.Unix(0, s.Time)); err != nil {
+		return err
 	}
 	before := text(machineID)
 	for _, f := range s.Files {
@@ -178,33 +185,6 @@ func text(name string) string {
 		return ""
 	}
 	return strings.TrimSpace(string(b))
-}
-
-// stir mixes entropy into the kernel's random numbers and makes them depend on it at once (random(4)): every copy of a
-// template would make the same ones otherwise.
-func stir(entropy []byte) error {
-	random, err := os.OpenFile("/dev/urandom", os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer random.Close()
-	const (
-		addEntropy = 0x40085203 // RNDADDENTROPY, _IOW('R', 0x03, int[2])
-		reseed     = 0x5207     // RNDRESEEDCRNG, _IO('R', 0x07)
-	)
-	var pool struct { // struct rand_pool_info
-		bits, size int32
-		buf        [seedfs.EntropyMax]byte
-	}
-	n := copy(pool.buf[:], entropy)
-	pool.bits, pool.size = int32(n*8), int32(n)
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, random.Fd(), addEntropy, uintptr(unsafe.Pointer(&pool))); errno != 0 {
-		return errno
-	}
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, random.Fd(), reseed, 0); errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // wipe takes the seed from the disk.

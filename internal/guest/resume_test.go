@@ -16,7 +16,7 @@ func TestRenew(t *testing.T) {
 	s.program("perl", `echo "$2" >`+s.dir+`/reseeded`)
 	c := s.connect()
 	now := time.Unix(1_700_000_000, 5)
-	must(t, c.Renew(t.Context(), now))
+	must(t, c.Renew(t.Context(), now, ""))
 	said := func(name string) string {
 		b, err := os.ReadFile(filepath.Join(s.dir, name))
 		must(t, err)
@@ -28,13 +28,28 @@ func TestRenew(t *testing.T) {
 	if got := said("reseeded"); got != `open(my $r, ">", "/dev/random") and ioctl($r, 0x5207, 0)`+"\n" {
 		t.Errorf("the kernel was told %q", got)
 	}
-	must(t, c.Renew(t.Context(), now))
+	must(t, c.Renew(t.Context(), now, ""))
 	if got := said("seed"); len(got) != 2*seedBytes || got[:seedBytes] == got[seedBytes:] {
 		t.Errorf("given %d bytes, the same twice: %v", len(got), len(got) == 2*seedBytes)
 	}
 
+	// CALMenu's own program does it alone, and is not missed.
+	s.program("helper", `echo "$*" >`+s.dir+`/renewed; /bin/cat >`+s.dir+`/own`)
 	s.program("date", `exit 1`)
-	if err := c.Renew(t.Context(), now); err == nil {
+	must(t, c.Renew(t.Context(), now, "helper"))
+	if got := said("renewed"); got != "renew 1700000000.000000005\n" || len(said("own")) != seedBytes {
+		t.Errorf("the helper was told %q and given %d bytes", got, len(said("own")))
+	}
+	s.program("helper", `exit 1`)
+	s.program("date", `echo "$*" >`+s.dir+`/set`)
+	must(t, os.Remove(filepath.Join(s.dir, "set")))
+	must(t, c.Renew(t.Context(), now, "helper"))
+	if got := said("set"); got != "-u -s @1700000000.000000005\n" {
+		t.Errorf("without a helper the clock was told %q", got)
+	}
+
+	s.program("date", `exit 1`)
+	if err := c.Renew(t.Context(), now, ""); err == nil {
 		t.Error("a clock that cannot be set is no error")
 	}
 	o := s.options()
@@ -43,7 +58,7 @@ func TestRenew(t *testing.T) {
 	must(t, err)
 	defer func() { _ = mac.Close() }()
 	s.program("date", `echo "$*" >`+s.dir+`/set`)
-	must(t, mac.Renew(t.Context(), now))
+	must(t, mac.Renew(t.Context(), now, ""))
 	if got := said("set"); got != "-u 111422132023.20\n" {
 		t.Errorf("macOS was told %q", got)
 	}

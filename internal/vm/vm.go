@@ -226,14 +226,16 @@ type Shutdown struct {
 type Machine struct {
 	Name      string
 	Running   bool
-	Suspended bool      // its memory is saved: Start resumes it
-	Resumed   bool      // of the running machine: it went on from saved memory instead of booting
-	Warm      Warmth    // of the running machine: whether its memory can be saved
-	PID       int       // of the running machine's process; 0 if it does not run
-	StartedAt time.Time // of the running machine; zero if unknown
-	CPU       int
-	MemoryMiB int
-	DiskBytes int64 // host disk space held, snapshots included; an upper bound where blocks are shared
+	Suspended bool // its memory is saved: Start resumes it
+	Resumed   bool // of the running machine: it went on from saved memory instead of booting
+	// FromTemplate says of the running machine that it went on from a template's memory, and was seeded as one that boots is.
+	FromTemplate bool
+	Warm         Warmth    // of the running machine: whether its memory can be saved
+	PID          int       // of the running machine's process; 0 if it does not run
+	StartedAt    time.Time // of the running machine; zero if unknown
+	CPU          int
+	MemoryMiB    int
+	DiskBytes    int64 // host disk space held, snapshots included; an upper bound where blocks are shared
 }
 
 // Warmth tells whether a running machine's memory can be saved, and what speaks against it.

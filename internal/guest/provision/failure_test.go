@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -57,6 +59,26 @@ func TestAnInputThatCannotBeMadeIsAnError(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "making a") || input != nil && !errors.Is(err, locked) {
 			t.Errorf("error %v", err)
 		}
+	}
+}
+
+func TestNothingIsDoneBeforeItMayBe(t *testing.T) {
+	t.Parallel()
+	home, shell := sandbox(t)
+	late := errors.New("the time could not be told")
+	r := &provision.Runner{Shell: shell, Steps: steps("a [ -e done ]|touch done")}
+	r.Before = func() error {
+		if _, err := os.Stat(filepath.Join(home, "done")); err == nil || len(shell.scripts) != 1 {
+			t.Errorf("%d scripts have run, the last of which did something: %v", len(shell.scripts), err == nil)
+		}
+		return late
+	}
+	if _, err := r.Run(t.Context(), nil); !errors.Is(err, late) || len(shell.scripts) != 1 {
+		t.Errorf("%v, after %d scripts", err, len(shell.scripts))
+	}
+	r.Before = func() error { return nil }
+	if results, err := r.Run(t.Context(), nil); err != nil || results[0].Outcome != provision.Done {
+		t.Errorf("%+v, %v", results, err)
 	}
 }
 

@@ -26,6 +26,8 @@ type Runner struct {
 	Vars map[string]string
 	// Input makes what a step reads. It is called only if the step is done, each time it is.
 	Input func(Input) ([]byte, error)
+	// Before, unless nil, is called when all steps have been checked, before the first is done; its error ends Run.
+	Before func() error
 	// Slow gives every step four times its time: an emulated guest.
 	Slow bool
 }
@@ -104,6 +106,9 @@ func (s *Step) result(said report, good, bad Outcome) Result {
 // *StepError then. Results are of all steps, those that were not reached included.
 func (r *Runner) Run(ctx context.Context, p vm.Progress) ([]Result, error) {
 	results, err := r.Check(ctx)
+	if err == nil && r.Before != nil {
+		err = r.Before()
+	}
 	if err != nil {
 		return nil, err
 	}

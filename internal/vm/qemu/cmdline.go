@@ -97,9 +97,11 @@ const balloon = "virtio-balloon-pci,id=balloon,free-page-reporting=on"
 const fromTemplate = "calmenu.template"
 
 // resumed tells from a running machine's command line that it went on from memory of its own.
-func resumed(argv []string) bool {
-	return slices.Contains(argv, "-incoming") &&
-		!slices.ContainsFunc(argv, func(arg string) bool { return strings.HasSuffix(arg, " "+fromTemplate) })
+func resumed(argv []string) bool { return slices.Contains(argv, "-incoming") && !seeded(argv) }
+
+// seeded tells from a running machine's command line that it went on from a template's memory.
+func seeded(argv []string) bool {
+	return slices.ContainsFunc(argv, func(arg string) bool { return strings.HasSuffix(arg, " "+fromTemplate) })
 }
 
 var forwardedPort = regexp.MustCompile(`(?:^|,)hostfwd=tcp:127\.0\.0\.1:(\d+)-:22(?:,|$)`)

@@ -265,7 +265,7 @@ func (d *Driver) Machine(ctx context.Context, name string) (vm.Machine, error) {
 		Suspended: p.pid == 0 && r.Disk.Layers[r.Disk.Active].Memory != "",
 	}
 	if facts.Running {
-		facts.Resumed, facts.Warm = resumed(p.argv), warmth(p.argv)
+		facts.Resumed, facts.FromTemplate, facts.Warm = resumed(p.argv), seeded(p.argv), warmth(p.argv)
 	}
 	facts.DiskBytes = diskUse(filepath.Join(dir, baseFile))
 	facts.DiskBytes += memoryUse(dir, r.memories()...)

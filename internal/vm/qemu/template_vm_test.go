@@ -180,7 +180,7 @@ func TestTemplate(t *testing.T) {
 		if !slices.Contains(said, "starting from the template") || slices.ContainsFunc(said, isBoot) {
 			t.Errorf("%s was not started from the template: %q", name, said)
 		}
-		if m, err := d.Machine(ctx, name); err != nil || !m.Running || m.Resumed || m.Suspended || !m.Warm.OK {
+		if m, err := d.Machine(ctx, name); err != nil || !m.Running || m.Resumed || !m.FromTemplate || m.Suspended || !m.Warm.OK {
 			t.Errorf("%+v, %v", m, err)
 		}
 	}
