@@ -198,13 +198,13 @@ func (r *snapshotResults) figures() []Figure {
 	}
 	add(r.warm.create, second("create, warm"), "connecting to the guest is in it")
 	beside(r.cold.create, within(second("create, cold"), createTarget), peerCopy, r.copied,
-		"VM running; connecting to the guest and freezing it are in it; the peer's was shut down")
+		"VM running, and no agent: connecting to the guest and freezing it are in it; the peer's was shut down")
 	beside(r.stopped, within(second("create, cold, VM stopped"), createTarget), peerImg, r.qemuImg)
 	beside(r.cold.size, Figure{Name: "size, cold", Unit: "MiB"}, peerCopy, r.copySize,
 		"when it is taken: it grows with what the guest changes afterwards")
 	beside(r.preview, within(second(fmt.Sprintf("preview, %d files changed", previewed)), previewTarget), peerFind, r.find,
-		"the whole verb, connecting to the guest included", "in turns")
-	const kept = "the agent looks after the workspace, and lends the verb its connection"
+		"no agent runs; the whole verb, connecting to the guest included", "in turns")
+	const kept = "the agent looks after the workspace, as for who has CALMenu in the menu bar, and lends its connection"
 	add(r.keptCreate, within(second("create, cold, with the agent running"), createTarget), kept)
 	keptPreview := second(fmt.Sprintf("preview, %d files changed, with the agent running", previewed))
 	add(r.keptPreview, within(keptPreview, previewTarget), kept)
