@@ -24,16 +24,21 @@ func TestBannerStatus(t *testing.T) {
 		want   session.Status
 	}{
 		{
-			"all is well", state.Workspace{Life: state.Running, Isolation: verified}, time.Time{},
+			"all is well",
+			state.Workspace{Life: state.Running, Isolation: verified},
+			time.Time{},
 			session.Status{Level: session.LevelRunning, Mode: "Safe Mode"},
 		},
 		{
-			"the guest is silent", state.Workspace{Life: state.Running, Isolation: verified}, ago,
+			"the guest is silent",
+			state.Workspace{Life: state.Running, Isolation: verified},
+			ago,
 			session.Status{Level: session.LevelChanging, Mode: "Safe Mode", Activity: "not answering 3 s"},
 		},
 		{
 			"broken, and silent",
-			state.Workspace{Life: state.Running, Isolation: state.Isolation{Level: isolation.Broken, Reason: "the host answers"}}, ago,
+			state.Workspace{Life: state.Running, Isolation: state.Isolation{Level: isolation.Broken, Reason: "the host answers"}},
+			ago,
 			session.Status{Level: session.LevelTrouble, Mode: "Broken: the host answers", Activity: "not answering 3 s"},
 		},
 		{
@@ -41,11 +46,14 @@ func TestBannerStatus(t *testing.T) {
 			state.Workspace{
 				Life: state.Running, Isolation: verified,
 				Operation: &state.Operation{Verb: "snapshot", Phase: "freezing", Since: now.Add(-5 * time.Second)},
-			}, ago,
+			},
+			ago,
 			session.Status{Level: session.LevelChanging, Mode: "Safe Mode", Activity: "taking a snapshot: freezing 5 s"},
 		},
 		{
-			"stopped", state.Workspace{Life: state.Stopped}, ago,
+			"stopped",
+			state.Workspace{Life: state.Stopped},
+			ago,
 			session.Status{Level: session.LevelChanging, Mode: "the VM is stopped"},
 		},
 	} {
