@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -66,7 +67,9 @@ func TestSyncOverALentConnection(t *testing.T) {
 			ended = true
 			end()
 			_ = kept.Close()
-			<-lending
+			if err := <-lending; !errors.Is(err, context.Canceled) {
+				t.Errorf("lending ended with %v", err)
+			}
 		}
 	})
 	if !ended {
