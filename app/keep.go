@@ -200,9 +200,7 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 
 // isolation proves the claims again and again; at once if nobody has proven them for this machine.
 func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
-	every := k.w.Isolation.CheckInterval
 	for {
-		wait := every
 		r, err := isolation.Load(k.Home.WorkspaceDir(k.w.Name))
 		if err != nil {
 			return err
@@ -211,13 +209,12 @@ func (k *keeper) isolation(ctx context.Context, c *guest.Client) error {
 		if err != nil {
 			return err
 		}
+		wait := time.Until(r.Due(k.w.Isolation.CheckInterval))
 		switch {
 		case r.PID != m.PID:
 			wait = 2 * time.Second // whoever started the machine is about to check it
 		case r.Time.UnixNano() < k.stale.Load():
 			wait = 0
-		case time.Since(r.Time) < every:
-			wait = every - time.Since(r.Time)
 		}
 		select {
 		case <-time.After(wait):

@@ -72,6 +72,20 @@ func (r Report) Passed() int {
 	return n
 }
 
+// againSoon is how long after claims that could not be evaluated they are tried again.
+const againSoon = 5 * time.Second
+
+// Due is when the claims are to be tried again that are tried every so often: earlier if one could not be evaluated. What kept
+// it from being, a guest that stood still for a moment, is no lasting reason to call isolation broken.
+func (r Report) Due(every time.Duration) time.Time {
+	for _, x := range r.Results {
+		if x.Outcome == NoProof {
+			return r.Time.Add(min(every, againSoon))
+		}
+	}
+	return r.Time.Add(every)
+}
+
 // judge derives level and reason from the results.
 func judge(results []Result) (Level, string) {
 	if len(results) == 0 {

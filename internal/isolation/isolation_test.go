@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -161,6 +162,24 @@ func TestOneFailingOrUnevaluableClaimBreaksTheWhole(t *testing.T) {
 				t.Error("no reason given")
 			}
 		})
+	}
+}
+
+func TestWhatCouldNotBeEvaluatedIsDueEarlier(t *testing.T) {
+	at := time.Date(2026, 1, 17, 14, 30, 0, 0, time.UTC)
+	due := func(o Outcome, every time.Duration) time.Duration {
+		return Report{Time: at, Results: []Result{{Outcome: Pass}, {Outcome: o}}}.Due(every).Sub(at)
+	}
+	for _, o := range []Outcome{Pass, Fail} {
+		if got := due(o, time.Minute); got != time.Minute {
+			t.Errorf("%s: due after %v", o, got)
+		}
+	}
+	if got := due(NoProof, time.Minute); got != againSoon {
+		t.Errorf("no proof: due after %v", got)
+	}
+	if got := due(NoProof, time.Second); got != time.Second {
+		t.Errorf("no proof, checked every second: due after %v", got)
 	}
 }
 
