@@ -124,7 +124,8 @@ func (w workspace) take(ctx context.Context, kind string) (taken, error) {
 	if err != nil {
 		return taken{}, err
 	}
-	out, took, err := w.c.run(ctx, "snapshot", "create", w.name, "--name", "bench "+kind, "--"+kind, "--json")
+	name := fmt.Sprintf("bench %s %d", kind, time.Now().UnixNano()) // another of its kind may be there
+	out, took, err := w.c.run(ctx, "snapshot", "create", w.name, "--name", name, "--"+kind, "--json")
 	if err != nil {
 		return taken{}, err
 	}
