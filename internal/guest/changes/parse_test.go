@@ -155,7 +155,9 @@ func TestLines(t *testing.T) {
 	if d := cmp.Diff(want, r.Lines(68)); d != "" {
 		t.Error(d)
 	}
-	if lines := (Report{}).Lines(80); len(lines) != 0 {
-		t.Errorf("%q", lines)
+	for _, r := range []Report{{}, {Caches: Count{Folders: 1}}} {
+		if lines := r.Lines(80); len(lines) != 0 {
+			t.Errorf("%q", lines)
+		}
 	}
 }

@@ -33,7 +33,7 @@ func (r Report) Lines(width int) []string {
 	if !r.System.None() {
 		say("%s outside of the home", upper(r.System.String()))
 	}
-	if !r.Caches.None() {
+	if r.Caches.Files > 0 {
 		say("Besides %s of caches, logs and temporary files", plural(r.Caches.Files, "file", "files"))
 	}
 	for _, reason := range r.Reasons {
