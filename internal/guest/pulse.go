@@ -9,10 +9,10 @@ import (
 
 const (
 	// askAfter is how long nothing may come from a guest before it is asked for a sign of life.
-	askAfter = 500 * time.Millisecond
+	askAfter = 300 * time.Millisecond
 	// patienceMin and patienceMax bound how long its answer is waited for. A guest at rest answers in a few milliseconds, one
 	// that is emulated and at work on all its processors in some hundreds.
-	patienceMin = 750 * time.Millisecond
+	patienceMin = 600 * time.Millisecond
 	patienceMax = 3 * time.Second
 	// relook is how often a silent guest is looked at: what it says may be other than the answer.
 	relook = 100 * time.Millisecond
@@ -56,8 +56,8 @@ type pulse struct {
 
 // WatchSilence tells since when the guest does not answer, as soon as it does not, and the zero time when it answers again,
 // until ctx or the connection ends; the connection stays, whatever it finds. A guest is silent if nothing comes from it for
-// half a second, and then no answer to a question for three quarters of a second, or for up to three seconds if it took long to
-// answer lately. A guest that says nothing is woken twice a second, so this is for as long as somebody looks on.
+// 0.3 s, and then no answer to a question for 0.6 s, or for up to three seconds if it took long to answer lately. A guest that
+// says nothing is woken three times a second, so this is for as long as somebody looks on.
 func (c *Client) WatchSilence(ctx context.Context, told func(since time.Time)) {
 	p := pulse{heard: c.raw.heard, ask: c.Ping, done: c.done}
 	p.watch(ctx, told)
@@ -73,6 +73,7 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		answered = make(chan error, 1)
 		slowest  time.Duration // to answer lately
 		silent   bool
+		stood    bool // the guest was silent while this answer was waited for
 	)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -82,7 +83,7 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		switch {
 		case !waiting:
 			if due = latest(heard, asked).Add(askAfter); !now.Before(due) {
-				asked, waiting = now, true
+				asked, waiting, stood = now, true, false
 				go func() { answered <- p.ask(ctx) }()
 				continue
 			}
@@ -91,7 +92,7 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		default:
 			patience := min(max(2*slowest, patienceMin), patienceMax)
 			if due = latest(heard, asked, begun).Add(patience); !now.Before(due) {
-				silent = true
+				silent, stood = true, true
 				told(latest(heard, begun))
 				continue
 			}
@@ -101,7 +102,7 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		case err := <-answered:
 			if waiting = false; err == nil {
 				took := time.Since(asked)
-				if silent { // which says little of the next answer: the guest may have stood still
+				if stood { // which says little of the next answer
 					took = min(took, patienceMin)
 				}
 				slowest = max(took, slowest*9/10) // a peak is forgotten over some ten seconds

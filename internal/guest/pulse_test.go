@@ -101,7 +101,7 @@ func TestPulse(t *testing.T) {
 		asked   int // at most
 	}{
 		{
-			name: "at rest", takes: 10 * time.Millisecond, asked: 120,
+			name: "at rest", takes: 10 * time.Millisecond, asked: 200,
 			happens: func(*patient) { time.Sleep(time.Minute) },
 		},
 		{
@@ -119,20 +119,20 @@ func TestPulse(t *testing.T) {
 			happens: func(g *patient) {
 				for range 100 {
 					g.says()
-					time.Sleep(400 * time.Millisecond)
+					time.Sleep(200 * time.Millisecond)
 				}
 			},
 		},
 		{
-			name: "stands still", asked: 18,
+			name: "stands still", asked: 30,
 			happens: func(g *patient) {
-				time.Sleep(4200 * time.Millisecond)
+				time.Sleep(4250 * time.Millisecond)
 				thaw := g.freeze()
 				time.Sleep(10 * time.Second)
 				thaw()
 				time.Sleep(4 * time.Second)
 			},
-			want: []word{{5250 * time.Millisecond, true}, {14200 * time.Millisecond, false}},
+			want: []word{{5100 * time.Millisecond, true}, {14250 * time.Millisecond, false}},
 		},
 		{
 			name: "speaks, but does not answer", takes: time.Hour, asked: 1,
@@ -141,31 +141,31 @@ func TestPulse(t *testing.T) {
 				g.says()
 				time.Sleep(2 * time.Second)
 			},
-			want: []word{{1250 * time.Millisecond, true}, {5050 * time.Millisecond, false}, {5770 * time.Millisecond, true}},
+			want: []word{{900 * time.Millisecond, true}, {5100 * time.Millisecond, false}, {5620 * time.Millisecond, true}},
 		},
 		{
 			name: "stands still again and again", asked: 40,
 			happens: func(g *patient) {
 				for range 3 {
-					time.Sleep(1200 * time.Millisecond)
+					time.Sleep(1250 * time.Millisecond)
 					thaw := g.freeze()
-					time.Sleep(3800 * time.Millisecond)
+					time.Sleep(3770 * time.Millisecond)
 					thaw()
 				}
 			},
 			want: []word{
-				{2250 * time.Millisecond, true},
-				{5 * time.Second, false},
-				{7715 * time.Millisecond, true},
-				{10 * time.Second, false},
-				{12715 * time.Millisecond, true},
-				{15 * time.Second, false},
+				{2100 * time.Millisecond, true},
+				{5020 * time.Millisecond, false},
+				{7307320 * time.Microsecond, true},
+				{10040 * time.Millisecond, false},
+				{12327320 * time.Microsecond, true},
+				{15060 * time.Millisecond, false},
 			},
 		},
 		{
 			name: "becomes slow: the first time it is a surprise", takes: 900 * time.Millisecond, asked: 50,
 			happens: func(*patient) { time.Sleep(time.Minute) },
-			want:    []word{{1250 * time.Millisecond, true}, {1400 * time.Millisecond, false}},
+			want:    []word{{900 * time.Millisecond, true}, {1200 * time.Millisecond, false}},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
