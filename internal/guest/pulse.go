@@ -100,9 +100,10 @@ func (p pulse) watch(ctx context.Context, told func(since time.Time)) {
 		timer.Reset(due.Sub(now))
 		select {
 		case err := <-answered:
-			if waiting = false; err == nil {
-				took := time.Since(asked)
-				if stood { // which says little of the next answer
+			took := time.Since(asked)
+			// One that took longer than any would be waited for is of a guest that stood still: it says nothing of the next.
+			if waiting = false; err == nil && (!stood || took <= patienceMax) {
+				if stood {
 					took = min(took, patienceMin)
 				}
 				slowest = max(took, slowest*9/10) // a peak is forgotten over some ten seconds

@@ -156,9 +156,9 @@ func TestPulse(t *testing.T) {
 			want: []word{
 				{2100 * time.Millisecond, true},
 				{5020 * time.Millisecond, false},
-				{7307320 * time.Microsecond, true},
+				{7120 * time.Millisecond, true},
 				{10040 * time.Millisecond, false},
-				{12327320 * time.Microsecond, true},
+				{12140 * time.Millisecond, true},
 				{15060 * time.Millisecond, false},
 			},
 		},
