@@ -91,17 +91,24 @@ type connecting struct {
 	cancel context.CancelFunc
 	made   chan struct{} // closed when it is, or cannot be
 	c      *guest.Client
+	shared bool // it is the one the workspace is kept over, and may end with its keeper
 	done   func()
 	err    error
 }
 
-// beginBorrow begins what borrow does. It is to be closed.
-func (a *App) beginBorrow(ctx context.Context, w *config.Workspace) *connecting {
+// beginBorrow begins what borrow does, or Connect if it is to be one's own. It is to be closed.
+func (a *App) beginBorrow(ctx context.Context, w *config.Workspace, own bool) *connecting {
 	ctx, cancel := context.WithCancel(ctx)
 	n := &connecting{cancel: cancel, made: make(chan struct{})}
 	go func() {
 		defer close(n.made)
-		n.c, n.done, n.err = a.borrow(ctx, nil, w)
+		if !own {
+			n.c, n.done = a.shared(ctx, w.Name)
+		}
+		if n.shared = n.c != nil; !n.shared {
+			n.c, n.err = a.Connect(ctx, w)
+			n.done = func() { _ = n.c.Close() }
+		}
 	}()
 	return n
 }
@@ -126,11 +133,11 @@ func (n *connecting) failed() error {
 	}
 }
 
-// lost tells whether there was a connection of another process, which has ended.
-func (n *connecting) lost() bool {
+// overShared tells whether the connection is one that may have ended with its keeper.
+func (n *connecting) overShared() bool {
 	select {
 	case <-n.made:
-		return n.err == nil && n.c.Borrowed() && n.c.Err() != nil
+		return n.shared
 	default:
 		return false
 	}
@@ -156,16 +163,24 @@ func (a *App) borrow(
 	if c != nil && c.Err() == nil {
 		return c, func() {}, nil
 	}
-	if c := a.kept(ctx, w.Name); c != nil {
-		return c, func() {}, nil
+	if c, done = a.shared(ctx, w.Name); c != nil {
+		return c, done, nil
 	}
-	if c = a.lent(ctx, w.Name); c == nil {
-		c, err = a.Connect(ctx, w)
-	}
-	if err != nil {
+	if c, err = a.Connect(ctx, w); err != nil {
 		return nil, nil, err
 	}
 	return c, func() { _ = c.Close() }, nil
+}
+
+// shared returns the connection a workspace is kept over by this process or another, and what ends its use; nil if none is.
+func (a *App) shared(ctx context.Context, name string) (c *guest.Client, done func()) {
+	if c := a.kept(ctx, name); c != nil {
+		return c, func() {}
+	}
+	if c := a.lent(ctx, name); c != nil {
+		return c, func() { _ = c.Close() }
+	}
+	return nil, nil
 }
 
 // lent returns the connection another process keeps a workspace over, if one does and its guest answers.

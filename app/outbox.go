@@ -79,21 +79,24 @@ func (a *App) inFlight(name string) func(outbox.Progress) {
 }
 
 func (a *App) syncOnce(ctx context.Context, w *config.Workspace, report vm.Progress) (outbox.Report, error) {
-	r, lost, err := a.pass(ctx, w, report)
-	if !lost {
+	r, shared, err := a.pass(ctx, w, false, report)
+	if err == nil || !shared || ctx.Err() != nil {
 		return r, err
 	}
-	// Whoever lent its connection has ended.
-	again, _, err := a.pass(ctx, w, report)
+	// Whoever keeps the workspace may have ended in the middle: a session that is over, for one.
+	a.Log.Info().Str("workspace", w.Name).Err(err).Msg("syncing the outbox again, over a connection of its own")
+	again, _, err := a.pass(ctx, w, true, report)
 	again.Landed = append(r.Landed, again.Landed...)
 	again.Bytes += r.Bytes
 	return again, err
 }
 
-// pass brings in and journals what there is. lost tells that it ended with a connection of another process.
-func (a *App) pass(ctx context.Context, w *config.Workspace, report vm.Progress) (r outbox.Report, lost bool, err error) {
+// pass brings in and journals what there is, over a connection of its own or one that is shared if there is one.
+func (a *App) pass(
+	ctx context.Context, w *config.Workspace, own bool, report vm.Progress,
+) (r outbox.Report, shared bool, err error) {
 	// While it connects, the pass reads what it remembers.
-	connection := a.beginBorrow(ctx, w)
+	connection := a.beginBorrow(ctx, w, own)
 	t, o, err := a.openOutbox(ctx, w, connection.client)
 	if err != nil {
 		connection.close()
@@ -115,12 +118,12 @@ func (a *App) pass(ctx context.Context, w *config.Workspace, report vm.Progress)
 	})
 	over()
 	if err != nil {
-		lost = ctx.Err() == nil && connection.lost()
+		shared = connection.overShared()
 		if err = fmt.Errorf("syncing the outbox of %q: %w", w.Name, err); connection.failed() != nil {
 			err = connection.failed()
 		}
 	}
-	return r, lost, errors.Join(err, a.recordReport(w.Name, r))
+	return r, shared, errors.Join(err, a.recordReport(w.Name, r))
 }
 
 // flushOutbox makes safe from a crash of the host what has landed, before what it came from is given up.

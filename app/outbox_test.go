@@ -77,6 +77,29 @@ func TestSyncOverALentConnection(t *testing.T) {
 	}
 	put("three", 10)
 	sync("three", nil)
+
+	// The connection this process keeps the workspace over, which ends as a session does.
+	o, _, err := a.guestOptions("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := guest.NewLink(o, func(bool, error) {})
+	a.links.Store("demo", link)
+	if _, err := link.Client(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	put("four", 600<<10)
+	ended = false
+	sync("four", func(p vm.Phase) {
+		if !ended && p.Done > 0 && p.Done < p.Total {
+			ended = true
+			a.links.Delete("demo")
+			_ = link.Close()
+		}
+	})
+	if !ended {
+		t.Error("it was over before the connection could end in the middle of it")
+	}
 }
 
 func TestOtherPass(t *testing.T) {
