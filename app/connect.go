@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path"
 	"path/filepath"
 	"time"
 
@@ -267,6 +266,9 @@ var hostCAs = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs
 
 const guestCAs = "/etc/ssl/certs/ca-certificates.crt"
 
+// guestUID is the account's number in a guest that takes seed files.
+const guestUID = 1000
+
 // seed is what is put into a guest before it starts: its identity, who may log in, whom it trusts, what it is, and CALMenu's
 // own program, which an emulated guest would take seconds to receive when it is first needed.
 func (a *App) seed(w *config.Workspace) ([]vm.SeedFile, error) {
@@ -278,7 +280,7 @@ func (a *App) seed(w *config.Workspace) ([]vm.SeedFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	const uid = 1000
+	const uid = guestUID
 	home := "/home/" + caps.User
 	dir := func(path string, mode os.FileMode, owner int) vm.SeedFile {
 		return vm.SeedFile{Path: path, Mode: os.ModeDir | mode, UID: owner, GID: owner}
@@ -299,11 +301,7 @@ func (a *App) seed(w *config.Workspace) ([]vm.SeedFile, error) {
 		return nil, err
 	}
 	files = append(files, network...)
-	if name, program, err := helper.Program(caps.GuestOS); err == nil { // otherwise it is sent, or done without
-		name = path.Join(home, name)
-		files = append(files, dir(path.Dir(path.Dir(name)), 0o755, uid), dir(path.Dir(name), 0o755, uid),
-			vm.SeedFile{Path: name, Mode: 0o755, UID: uid, GID: uid, Data: program})
-	}
+	files = append(files, helper.SeedFiles(caps.GuestOS, home, uid)...)
 	if w.Network.TrustHostCA {
 		for _, f := range hostCAs {
 			if b, err := os.ReadFile(f); err == nil {

@@ -6,11 +6,15 @@ import (
 	"runtime"
 
 	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/guest/helper"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/qemu"
 	"github.com/calmenu/calmenu/internal/vm/tart"
 )
+
+// CommonFiles are what every guest is given at its start: CALMenu's own program.
+func CommonFiles() []vm.SeedFile { return helper.SeedFiles("linux", "/home/admin", guestUID) }
 
 // NewDriver returns the driver of this host: Tart on macOS, QEMU elsewhere. CAL_DRIVER chooses another one.
 func NewDriver(home config.Home, cfg *config.Config) (vm.Driver, error) {
@@ -25,7 +29,7 @@ func NewDriver(home config.Home, cfg *config.Config) (vm.Driver, error) {
 	case "qemu":
 		return qemu.New(qemu.Options{
 			Dir: home.WorkspacesDir(), Mirror: cfg.Image.Mirror, Accel: cfg.VM.Accel,
-			NoTemplates: cfg.VM.Template == "off",
+			Common: CommonFiles, NoTemplates: cfg.VM.Template == "off",
 		}), nil
 	case "tart":
 		return tart.New(tart.Options{

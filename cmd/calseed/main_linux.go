@@ -5,7 +5,7 @@
 // of the template would make too, and the guest's SSH server does not run. Fresh entropy comes before everything else.
 // calseed uses the standard library alone, and leaves nothing on the disk: it lives in /run.
 //
-// It is given the command it becomes: calseed /usr/sbin/sshd -D -e.
+// It is given the command it becomes: calseed /usr/sbin/sshd -D -e -r.
 package main
 
 import (
@@ -95,6 +95,7 @@ func run(server []string) error {
 // its isolation. They ask for what changes nothing, and talk to nobody but this guest's own loopback.
 const firstCommands = `cd; id; date; ip -4 route show default; passwd -S; readlink /etc/localtime; sha256sum /etc/hostname
 grep -s x .bashrc; awk '{ print }' /etc/hostname; cat /etc/hostname; mkdir -p .; find . -maxdepth 0
+for helper in .cache/calmenu/calhelper-*; do "$helper" version; done
 sudo -n true; git config --get user.name; tmux -V
 curl --silent --parallel --parallel-immediate --max-time 5 --output /dev/null http://127.0.0.1:9/`
 

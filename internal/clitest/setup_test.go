@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/internal/vm/qemu"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
@@ -105,7 +106,7 @@ func setUpTart(dir string, e surroundings) error {
 // template has new machines of the size that most scripts make start as copies of one that has booted. A script of other
 // sizes sets CAL_VM_TEMPLATE=off: making its template would compete with what is tested.
 func template(cache string) error {
-	machines := qemu.New(qemu.Options{Dir: filepath.Join(root, "none"), CacheDir: cache})
+	machines := qemu.New(qemu.Options{Dir: filepath.Join(root, "none"), CacheDir: cache, Common: app.CommonFiles})
 	return vmtest.Ready(context.Background(), machines, vmtest.Size)
 }
 

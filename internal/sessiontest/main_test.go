@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/app/cli"
 	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/journal"
@@ -119,7 +120,7 @@ func newWorld() (*world, error) {
 		"CAL_SNAPSHOTS_AUTO_SNAPSHOT_ON_SESSION_START=false",
 	}
 	begun := time.Now()
-	machines := qemu.New(qemu.Options{Dir: filepath.Join(w.dir, "none"), CacheDir: cache})
+	machines := qemu.New(qemu.Options{Dir: filepath.Join(w.dir, "none"), CacheDir: cache, Common: app.CommonFiles})
 	if err := vmtest.Ready(context.Background(), machines, vmtest.Size); err != nil {
 		return w, err
 	}

@@ -36,7 +36,9 @@ printf '[Journal]\nStorage=volatile\nRuntimeMaxUse=16M\nForwardToSyslog=no\nAudi
 printf '[Manager]\nShowStatus=no\nDefaultTimeoutStopSec=5s\nDefaultTimeoutStartSec=30s\n' \
 	> "$R/etc/systemd/system.conf.d/calmenu.conf"
 
-# An SSH server that starts first and does not test its configuration, which does not change.
+# An SSH server that starts first and does not test its configuration, which does not change. -r: each connection is
+# served by a fork alone. Otherwise sshd runs itself anew for each, to lie elsewhere in memory; nobody but the host can
+# connect, and to load its thirty libraries takes an emulated guest longer than the rest of a log-in.
 mask ssh.service ssh.socket
 cat > "$U/calmenu-ssh.service" <<'S'
 [Unit]
@@ -45,7 +47,7 @@ DefaultDependencies=no
 Conflicts=shutdown.target
 Before=shutdown.target
 [Service]
-ExecStart=/usr/sbin/sshd -D -e
+ExecStart=/usr/sbin/sshd -D -e -r
 RuntimeDirectory=sshd
 RuntimeDirectoryMode=0755
 # Sessions end with the machine, not with the server; tmux and what runs in it get SIGTERM from the final kill.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/qemu"
 )
@@ -36,7 +37,7 @@ func (s *snapshotBench) fresh(ctx context.Context) error {
 
 // template makes the template for workspaces like the main one, unless it is there.
 func (s *snapshotBench) template(ctx context.Context) (bool, error) {
-	d := qemu.New(qemu.Options{Dir: s.c.machines()})
+	d := qemu.New(qemu.Options{Dir: s.c.machines(), Common: app.CommonFiles})
 	m, err := d.Machine(ctx, s.main.name)
 	if err != nil {
 		return false, fmt.Errorf("making a template: %w", err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/resources"
 )
 
@@ -83,14 +84,21 @@ func Name(guestOS string) (string, error) {
 	return nameOf(hash), nil
 }
 
-// Program is the helper for a guest of an operating system, and the name it has there, for who can put files into a guest
-// before it starts: it need not be sent then. ErrNone if there is none.
-func Program(guestOS string) (name string, program []byte, err error) {
+// SeedFiles are the helper and its directories, for who can put files into a guest of an operating system before it starts:
+// it need not be sent then. home is that of the guest's user, whose number is uid. None if there is no helper.
+func SeedFiles(guestOS, home string, uid int) []vm.SeedFile {
 	program, hash, err := forGuest(guestOS)
 	if err != nil {
-		return "", nil, err
+		return nil
 	}
-	return nameOf(hash), program, nil
+	name := path.Join(home, nameOf(hash))
+	folder := func(name string) vm.SeedFile {
+		return vm.SeedFile{Path: name, Mode: os.ModeDir | 0o755, UID: uid, GID: uid}
+	}
+	return []vm.SeedFile{
+		folder(path.Dir(path.Dir(name))), folder(path.Dir(name)),
+		{Path: name, Mode: 0o755, UID: uid, GID: uid, Data: program},
+	}
 }
 
 func forGuest(guestOS string) (program []byte, hash string, err error) {

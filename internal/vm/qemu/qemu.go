@@ -33,6 +33,9 @@ type Options struct {
 	// Stock makes the driver use a Debian image as its packages leave it (own initrd, full systemd): the peer of
 	// benchmarks.
 	Stock bool
+	// Common returns files every guest is given at its start, the same for all of them; nil is none. A template's guest has
+	// them, so that a machine made from it need not be given those that have not changed since.
+	Common func() []vm.SeedFile
 	// NoTemplates makes Create use no template: its machines boot when they start first.
 	NoTemplates bool
 }

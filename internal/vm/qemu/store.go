@@ -57,6 +57,8 @@ type record struct {
 	Stock     bool      `json:"stock,omitempty"`
 	// Template names the memory of a template that the machine, which never ran, is to start from.
 	Template string `json:"template,omitempty"`
+	// Given are the prints of the files that are in that template.
+	Given []string `json:"given,omitempty"`
 	// NoKVM says that this machine hung under KVM, which is then not tried again.
 	NoKVM   bool     `json:"no_kvm,omitempty"`
 	Disk    tree     `json:"disk"`

@@ -36,7 +36,7 @@ const (
 	templateFile    = "template.json"
 	templateMachine = "template" // the name of the machine it is made by
 	// templateVersion changes when templates are made or used differently.
-	templateVersion = "2"
+	templateVersion = "3"
 	// templatesKept is how many stay in the cache, those used last: each is some hundred MiB, and a key goes out of use
 	// with a new image, a new QEMU or other resources.
 	templatesKept = 3
@@ -49,6 +49,8 @@ type template struct {
 	Image   string    `json:"image"`
 	Created time.Time `json:"created"`
 	NoKVM   bool      `json:"no_kvm,omitempty"` // as of a machine's record
+	// Files are the prints of the common files it was made with (Options.Common).
+	Files []string `json:"files,omitempty"`
 
 	dir string
 }
@@ -195,6 +197,7 @@ func (d *Driver) templateKey(r recipe, s vm.Spec) (string, error) {
 		}
 		fmt.Fprintf(h, "%x\n", sha256.Sum256(b))
 	}
+	fmt.Fprintln(h, strings.Join(prints(d.common()), "\n"))
 	like := launch{record: record{CPU: s.CPU, MemoryMiB: s.MemoryMiB}, kvm: d.accel.kvm}
 	fmt.Fprintln(h, strings.Join(like.shape(), "\n"))
 	return hex.EncodeToString(h.Sum(nil))[:16], nil

@@ -36,7 +36,7 @@ const (
 const (
 	seederPath   = "/run/calmenu/calseed"
 	seederDropIn = "/run/systemd/system/calmenu-ssh.service.d/10-calseed.conf"
-	seederUnit   = "[Service]\nExecStart=\nExecStart=" + seederPath + " /usr/sbin/sshd -D -e\n"
+	seederUnit   = "[Service]\nExecStart=\nExecStart=" + seederPath + " /usr/sbin/sshd -D -e -r\n"
 )
 
 // buildTemplate boots a machine, saves it and makes the template from its files. The caller holds the lock.
@@ -130,6 +130,7 @@ func (d *Driver) bootTemplate(ctx context.Context, p vm.Progress) error {
 		// Of no machine that is made from it: each brings its own.
 		{Path: "/etc/hostname", Mode: 0o644, Data: []byte("vm\n")},
 	}
+	files = append(files, d.common()...)
 	if err := d.Start(ctx, templateMachine, vm.StartOptions{Files: files}, p); err != nil {
 		return err
 	}
@@ -218,7 +219,7 @@ func (d *Driver) harvest(ctx context.Context, result string) error {
 		}
 	}
 	saved.Synced = true // before anybody sees it
-	t := template{Image: m.Image, Created: time.Now().UTC(), NoKVM: m.NoKVM}
+	t := template{Image: m.Image, Created: time.Now().UTC(), NoKVM: m.NoKVM, Files: prints(d.common())}
 	for name, value := range map[string]any{memoryFile: saved, templateFile: t} {
 		text, err := json.MarshalIndent(value, "", "  ")
 		if err != nil {

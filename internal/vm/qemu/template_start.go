@@ -50,7 +50,7 @@ func (m *machine) adopt(ctx context.Context, t template, active string) error {
 		_ = os.Remove(filepath.Join(m.dir, layerFile(active)))
 		return fmt.Errorf("using a template: %w", err)
 	}
-	m.Disk, m.Template, m.NoKVM = disk, memory, t.NoKVM
+	m.Disk, m.Template, m.Given, m.NoKVM = disk, memory, t.Files, t.NoKVM
 	_ = os.Chtimes(filepath.Join(t.dir, templateFile), time.Time{}, now) // it was used: see pruneTemplates
 	return nil
 }
@@ -96,15 +96,15 @@ func (m *machine) startFirst(ctx context.Context, o vm.StartOptions, p vm.Progre
 		p.Report(vm.Phase{Name: "booting: its template is of no use", Detail: useless.reason})
 	}
 	// Before anything changes the disk: the memory fits it no more then.
-	m.Template = ""
+	m.Template, m.Given = "", nil
 	return false, m.become(m.Disk)
 }
 
 // startFromTemplate starts a machine that never ran from its template's memory and gives its guest its identity. It is
 // tried once: a *giveUp says that the machine is to be booted, which it can be whatever happened.
 func (m *machine) startFromTemplate(ctx context.Context, files []vm.SeedFile, p vm.Progress) error {
-	id := m.Template
-	m.Template = ""
+	id, given := m.Template, m.Given
+	m.Template, m.Given = "", nil
 	kvm := m.d.accel.kvm && !m.NoKVM
 	r, err := m.openMemory(id, launch{record: m.record, kvm: kvm, incoming: true, template: true})
 	if err != nil {
@@ -112,7 +112,7 @@ func (m *machine) startFromTemplate(ctx context.Context, files []vm.SeedFile, p 
 	}
 	defer r.close()
 	p.Report(vm.Phase{Name: "starting from the template"})
-	if err = m.writeSeedArea(ctx, files); err == nil {
+	if err = m.writeSeedArea(ctx, without(files, given)); err == nil {
 		err = r.run(ctx)
 	}
 	if err == nil {

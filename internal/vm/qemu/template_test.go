@@ -283,3 +283,26 @@ func TestSeederSaid(t *testing.T) {
 		t.Error("a link was followed")
 	}
 }
+
+// A machine made from a template is given what is not in that, and what is another there.
+func TestWithout(t *testing.T) {
+	file := vm.SeedFile{Path: "/a", Mode: 0o644, UID: 1, GID: 1, Data: []byte("same")}
+	others := make([]vm.SeedFile, 5)
+	for i, change := range []func(f *vm.SeedFile){
+		func(f *vm.SeedFile) { f.Path = "/b" },
+		func(f *vm.SeedFile) { f.Mode = 0o600 },
+		func(f *vm.SeedFile) { f.UID = 0 },
+		func(f *vm.SeedFile) { f.GID = 0 },
+		func(f *vm.SeedFile) { f.Data = []byte("other") },
+	} {
+		others[i] = file
+		change(&others[i])
+	}
+	given := prints([]vm.SeedFile{file})
+	if rest := without(append([]vm.SeedFile{file}, others...), given); len(rest) != len(others) {
+		t.Errorf("of 6 files, 1 of them in the template, %d are given", len(rest))
+	}
+	if rest := without(others, nil); len(rest) != len(others) {
+		t.Errorf("%d of %d are given without a template's files", len(rest), len(others))
+	}
+}

@@ -133,7 +133,8 @@ sudo cat /etc/ssh/ssh_host_ed25519_key | tail -2 | head -1`
 func TestTemplate(t *testing.T) {
 	needVM(t)
 	cache := newCache(t)
-	d := New(Options{Dir: t.TempDir(), CacheDir: cache})
+	common := vm.SeedFile{Path: "/etc/common", Mode: 0o644, Data: []byte("every guest's")}
+	d := New(Options{Dir: t.TempDir(), CacheDir: cache, Common: func() []vm.SeedFile { return []vm.SeedFile{common} }})
 	ctx := t.Context()
 	cold, said := timed(t, d, "cold", newGuest(t))
 	if slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "template") }) {
@@ -173,6 +174,14 @@ func TestTemplate(t *testing.T) {
 	seen := map[string]string{}
 	for _, name := range names {
 		g := newGuest(t)
+		switch name {
+		case "ann":
+			g.seed = append(g.seed, common)
+		case "bob": // its program is another one by now
+			newer := common
+			newer.Data = []byte("another since")
+			g.seed = append(g.seed, newer)
+		}
 		guests[name] = g
 		took, said := timed(t, d, name, g)
 		t.Logf("%s: %.2f of the cold boot's time, %.2f of its processor", name, took.wall.Seconds()/cold.wall.Seconds(),
@@ -189,6 +198,10 @@ func TestTemplate(t *testing.T) {
 		lines := strings.Split(strings.TrimSpace(out), "\n")
 		if err != nil || len(lines) != 6 || lines[2] != name {
 			t.Fatalf("identity of %s: %q, %v", name, out, err)
+		}
+		want := map[string]string{"ann": "every guest's", "bob": "another since", "cyd": "every guest's"}[name]
+		if out, err := guests[name].run(ctx, d, name, "cat /etc/common"); err != nil || out != want {
+			t.Errorf("%s has the common file %q, %v", name, out, err)
 		}
 		for _, line := range lines {
 			if other, taken := seen[line]; taken {
