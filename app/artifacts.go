@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"path"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
 	outbox "github.com/calmenu/calmenu/internal/sync"
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
 // ErrNoArtifact is returned if no artifact has the name asked for.
@@ -189,10 +191,20 @@ func (a *App) openOutbox(
 				return nil, err
 			}
 			t, err := outbox.OverSSH(ctx, c, o)
-			if err == nil && c.Borrowed() {
-				t = outbox.MuchAside(t, func(ctx context.Context) (outbox.Transport, error) { return a.ownOutbox(ctx, w, o) })
+			if err != nil {
+				return nil, err
 			}
-			return t, err
+			if c.Borrowed() {
+				t = outbox.WithAside(t, outbox.OwnConnection(func(ctx context.Context) (outbox.Transport, error) {
+					return a.ownOutbox(ctx, w, o)
+				}))
+			}
+			if d, ok := a.Driver.(vm.SerialDialer); ok {
+				t = outbox.WithAside(t, outbox.SerialPort(c, o, func(ctx context.Context) (net.Conn, error) {
+					return d.DialSerial(ctx, w.Name, vm.OutboxPort)
+				}))
+			}
+			return t, nil
 		}), o, nil
 	}
 	o.Origin = "share"

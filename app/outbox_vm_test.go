@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"github.com/calmenu/calmenu/internal/nettest"
 	outbox "github.com/calmenu/calmenu/internal/sync"
 	"github.com/calmenu/calmenu/internal/sync/corpus"
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
 // outboxCanary is in a file of the guest's that lies outside of its outbox.
@@ -53,24 +55,31 @@ func TestOutboxOfARealGuest(t *testing.T) {
 			Limits: outbox.Limits{MaxFile: corpus.MaxFile},
 		}
 	}
-	over := func(o outbox.Options, tar bool) outbox.Transport {
+	const helper, port, tar = "helper", "port", "tar"
+	open := func(c *guest.Client, o outbox.Options, way string) outbox.Transport {
 		t.Helper()
-		open := outbox.OverSSH
-		if tar {
-			open = func(_ context.Context, c outbox.Client, o outbox.Options) (outbox.Transport, error) {
-				return outbox.OverTar(c, o)
-			}
+		var tr outbox.Transport
+		var err error
+		switch way {
+		case helper:
+			tr, err = outbox.OverSSH(ctx, c, o)
+		case tar:
+			tr, err = outbox.OverTar(c, o)
+		default:
+			tr, err = outbox.OverPort(ctx, c, o, func(ctx context.Context) (net.Conn, error) {
+				return in.a.Driver.(vm.SerialDialer).DialSerial(ctx, "demo", vm.OutboxPort)
+			})
 		}
-		tr, err := open(ctx, in.c, o)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("over %s: %v", way, err)
 		}
-		t.Cleanup(func() { _ = tr.Close() })
 		return tr
 	}
-	once := func(o outbox.Options, tar bool) outbox.Report {
+	once := func(o outbox.Options, way string) outbox.Report {
 		t.Helper()
-		r, err := outbox.Once(ctx, over(o, tar), o, nil)
+		tr := open(in.c, o, way)
+		defer tr.Close()
+		r, err := outbox.Once(ctx, tr, o, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,15 +106,15 @@ func TestOutboxOfARealGuest(t *testing.T) {
 		t.Fatalf("could not be made: %v", missing)
 	}
 	t.Logf("%d cases; could not be made: %v", len(corpus.Cases()), missing)
-	for _, tar := range []bool{false, true} {
-		t.Run(map[bool]string{false: "helper", true: "tar"}[tar], func(t *testing.T) {
-			o := options("corpus", fmt.Sprint("corpus", tar))
-			r := once(o, tar)
+	for _, way := range []string{helper, port, tar} {
+		t.Run(way, func(t *testing.T) {
+			o := options("corpus", "corpus-"+way)
+			r := once(o, way)
 			for _, wrong := range corpus.Judge(corpus.Cases(), missing, namesOf(r), reasonsOf(r), outbox.Shown) {
 				t.Error(wrong)
 			}
 			nothingOfTheGuests(t, o.Dest)
-			if r := once(o, tar); len(r.Landed) != 0 {
+			if r := once(o, way); len(r.Landed) != 0 {
 				t.Errorf("a second pass lands %v", namesOf(r))
 			}
 		})
@@ -118,11 +127,12 @@ func TestOutboxOfARealGuest(t *testing.T) {
 		shell("cd swapped\n{ USER=$(id -un) python3 ../swap.py $1 && touch ../swap-done; } </dev/null >/dev/null 2>&1 &",
 			strconv.Itoa(n))
 		o := options("swapped", "swapped")
-		tr := over(o, false)
+		ways := []outbox.Transport{open(in.c, o, helper), open(in.c, o, port)}
+		defer func() { _, _ = ways[0].Close(), ways[1].Close() }()
 		passes := 0
 		for done := false; !done; passes++ {
 			done = strings.Contains(shell("ls"), "swap-done")
-			if _, err := outbox.Once(ctx, tr, o, nil); err != nil {
+			if _, err := outbox.Once(ctx, ways[passes%2], o, nil); err != nil {
 				t.Fatal(err)
 			}
 			nothingOfTheGuests(t, o.Dest)
@@ -136,15 +146,12 @@ func TestOutboxOfARealGuest(t *testing.T) {
 	t.Run("cut", func(t *testing.T) {
 		shell(`mkdir -p many && cd many && head -c 8000000 /dev/urandom | split -b 4000 -a 3 - f`)
 		o := options("many", "cut")
-		for i := range 3 {
+		for i, way := range []string{helper, port, port} {
 			connection, err := in.a.Connect(ctx, in.w)
 			if err != nil {
 				t.Fatal(err)
 			}
-			tr, err := outbox.OverSSH(ctx, connection, o)
-			if err != nil {
-				t.Fatal(err)
-			}
+			tr := open(connection, o, way)
 			_, err = outbox.Once(ctx, tr, o, func(p outbox.Progress) {
 				if p.Files > 300*(i+1)/2 {
 					_ = connection.Close()
@@ -164,7 +171,7 @@ func TestOutboxOfARealGuest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := once(o, false)
+		r := once(o, port)
 		if len(r.Landed)+len(before) != 2000 {
 			t.Errorf("%d have landed, then %d: want 2000 and nothing twice", len(before), len(r.Landed))
 		}
@@ -182,11 +189,13 @@ func TestOutboxOfARealGuest(t *testing.T) {
 			if err != nil || m.PID == 0 {
 				t.Fatal(m, err)
 			}
-			_, err = outbox.Once(ctx, over(o, false), o, func(p outbox.Progress) {
+			tr := open(in.c, o, port)
+			_, err = outbox.Once(ctx, tr, o, func(p outbox.Progress) {
 				if p.Files >= at && !p.Over {
 					_ = syscall.Kill(m.PID, syscall.SIGKILL)
 				}
 			})
+			_ = tr.Close()
 			if err == nil {
 				t.Error("all has come before the machine was killed")
 			}
@@ -206,7 +215,7 @@ func TestOutboxOfARealGuest(t *testing.T) {
 				t.Fatal(err)
 			}
 			in.connect(ctx)
-			r := once(o, false)
+			r := once(o, helper)
 			t.Logf("killed after %d files: %d have landed, then %d", at, len(before), len(r.Landed))
 			if len(r.Landed)+len(before) != 2000 || r.Unchanged != len(before) {
 				t.Errorf("%d have landed, then %d, and %d of those were known: want 2000 and nothing twice",

@@ -26,6 +26,7 @@ var verbs = map[string]verb{
 	"free":    free,
 	"outbox":  outbox,
 	"pipe":    pipe,
+	"port":    port,
 	"proxy":   proxy,
 	"tunnel":  tunnel,
 	"version": version,

@@ -53,11 +53,14 @@ func (l *postponed) Watch(ctx context.Context, news func(Change)) error {
 	return t.Watch(ctx, news)
 }
 
+// Close ends it until it is needed again.
 func (l *postponed) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.t == nil {
 		return nil
 	}
-	return l.t.Close()
+	t := l.t
+	l.t = nil
+	return t.Close()
 }

@@ -28,6 +28,7 @@ var (
 	ErrNoSpace     = errors.New("not enough free disk space")
 	ErrNoSnapshot  = errors.New("no such snapshot")
 	ErrUnsupported = errors.New("not supported by this driver")
+	ErrBusy        = errors.New("in use by another process")
 	ErrNoMemory    = errors.New("its memory cannot be saved")
 	ErrNoImage     = errors.New("base image is not there")
 )
@@ -159,6 +160,23 @@ type Execer interface {
 	// the machine does not run; other errors are worth another try while the guest boots.
 	Exec(ctx context.Context, name string, argv []string, stdin io.Reader) (stdout []byte, exit int, err error)
 }
+
+// SerialDialer is implemented by drivers whose machines have serial ports to the host besides their network: byte streams
+// that never leave this computer, so that nothing needs to be encrypted on the way. Where the guest's processor is emulated
+// they carry many times what SSH does.
+type SerialDialer interface {
+	// DialSerial opens the host's end of a running machine's port: OutboxPort or NetworkPort. Whatever comes is the word of
+	// whoever in the guest has opened the other end, and what it had begun to say to an earlier user of the port may come
+	// first. A port has one user at a time: ErrBusy while there is another. ErrUnsupported if the machine has no such port,
+	// as one whose memory was saved by an older version. Closing it gives it up.
+	DialSerial(ctx context.Context, name, port string) (net.Conn, error)
+}
+
+// The serial ports a machine may have, by the names the guest finds them under.
+const (
+	OutboxPort  = "calmenu.outbox"
+	NetworkPort = "calmenu.network"
+)
 
 // Supplied is implemented by drivers that know which package registries their images came set up for.
 type Supplied interface {

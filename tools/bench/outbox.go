@@ -92,7 +92,7 @@ func outboxInGuest(ctx context.Context, b *bench, self string) (err error) {
 	inGuest := &outboxBench{
 		b: b, self: self, where: "guest", dir: c.dir, from: at, peer: peer, source: "source", runs: 1, smallTarget: 1 / 1.3,
 		largeSize: guestLargeSize, largeRuns: guestLargeRuns, peers: []string{"rsync -a -e ssh", "sftp", "tar over ssh"},
-		lent: filepath.Join(c.machines(), fast, "guest.sock"),
+		lent: filepath.Join(c.machines(), fast, "guest.sock"), machines: c.machines(), machine: fast,
 	}
 	return errors.Join(inGuest.kept(ctx, c), measureArtifacts(ctx, b, c))
 }
@@ -122,6 +122,8 @@ type outboxBench struct {
 	dir         string // scratch on this host
 	from        endpoint
 	lent        string // see outboxOrder
+	machines    string // the same
+	machine     string
 	peer        sshPeer
 	helper      string // see outboxOrder
 	source      string // directory of the server
@@ -230,7 +232,7 @@ func (o *outboxBench) bring(ctx context.Context, dir, dest string) (passage, err
 
 // bringOver is bring over what is lent at a socket.
 func (o *outboxBench) bringOver(ctx context.Context, lent, dir, dest string) (passage, error) {
-	order := outboxOrder{From: o.from, Lent: lent, Dir: dir, Dest: dest, State: dest + ".state", Helper: o.helper}
+	order := outboxOrder{From: o.from, Lent: lent, Dir: dir, Dest: dest, State: dest + ".state", Helper: o.helper, Machines: o.machines, Machine: o.machine}
 	cmd := order.command(ctx, o.self)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems

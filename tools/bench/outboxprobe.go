@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
 	outbox "github.com/calmenu/calmenu/internal/sync"
+	"github.com/calmenu/calmenu/internal/vm"
+	"github.com/calmenu/calmenu/internal/vm/qemu"
 )
 
 // outboxVerb is what this program is called with to bring an outbox in as `CALMenu sync` does; see runOutbox.
@@ -18,14 +21,16 @@ const outboxVerb = "outbox"
 
 // outboxOrder is what to bring in, from where.
 type outboxOrder struct {
-	From   endpoint
-	Lent   string // socket of the process that lends its connection, as CALMenu borrows it; empty: one of its own
-	Dir    string // of the server
-	Dest   string
-	State  string
-	Helper string // the helper's file on the server; empty: put it there
-	Tar    bool   // by the guest's own programs
-	Watch  bool   // until standard input ends
+	From endpoint
+	Lent string // socket of the process that lends its connection, as CALMenu borrows it; empty: one of its own
+	Dir  string // of the server
+	// Machines is the directory of the QEMU machine Machine, which what is much comes over a serial port of; empty: it is none.
+	Machines, Machine string
+	Dest              string
+	State             string
+	Helper            string // the helper's file on the server; empty: put it there
+	Tar               bool   // by the guest's own programs
+	Watch             bool   // until standard input ends
 }
 
 func (o outboxOrder) command(ctx context.Context, self string) *exec.Cmd {
@@ -63,7 +68,11 @@ func runOutbox(ctx context.Context, args []string) error {
 		case o.Helper != "":
 			return outbox.OverHelper(c, options, o.Helper, outbox.HelperVerb)
 		}
-		return outbox.OverSSH(ctx, c, options)
+		t, err := outbox.OverSSH(ctx, c, options)
+		if err != nil {
+			return nil, err
+		}
+		return o.withPort(t, c, options), nil
 	})
 	defer func() {
 		if c != nil {
@@ -108,13 +117,25 @@ func (o outboxOrder) borrow(ctx context.Context, options outbox.Options, c **gue
 	if err != nil {
 		return nil, err
 	}
-	return outbox.MuchAside(t, func(ctx context.Context) (outbox.Transport, error) {
+	t = outbox.WithAside(t, outbox.OwnConnection(func(ctx context.Context) (outbox.Transport, error) {
 		own, err := o.From.connect(ctx) // it ends with this process
 		if err != nil {
 			return nil, err
 		}
 		return outbox.OverSSH(ctx, own, options)
-	}), nil
+	}))
+	return o.withPort(t, *c, options), nil
+}
+
+// withPort has what is much come over a serial port, as `CALMenu sync` does.
+func (o outboxOrder) withPort(t outbox.Transport, c *guest.Client, options outbox.Options) outbox.Transport {
+	if o.Machines == "" {
+		return t
+	}
+	d := qemu.New(qemu.Options{Dir: o.Machines})
+	return outbox.WithAside(t, outbox.SerialPort(c, options, func(ctx context.Context) (net.Conn, error) {
+		return d.DialSerial(ctx, o.Machine, vm.OutboxPort)
+	}))
 }
 
 // outboxAnswer is a line of its output.

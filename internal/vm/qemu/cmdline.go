@@ -31,8 +31,8 @@ type launch struct {
 	share string
 	// steady has the guest's kernel go by its processors' counter, which under emulation is this host's: see steadyCounter.
 	steady bool
-	// plain leaves out the balloon: machines that were started before there was one have none in their memory.
-	plain bool
+	// without leaves out devices that there were none of yet when a machine's memory was saved.
+	without device
 	// ready is run when QEMU answers; the start fails with its error. nil runs nothing.
 	ready func(ctx context.Context) error
 }
@@ -76,8 +76,11 @@ func (s launch) commandLine() []string {
 		"-device", "virtio-net-pci,netdev=net,romfile=",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
 	}
-	if !s.plain {
+	if s.without < theBalloon {
 		argv = append(argv, "-device", balloon)
+	}
+	if s.without < serialPorts {
+		argv = append(argv, serialArgs()...)
 	}
 	if s.share != "" {
 		argv = append(argv, "-chardev", "socket,id="+shareID+",path="+runDir+"/"+shareSocket,
@@ -87,6 +90,27 @@ func (s launch) commandLine() []string {
 		argv = append(argv, "-incoming", "defer", "-S")
 	}
 	return argv
+}
+
+// device is one that earlier versions did not have, the newest first: who knows nothing of one knows nothing of those before
+// it in this list.
+type device int
+
+const (
+	none        device = iota
+	serialPorts        // a machine without them
+	theBalloon         // a machine without one, nor the ports
+)
+
+// lacks tells which devices a running machine's command line is without.
+func lacks(argv []string) device {
+	switch {
+	case slices.Contains(argv, serialBus):
+		return none
+	case slices.Contains(argv, balloon):
+		return serialPorts
+	}
+	return theBalloon
 }
 
 // balloon is how the guest tells which memory it has freed, in blocks of 2 MiB and some seconds later. QEMU gives that back to

@@ -117,7 +117,7 @@ func (m *machine) newSaver(p process) (*saver, error) {
 	s := &saver{m: m, id: newLayerID(), size: int64(m.MemoryMiB) << 20}
 	// The running machine's own, whatever accelerator a start would choose now.
 	s.shape = launch{
-		record: m.record, kvm: slices.Contains(p.argv, "kvm"), plain: !slices.Contains(p.argv, balloon),
+		record: m.record, kvm: slices.Contains(p.argv, "kvm"), without: lacks(p.argv),
 	}.shape()
 	var err error
 	if s.guest, err = openGuestRAM(p.pid, s.size); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestMemoryOfBeforeTheBalloon: what was saved in a machine without one is resumed in one without.
-func TestMemoryOfBeforeTheBalloon(t *testing.T) {
+func TestMemoryOfEarlierVersions(t *testing.T) {
 	d := tinyDriver(t)
 	create(t, d, "m")
 	m, unlock, err := d.open(t.Context(), "m", "test")
@@ -20,8 +20,8 @@ func TestMemoryOfBeforeTheBalloon(t *testing.T) {
 	defer unlock()
 	size := int64(m.MemoryMiB) << 20
 	now := launch{record: m.record, incoming: true}
-	before := now
-	before.plain = true
+	unported, unballooned := now, now
+	unported.without, unballooned.without = serialPorts, theBalloon
 	save := func(id string, shape []string) {
 		must(t, os.MkdirAll(filepath.Join(m.dir, memoryDir, id), 0o700))
 		text, err := json.Marshal(savedMemory{QEMU: "7", Machine: shape, RAM: size, Synced: true})
@@ -31,17 +31,22 @@ func TestMemoryOfBeforeTheBalloon(t *testing.T) {
 		must(t, os.WriteFile(m.memoryPath(id, ramFile), nil, 0o600))
 		must(t, os.Truncate(m.memoryPath(id, ramFile), size))
 	}
-	save("new", now.shape())
-	save("old", before.shape())
+	save("now", now.shape())
+	save("before the ports", unported.shape())
+	save("before the balloon", unballooned.shape())
 	save("other", append(now.shape(), "-device another"))
-	for id, plain := range map[string]bool{"new": false, "old": true} {
+	for id, without := range map[string]device{"now": none, "before the ports": serialPorts, "before the balloon": theBalloon} {
 		r, err := m.openMemory(id, now)
 		if err != nil {
 			t.Fatalf("%s: %v", id, err)
 		}
 		r.close()
-		if has := slices.Contains(r.launch.commandLine(), balloon); r.launch.plain != plain || has == plain {
-			t.Errorf("%s: without a balloon: %v, with one: %v", id, r.launch.plain, has)
+		argv := r.launch.commandLine()
+		if r.launch.without != without || lacks(argv) != without {
+			t.Errorf("%s: resumed without %v, its command line lacks %v; want %v", id, r.launch.without, lacks(argv), without)
+		}
+		if slices.Contains(argv, balloon) != (without < theBalloon) || slices.Contains(argv, serialBus) != (without < serialPorts) {
+			t.Errorf("%s: %q", id, argv)
 		}
 	}
 	var useless *giveUp

@@ -58,10 +58,14 @@ func findProcess(ctx context.Context, dir string) (process, error) {
 	return p, err
 }
 
-// dialMonitor connects to the machine's monitor. The address goes through a descriptor of the directory: a socket's
-// path may have 107 bytes, a CAL_HOME more. While another client waits for the monitor, QEMU's queue (of one) can be
-// full.
+// dialMonitor connects to the machine's monitor.
 func dialMonitor(ctx context.Context, dir string) (*net.UnixConn, error) {
+	return dialQEMU(ctx, dir, socketFile)
+}
+
+// dialQEMU connects to a socket that QEMU serves. The address goes through a descriptor of the directory: a socket's path
+// may have 107 bytes, a CAL_HOME more. While another client waits, QEMU's queue (of one) can be full.
+func dialQEMU(ctx context.Context, dir, socket string) (*net.UnixConn, error) {
 	run, err := os.Open(filepath.Join(dir, runDir))
 	if err != nil {
 		return nil, err
@@ -69,7 +73,7 @@ func dialMonitor(ctx context.Context, dir string) (*net.UnixConn, error) {
 	defer run.Close()
 	var dialer net.Dialer
 	for {
-		conn, err := dialer.DialContext(ctx, "unix", socketAddress(run, socketFile))
+		conn, err := dialer.DialContext(ctx, "unix", socketAddress(run, socket))
 		if err == nil {
 			return conn.(*net.UnixConn), nil
 		}

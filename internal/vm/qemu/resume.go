@@ -35,8 +35,8 @@ func (m *machine) openMemory(id string, s launch) (*resumption, error) {
 	if err != nil {
 		return nil, &giveUp{"what was saved is damaged: " + err.Error()}
 	}
-	if m.unusable(saved, s) != "" {
-		s.plain = true // it may be an older version's
+	for older := serialPorts; m.unusable(saved, s) != "" && older <= theBalloon; older++ {
+		s.without = older // it may be that version's
 	}
 	if reason := m.unusable(saved, s); reason != "" {
 		return nil, &giveUp{reason}

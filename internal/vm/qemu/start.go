@@ -133,7 +133,7 @@ func freePort(ctx context.Context) (int, error) {
 // waits until its monitor answers.
 func (m *machine) spawn(ctx context.Context, s launch) error {
 	run := filepath.Join(m.dir, runDir)
-	for _, old := range []string{socketFile, serialFile, shareSocket} {
+	for _, old := range append([]string{socketFile, serialFile, shareSocket}, serialSockets()...) {
 		if err := os.Remove(filepath.Join(run, old)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
