@@ -28,8 +28,9 @@ var linux = place{class: "/sys/class/virtio-ports", dev: "/dev"}
 // AllowVerb is what the program is told to do, as root, to make a port the user's.
 const AllowVerb = "port"
 
-// busyFor is how long an earlier user of a port is waited for, who ends when the host has.
-const busyFor = 2 * time.Second
+// patience is how long a port is waited for: until the driver knows of it, and until an earlier user, whose host has gone, has
+// ended.
+const patience = 2 * time.Second
 
 // Open opens a port for the calling user, who after a boot has to be given it first: by program with AllowVerb, run by sudo.
 // A port has one user at a time; the error for a further one is EBUSY.
@@ -56,7 +57,12 @@ func Allow(ctx context.Context, name string) error {
 		if out, err := exec.CommandContext(ctx, "modprobe", "virtio_console").CombinedOutput(); err != nil {
 			return fmt.Errorf("loading the driver of serial ports: %w: %.200q", err, out)
 		}
-		device, err = linux.device(name)
+		// The host tells the driver of each port by itself, and of its name after that.
+		for begun := time.Now(); time.Since(begun) < patience; time.Sleep(10 * time.Millisecond) {
+			if device, err = linux.device(name); !errors.Is(err, ErrNone) {
+				break
+			}
+		}
 	}
 	if err != nil {
 		return err
@@ -71,7 +77,7 @@ func (p place) open(ctx context.Context, name string) (*os.File, error) {
 	}
 	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		f, err := os.OpenFile(device, os.O_RDWR, 0)
-		if !errors.Is(err, syscall.EBUSY) || time.Since(begun) > busyFor || ctx.Err() != nil {
+		if !errors.Is(err, syscall.EBUSY) || time.Since(begun) > patience || ctx.Err() != nil {
 			return f, err
 		}
 	}
