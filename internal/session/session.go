@@ -219,12 +219,12 @@ func Running(ctx context.Context, g Guest, name string) (bool, error) {
 	return res.Exit == 0, nil
 }
 
-// sessionsScript names the tmux sessions there are; where no server runs there are none.
-const sessionsScript = `tmux -L cal list-sessions -F '#{session_name}' 2>/dev/null || :`
+// listSessions names the tmux sessions there are; where no server runs there are none.
+var listSessions = []string{"tmux", "-L", "cal", "list-sessions", "-F", "#{session_name}"}
 
 // Sessions tells which agents are at work in the guest, by the names of their sessions.
 func Sessions(ctx context.Context, g Guest) (map[string]bool, error) {
-	res, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", sessionsScript}, Limit: 16 << 10})
+	res, err := g.Output(ctx, guest.Cmd{Argv: listSessions, Limit: 16 << 10})
 	if err != nil {
 		return nil, fmt.Errorf("looking for running sessions: %w", err)
 	}

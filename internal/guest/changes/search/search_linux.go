@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,9 +33,14 @@ type search struct {
 	script  string // lists them
 }
 
+// gcPercent is by how much the memory in use may grow before it is looked what of it is not (runtime/debug).
+const gcPercent = 1000
+
 // Run is the verb. Its arguments are how many of the largest files are named, how many repositories are asked for commits,
 // how many of each, and the script that lists these. The folder it is started in is the home.
 func Run(ctx context.Context, args []string) error {
+	// It ends within a second, and what it takes is bounded by the number of inodes: to collect it is not worth the time.
+	debug.SetGCPercent(gcPercent)
 	if len(args) != 4 {
 		return errors.New("4 arguments are needed: files, repositories, commits, script")
 	}

@@ -141,7 +141,9 @@ type reader struct {
 	w       *walk
 	entries []byte
 	stat    unix.Statx_t
-	folders []string // in the one that was read
+	folder  tally.Folder // that is being read
+	counted int64        // names in it that changed
+	folders []string     // in the one that was read
 	found   tally.Home
 	system  tally.System
 }
@@ -168,6 +170,8 @@ func (r *reader) read(a *area, dir string) {
 	if dir != "" {
 		dir += "/"
 	}
+	r.folder, r.counted = tally.FolderOf(dir), 0
+	defer func() { r.w.left.Add(-r.counted) }()
 	for {
 		n, err := unix.Getdents(fd, r.entries)
 		if err != nil {
@@ -210,19 +214,18 @@ func (r *reader) entry(a *area, fd int, dir string, inode uint64, kind byte, nam
 	if i < 0 {
 		return
 	}
-	in := r.w.changed.All()[i]
+	in := &r.w.changed.All()[i]
 	size := in.Size
 	if in.Type == 'f' && in.Change >= r.w.fresh && (in.Size == 0 || in.Write >= r.w.fresh) {
 		if now, ok := r.size(fd, name); ok {
 			size = now
 		}
 	}
-	r.w.left.Add(-1)
-	file := dir + string(name)
+	r.counted++
 	if a == &r.w.root {
-		r.system.Add("/"+file, in.Type == 'd', size)
+		r.system.Add("/"+dir+string(name), in.Type == 'd', size)
 	} else {
-		r.found.Add(file, in.Type == 'd', size)
+		r.found.AddIn(r.folder, name, in.Type == 'd', size)
 	}
 }
 

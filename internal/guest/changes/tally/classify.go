@@ -9,6 +9,9 @@ var homeCaches = []string{
 	"Library/Caches", "Library/Logs", ".ssh/authorized_keys", ".cal-vm-info",
 }
 
+// cachedFirst are the letters with which homeCaches begin.
+const cachedFirst = ".gL"
+
 // Folders outside of the home that programs write to whatever the agent does, and files that CALMenu writes there at
 // every start. macOS's /var and /etc lie in /private.
 var systemCaches = []string{
@@ -20,7 +23,7 @@ var systemCaches = []string{
 
 func cached(file string) bool {
 	// Most names are none of them by their first letter already; there may be hundreds of thousands to look at.
-	if file == "" || strings.IndexByte(".gL", file[0]) < 0 {
+	if file == "" || strings.IndexByte(cachedFirst, file[0]) < 0 {
 		return false
 	}
 	return below(file, homeCaches)
@@ -36,6 +39,33 @@ func below(file string, list []string) bool {
 		if rest, ok := strings.CutPrefix(file, dir); ok && (rest == "" || rest[0] == '/') {
 			return true
 		}
+	}
+	return false
+}
+
+// Folder is a folder of a home.
+type Folder struct {
+	name  string // from the home, with a slash at its end; empty for the home itself
+	plain bool   // what is in it is neither cached nor of a repository, but for special names
+}
+
+// FolderOf returns a folder of the home by its name, which ends with a slash; that of the home itself is empty.
+func FolderOf(name string) Folder {
+	plain := name != "" && strings.IndexByte(cachedFirst, name[0]) < 0
+	for _, mark := range []string{".git", "refs/heads/", "reftable/"} {
+		plain = plain && !strings.Contains(name, mark)
+	}
+	return Folder{name: name, plain: plain}
+}
+
+// special tells whether a name in a plain folder may be a repository's: .git, HEAD, packed-refs, and some that are none.
+func special(name []byte) bool {
+	if len(name) < len(".git") {
+		return false
+	}
+	switch string(name[len(name)-4:]) {
+	case ".git", "HEAD", "refs":
+		return true
 	}
 	return false
 }

@@ -74,6 +74,36 @@ func (h *Home) Add(file string, dir bool, size int64) {
 	}
 }
 
+// AddIn counts what Add would be told of as the folder's name followed by this one. It is for many names of one folder: most
+// are nothing special, which is seen without putting them together.
+func (h *Home) AddIn(f Folder, name []byte, dir bool, size int64) {
+	if !f.plain || special(name) {
+		h.Add(f.name+string(name), dir, size)
+		return
+	}
+	h.Yours.add(dir, size)
+	if dir || h.ranksBelow(f.name, name, size) {
+		return
+	}
+	h.Rank(File{Path: f.name + string(name), Bytes: size})
+}
+
+// ranksBelow tells whether a file is none of the largest, as most are.
+func (h *Home) ranksBelow(folder string, name []byte, size int64) bool {
+	if len(h.Largest) < h.Top || h.Top == 0 {
+		return h.Top == 0
+	}
+	last := h.Largest[len(h.Largest)-1]
+	if size != last.Bytes {
+		return size < last.Bytes
+	}
+	n := min(len(folder), len(last.Path))
+	if c := strings.Compare(folder[:n], last.Path[:n]); c != 0 {
+		return c > 0
+	}
+	return n == len(folder) && string(name) >= last.Path[n:] || n < len(folder)
+}
+
 // AddGitDir keeps the name of a git directory.
 func (h *Home) AddGitDir(dir string) {
 	if len(h.GitDirs) <= h.Repos && !slices.Contains(h.GitDirs, dir) {
