@@ -65,6 +65,11 @@ func (a *App) pinned(id *guest.Identity) (ssh.PublicKey, error) {
 	return id.Pinned()
 }
 
+// notRunning says that a workspace's guest cannot be reached, and how to have it run.
+func notRunning(name string, err error) error {
+	return hint.Wrap(fmt.Errorf("connecting to %q: %w", name, err), "Start it: CALMenu start "+name)
+}
+
 // Connect opens a connection into a workspace's running guest.
 func (a *App) Connect(ctx context.Context, w *config.Workspace) (*guest.Client, error) {
 	m, err := a.Driver.Machine(ctx, w.Name)
@@ -72,7 +77,7 @@ func (a *App) Connect(ctx context.Context, w *config.Workspace) (*guest.Client, 
 		err = vm.ErrNotRunning
 	}
 	if err != nil {
-		return nil, hint.Wrap(fmt.Errorf("connecting to %q: %w", w.Name, err), "Start it: CALMenu start "+w.Name)
+		return nil, notRunning(w.Name, err)
 	}
 	o, _, err := a.guestOptions(w.Name)
 	if err != nil {

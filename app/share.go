@@ -59,6 +59,9 @@ func (a *App) sharedNow(ctx context.Context, w *config.Workspace) (string, error
 		return "", nil
 	}
 	e, err := a.Driver.Exposure(ctx, w.Name)
+	if errors.Is(err, vm.ErrNotRunning) {
+		return "", notRunning(w.Name, err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("looking whether the outbox of %q is shared: %w", w.Name, err)
 	}

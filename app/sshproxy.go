@@ -40,7 +40,7 @@ func (a *App) SSHProxy(ctx context.Context, name string, in io.Reader, out io.Wr
 		err = vm.ErrNotRunning
 	}
 	if err != nil {
-		return hint.Wrap(fmt.Errorf("connecting to %q: %w", w.Name, err), "Start it: CALMenu start "+w.Name)
+		return notRunning(w.Name, err)
 	}
 	dialCtx, cancel := context.WithTimeout(ctx, a.bootTime()) // it may still be booting
 	conn, err := a.Driver.DialSSH(dialCtx, w.Name)

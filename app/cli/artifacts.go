@@ -28,16 +28,17 @@ func (c *cmd) sync() *cobra.Command {
 				r, failed, err = c.app.Sync(cc.Context(), arg(args, 0), p)
 				return err
 			})
-			if err != nil {
+			if err != nil && (c.json || len(r.Landed) == 0) {
 				return err
 			}
-			if err := c.print(r, func(w io.Writer) error { return syncText(w, r) }); err != nil {
-				return err
+			// What has landed by then is told of also if the disk is full now.
+			if perr := c.print(r, func(w io.Writer) error { return syncText(w, r) }); perr != nil {
+				return errors.Join(err, perr)
 			}
 			for _, f := range failed {
 				_, _ = fmt.Fprintf(c.streams.Err, "hook failed: %s\n  %s\n", printable(f.Error()), printable(hint.Of(f.Err)))
 			}
-			return nil
+			return err
 		},
 	}
 }
@@ -222,8 +223,12 @@ without having landed is listed, and the exit code is 1.`,
 				return nil
 			})
 			if err == nil && len(v.Mismatches) > 0 {
+				what := fmt.Sprintf("%d artifacts are", len(v.Mismatches))
+				if len(v.Mismatches) == 1 {
+					what = "1 artifact is"
+				}
 				err = hint.Errorf("What changed them is not known to CALMenu; earlier versions are in .versions.",
-					"%d things are not as they landed", len(v.Mismatches))
+					"%s not as they landed", what)
 			}
 			return err
 		},

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/calmenu/calmenu/app"
@@ -175,6 +176,9 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 	root.SetVersionTemplate("CALMenu {{.Version}}\n")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(func(cc *cobra.Command, err error) error {
+		if invalid := (*pflag.InvalidValueError)(nil); errors.As(err, &invalid) {
+			err = fmt.Errorf("--%s: not valid %q; expected %s", invalid.GetFlag().Name, invalid.GetValue(), valueOf(invalid.GetFlag()))
+		}
 		return hint.Wrap(fmt.Errorf("%w: %w", errUsage, err), "See: "+cc.CommandPath()+" --help")
 	})
 	root.AddCommand(
@@ -193,6 +197,18 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 
 // wrapArgs makes mistakes in arguments usage errors with a hint, in a command and those below it. A command that only
 // holds others shows its help, but is not content with one that it does not hold.
+// valueOf says for people what a flag wants.
+func valueOf(f *pflag.Flag) string {
+	switch kind := f.Value.Type(); kind {
+	case "int":
+		return "a whole number"
+	case "bool":
+		return "true or false"
+	default:
+		return "a " + kind
+	}
+}
+
 func wrapArgs(cc *cobra.Command) {
 	if cc.HasSubCommands() && !cc.Runnable() {
 		cc.Args = cobra.NoArgs

@@ -290,7 +290,11 @@ func (w *walker) leaf(n *yaml.Node, pattern, key, id string, depth int) {
 		value, err = k.parse(n.Value)
 	}
 	if err != nil {
-		w.problem(n, key, nodeText(n), whatOf(err), k.expected)
+		text := nodeText(n)
+		if n.Kind == yaml.SequenceNode && !errors.Is(err, errType) { // a list is what it should be
+			text = listText(n)
+		}
+		w.problem(n, key, text, whatOf(err), k.expected)
 		return
 	}
 	w.leaves = append(w.leaves, leaf{pattern, key, id, value, written, n, n.Line})
@@ -336,6 +340,22 @@ func nodeText(n *yaml.Node) string {
 		return n.Value // as written: quotes would hide that there are none
 	}
 	return shown(n.Value)
+}
+
+// listText shows a list as far as there is room.
+func listText(n *yaml.Node) string {
+	const most = 60
+	text := "["
+	for i, item := range n.Content {
+		if i > 0 {
+			text += ", "
+		}
+		text += nodeText(item)
+		if r := []rune(text); len(r) > most {
+			return string(r[:most]) + "...]"
+		}
+	}
+	return text + "]"
 }
 
 var plainRE = regexp.MustCompile(`^[!-~]{1,60}$`)

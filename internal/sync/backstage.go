@@ -153,7 +153,7 @@ func (f *Staged) inode() (err error) {
 		how = os.O_RDWR | os.O_CREATE | os.O_TRUNC
 	}
 	if f.f, err = f.of.dir.OpenFile(f.at, how, 0o600); err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	if f.small == nil {
 		return nil
@@ -162,7 +162,7 @@ func (f *Staged) inode() (err error) {
 	f.of.stage.free(f.small)
 	f.small = nil
 	if err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	return nil
 }

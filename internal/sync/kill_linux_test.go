@@ -1,8 +1,10 @@
 package sync
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,4 +34,36 @@ func TestDiskFull(t *testing.T) {
 			c.finish(whole)
 		})
 	}
+}
+
+// TestSmallerFilesLandOnAFullDisk: what has no room keeps nothing else back, and leaves nothing behind.
+func TestSmallerFilesLandOnAFullDisk(t *testing.T) {
+	overEach(t, func(t *testing.T, b *outbox) {
+		b.must(os.MkdirAll(b.o.Dest, 0o755))
+		if err := unix.Mount("tmpfs", b.o.Dest, "tmpfs", 0, "size=3m"); err != nil {
+			t.Skipf("a small disk needs root: %v", err)
+		}
+		t.Cleanup(func() { b.must(unix.Unmount(b.o.Dest, unix.MNT_DETACH)) })
+		large := strings.Repeat("0123456789abcdef", 5<<16)
+		for _, name := range []string{"a", "m", "z"} {
+			b.put(name, name)
+		}
+		b.put("b", large)
+		b.put("n", large[:2<<20])
+		r, err := Once(t.Context(), b.transport(), b.o, nil)
+		if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "no room for b (5.2 MB)") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("on a full disk: %v", err)
+		}
+		if b.have("a")+b.have("m")+b.have("z") != "amz" || len(r.Landed) < 3 {
+			t.Errorf("landed %v", r.Landed)
+		}
+		if left, err := os.ReadDir(filepath.Join(b.o.Dest, stagingDir)); err == nil && len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+		b.must(unix.Mount("tmpfs", b.o.Dest, "tmpfs", unix.MS_REMOUNT, "size=30m"))
+		b.once()
+		if b.have("b") != large || b.have("n") != large[:2<<20] {
+			t.Error("with room, something else has landed")
+		}
+	})
 }

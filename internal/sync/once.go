@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/hint"
@@ -129,12 +131,16 @@ func (e *engine) pass(
 	}
 	p := &pass{
 		engine: e, report: &report, meter: newMeter(e.progress), tries: map[string]int{}, settled: map[key]verdict{},
+		large: map[key]bool{},
 	}
 	defer p.meter.over()
 	for {
 		l := e.last
 		e.last = Listing{Root: l.Root} // what a plan has been made of is of no use any more
 		again, err := p.round(ctx, l)
+		for err != nil && p.withoutLarge(err) {
+			again, err = p.round(ctx, l)
+		}
 		if err != nil {
 			return report, err
 		}
@@ -149,7 +155,7 @@ func (e *engine) pass(
 		_ = e.dest.RemoveAll(stagingDir) // nothing is going on from there
 	}
 	report.Refused, report.New, err = e.remember(p.refused)
-	return report, err
+	return report, errors.Join(err, onHost(p.full))
 }
 
 // remembered brings the manifest up to date with what others did, and with what became of the host since.
@@ -170,6 +176,9 @@ type pass struct {
 	settled map[key]verdict // what is not tried again
 	byHost  []Refusal       // of what has settled
 	seen    int             // of this round: content that had landed before, from another source
+	todo    []Item          // of this round
+	large   map[key]bool    // what the host's disk has no room for
+	full    error           // that it has none
 }
 
 // round plans and fetches once. It reports whether something changed meanwhile and is worth another look.
@@ -182,6 +191,9 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 	p.refused = append(pl.Refused, p.byHost...)
 	p.report.Waiting = len(pl.Waiting)
 	todo := slices.DeleteFunc(pl.Fetch, func(it Item) bool {
+		if p.large[key{it.Name, it.Source}] {
+			return true
+		}
 		v, settled := p.settled[key{it.Name, it.Source}]
 		tired := p.tries[it.Name] >= maxTries
 		if v == busy || tired && !settled {
@@ -189,7 +201,7 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 		}
 		return settled || tired
 	})
-	if len(todo) == 0 {
+	if p.todo = todo; len(todo) == 0 {
 		return false, nil
 	}
 	p.meter.expect(todo)
@@ -210,6 +222,26 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 		again = p.settle(items) || again
 	}
 	return again, nil
+}
+
+// withoutLarge leaves out of this pass what is largest of a round that the host's disk had no room for, so that the rest
+// lands. It returns false if that was not the matter, or nothing is left.
+func (p *pass) withoutLarge(err error) bool {
+	if len(p.todo) == 0 || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return false
+	}
+	_ = p.dest.RemoveAll(stagingDir) // what was left there for another time is in the way of the rest
+	most := slices.MaxFunc(p.todo, func(a, b Item) int { return cmp.Compare(a.Size, b.Size) })
+	if p.full == nil {
+		p.full = fmt.Errorf("there is no room for %s (%s): %w", display(most.Name), humanize.Bytes(uint64(most.Size)), err)
+	}
+	for _, it := range p.todo {
+		p.tries[it.Name]--
+		if it.Size >= most.Size/4 { // so that few rounds are enough however many there are
+			p.large[key{it.Name, it.Source}] = true
+		}
+	}
+	return true
 }
 
 // settle takes note of what became of items. It reports whether one has changed meanwhile.
@@ -293,7 +325,7 @@ func (p *pass) land(ld *lander, batch []*staged) error {
 		lines[i] = line{Event: eventLanded, Time: a.LandedAt, Source: s.Source, Artifact: &a}
 	}
 	if err := p.manifest.intend(lines); err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	landed := lines[:0]
 	var failed error
@@ -301,7 +333,7 @@ func (p *pass) land(ld *lander, batch []*staged) error {
 		l := lines[i]
 		ok, err := p.landOne(ld, s, &l)
 		if err != nil {
-			failed = errors.Join(errHost, err)
+			failed = atHost(err)
 			break
 		}
 		if ok {
@@ -316,7 +348,7 @@ func (p *pass) land(ld *lander, batch []*staged) error {
 		}
 	}
 	if err := errors.Join(p.manifest.append(landed...), p.manifest.intend(nil)); err != nil {
-		failed = errors.Join(failed, errHost, err)
+		failed = errors.Join(failed, atHost(err))
 	}
 	return failed
 }

@@ -38,13 +38,13 @@ func (s *Staging) Resume(item, file int) (from int64, sum [sha256.Size]byte, err
 		return 0, sum, nil
 	}
 	if err != nil {
-		return 0, sum, errors.Join(errHost, err)
+		return 0, sum, atHost(err)
 	}
 	defer f.Close()
 	h := sha256.New()
 	n, err := io.Copy(h, io.LimitReader(f, it.Size))
 	if err != nil {
-		return 0, sum, errors.Join(errHost, err)
+		return 0, sum, atHost(err)
 	}
 	it.prefix, it.prefixHash = n, h
 	return n, [sha256.Size]byte(h.Sum(nil)), nil
@@ -56,10 +56,10 @@ func (s *Staging) Continue(item, file int) (*Staged, error) {
 	at := it.place(it.Files[file].Name)
 	f, err := s.dir.OpenFile(at, os.O_RDWR, 0)
 	if err != nil {
-		return nil, errors.Join(errHost, err)
+		return nil, atHost(err)
 	}
 	if err := errors.Join(f.Truncate(it.prefix), seekTo(f, it.prefix)); err != nil {
-		return nil, errors.Join(errHost, err, f.Close())
+		return nil, atHost(errors.Join(err, f.Close()))
 	}
 	s.tell(path.Base(it.Name), it.prefix, false)
 	return &Staged{
@@ -78,7 +78,7 @@ func (f *Staged) Suspend() error {
 		return f.Drop()
 	}
 	if err := f.f.Close(); err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	return nil
 }

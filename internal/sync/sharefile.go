@@ -101,7 +101,7 @@ func (f *Staged) dropped(err error) error { return errors.Join(err, f.Drop()) }
 // hostOnly is an error if it is the host's own; what is the guest's doing is none.
 func hostOnly(err error) error {
 	if errors.Is(err, errHost) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	return nil
 }

@@ -21,8 +21,16 @@ import (
 	"github.com/calmenu/calmenu/internal/inspect"
 )
 
-// errHost marks an error of the host's own file system: it ends a pass, whatever the guest has to say.
+// errHost is what an error of the host's own file system is: it ends a pass, whatever the guest has to say.
 var errHost = errors.New("the host cannot keep it")
+
+// hostError is one.
+type hostError struct{ error }
+
+func (e hostError) Unwrap() []error { return []error{errHost, e.error} }
+
+// atHost marks an error as the host's.
+func atHost(err error) error { return hostError{err} }
 
 // verdict is what became of an item in one fetch.
 type verdict int
@@ -88,7 +96,7 @@ func newStaging(
 	s.stage.make = func(f *small) error {
 		defer s.stage.free(f.content)
 		if err := s.maker.make(f); err != nil {
-			return errors.Join(errHost, err)
+			return atHost(err)
 		}
 		return nil
 	}
@@ -136,7 +144,7 @@ func (s *Staging) makeDirs(it *staged) error {
 	it.made = true
 	for _, d := range it.Dirs {
 		if err := s.dir.Mkdir(it.place(d), 0o755); err != nil {
-			return errors.Join(errHost, err)
+			return atHost(err)
 		}
 	}
 	return nil
@@ -155,7 +163,7 @@ func (s *Staging) Whole(item int) error {
 	}
 	for _, e := range it.Links { // last: nothing is written through them
 		if err := s.dir.Symlink(e.Target, it.place(e.Name)); err != nil {
-			return errors.Join(errHost, err)
+			return atHost(err)
 		}
 	}
 	it.verdict = whole
@@ -212,7 +220,7 @@ func (f *Staged) Write(b []byte) (int, error) {
 		return 0, errTooLong
 	}
 	if err := f.keep(b); err != nil {
-		return 0, errors.Join(errHost, err)
+		return 0, atHost(err)
 	}
 	f.size += int64(len(b))
 	f.of.tell(path.Base(f.entry.Name), int64(len(b)), false)
@@ -251,10 +259,10 @@ func (f *Staged) Hole(size int64) error {
 	}
 	f.size += size
 	if _, err := f.f.Seek(f.size, io.SeekStart); err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	if err := f.f.Truncate(f.size); err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	f.of.tell(path.Base(f.entry.Name), size, false)
 	return nil
@@ -271,7 +279,7 @@ func (f *Staged) Clone(ctx context.Context, fill func(*os.File) error) error {
 		return err
 	}
 	if _, err := f.f.Seek(0, io.SeekStart); err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	b := make([]byte, 256<<10)
 	for {
@@ -289,7 +297,7 @@ func (f *Staged) Clone(ctx context.Context, fill func(*os.File) error) error {
 			return nil
 		}
 		if err != nil {
-			return errors.Join(errHost, err)
+			return atHost(err)
 		}
 	}
 }
@@ -333,7 +341,7 @@ func (f *Staged) make(mode os.FileMode, t time.Time) error {
 		err = f.of.dir.Chtimes(f.at, t, t)
 	}
 	if err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	return nil
 }
@@ -346,7 +354,7 @@ func (f *Staged) Drop() error {
 		return nil
 	}
 	if err := errors.Join(f.f.Close(), f.of.dir.Remove(f.at)); err != nil {
-		return errors.Join(errHost, err)
+		return atHost(err)
 	}
 	return nil
 }
