@@ -66,8 +66,8 @@ func (p *portRunner) Stream(ctx context.Context, cmd guest.Cmd, out, problems io
 	}()
 	cmd.Argv = append(append([]string{}, cmd.Argv...), "-port", vm.OutboxPort, "-word", word)
 	exit, err := p.r.Stream(ctx, cmd, silent{}, problems)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
+	if errors.Is(err, context.Canceled) {
+		err = context.Cause(ctx)
 	}
 	_ = conn.Close()
 	<-said // nothing is handed on any more
