@@ -41,7 +41,7 @@ func (a *App) Sync(ctx context.Context, name string, p vm.Progress) (r outbox.Re
 	}
 	op := a.Journal.Begin(w.Name, "sync")
 	r, err = a.syncOnce(ctx, w, func(ph vm.Phase) {
-		op.Phase(ph.Name, ph.Done, ph.Total)
+		op.PhaseDetail(ph.Name, ph.Detail, ph.Done, ph.Total)
 		p.Report(ph)
 	})
 	if len(a.Config().Hooks) > 0 && len(r.Landed) > 0 && ctx.Err() == nil { // also if it ended early: nobody else will
@@ -73,7 +73,7 @@ func (a *App) inFlight(name string) func(outbox.Progress) {
 			if op == nil {
 				op = a.Journal.Begin(name, "sync")
 			}
-			op.Phase(fetching, p.Bytes, p.TotalBytes)
+			op.PhaseDetail(fetching, p.String(), p.Bytes, p.TotalBytes)
 		}
 	}
 }

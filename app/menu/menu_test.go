@@ -95,6 +95,11 @@ func TestMenuForEachKindOfState(t *testing.T) {
 			w.Life = state.Starting
 			w.Operation = &state.Operation{Verb: "new", Phase: "downloading packages", Done: 30, Total: 120}
 		}),
+		"syncing": running(func(w *state.Workspace) {
+			w.Operation = &state.Operation{
+				Verb: "sync", Phase: "fetching", Done: 60, Total: 240, Detail: "60 MB of 240 MB, 20 MB/s, 9s left",
+			}
+		}),
 		"broken": running(func(w *state.Workspace) {
 			w.Isolation = state.Isolation{Level: isolation.Broken, Reason: "the guest reached a service on the host"}
 		}),

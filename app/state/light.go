@@ -82,5 +82,8 @@ func (o Operation) String() string {
 	if o.Total > 0 {
 		s += fmt.Sprintf(" %d%%", min(100, o.Done*100/o.Total))
 	}
+	if o.Detail != "" {
+		s += ", " + o.Detail
+	}
 	return s
 }

@@ -105,13 +105,15 @@ type Isolation struct {
 
 // Operation is something a process of CALMenu is doing to a workspace.
 type Operation struct {
-	ID    string    `json:"id"`
-	Verb  string    `json:"verb"`
-	Phase string    `json:"phase,omitempty"`
-	Done  int64     `json:"done,omitempty"`
-	Total int64     `json:"total,omitempty"`
-	Since time.Time `json:"since"`
-	PID   int       `json:"pid"`
+	ID    string `json:"id"`
+	Verb  string `json:"verb"`
+	Phase string `json:"phase,omitempty"`
+	Done  int64  `json:"done,omitempty"`
+	Total int64  `json:"total,omitempty"`
+	// Detail is how far it is, in words for people, such as bytes, rate and time left; often empty.
+	Detail string    `json:"detail,omitempty"`
+	Since  time.Time `json:"since"`
+	PID    int       `json:"pid"`
 }
 
 // Failure is how the last failed operation ended.
@@ -306,7 +308,7 @@ func history(f Facts, name string) past {
 			}
 		case journal.OpPhase:
 			if o := ops[e.Op]; o != nil {
-				o.Phase, o.Done, o.Total = e.Phase, e.Done, e.Total
+				o.Phase, o.Detail, o.Done, o.Total = e.Phase, e.Detail, e.Done, e.Total
 			}
 		case journal.OpEnd:
 			delete(ops, e.Op)

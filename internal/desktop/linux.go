@@ -65,6 +65,9 @@ func (d *linux) Notify(ctx context.Context, n Notification) error {
 	return d.notifier.post(ctx, n)
 }
 
+// noTool is xdg-open's exit code where it found no program (xdg-open(1)).
+const noTool = 3
+
 func (d *linux) Open(ctx context.Context, pathOrURL string) error {
 	target, err := openable(pathOrURL)
 	if err != nil {
@@ -74,7 +77,11 @@ func (d *linux) Open(ctx context.Context, pathOrURL string) error {
 	if err != nil {
 		return hint.Errorf("Install it: apt install xdg-utils", "opening %s: %w", pathOrURL, err)
 	}
-	if err := launch(ctx, "", program, target); err != nil {
+	err = launch(ctx, "", program, target)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == noTool {
+		return hint.Errorf("Install a file manager, or a web browser.", "opening %s: this desktop has no program for it", pathOrURL)
+	}
+	if err != nil {
 		return fmt.Errorf("opening %s: %w", pathOrURL, err)
 	}
 	return nil

@@ -318,6 +318,18 @@ func TestRevealFallsBackToTheFolder(t *testing.T) {
 	}
 }
 
+// TestNothingOpens: a desktop without a file manager says so, and not what xdg-open tried.
+func TestNothingOpens(t *testing.T) {
+	script(t, "xdg-open", "echo x-www-browser: not found >&2; exit 3")
+	d := newLinux(env(nil))
+	defer d.Close()
+	dir := t.TempDir()
+	err := d.Open(t.Context(), dir)
+	if err == nil || err.Error() != "opening "+dir+": this desktop has no program for it" || hint.Of(err) == "" {
+		t.Errorf("Open = %v (hint %q)", err, hint.Of(err))
+	}
+}
+
 func TestLaunchEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the person left")

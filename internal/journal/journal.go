@@ -213,12 +213,15 @@ func (o *Op) append(e Event) {
 const phaseInterval = 400 * time.Millisecond
 
 // Phase records what the operation is doing. Progress within a phase is thinned out to what an eye can follow.
-func (o *Op) Phase(name string, done, total int64) {
+func (o *Op) Phase(name string, done, total int64) { o.PhaseDetail(name, "", done, total) }
+
+// PhaseDetail is Phase with how far it is in words for people.
+func (o *Op) PhaseDetail(name, detail string, done, total int64) {
 	now := time.Now()
 	if name == o.last.Phase && now.Sub(o.last.Time) < phaseInterval {
 		return
 	}
-	o.last = Event{Kind: OpPhase, Time: now, Phase: name, Done: done, Total: total}
+	o.last = Event{Kind: OpPhase, Time: now, Phase: name, Detail: detail, Done: done, Total: total}
 	o.append(o.last)
 }
 
