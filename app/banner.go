@@ -40,7 +40,9 @@ func bannerStatus(s state.State, workspace, agentName string, silent time.Time) 
 	// What is under way explains a silence: a snapshot stops the machine for a while.
 	if o := w.Operation; o != nil {
 		st.Level = max(st.Level, session.LevelChanging)
-		st.Activity = fmt.Sprintf("%s %d s", o, int(s.Time.Sub(o.Since).Seconds()))
+		if st.Activity = o.String(); o.Detail == "" { // which says more than how long it has taken
+			st.Activity += fmt.Sprintf(" %d s", int(s.Time.Sub(o.Since).Seconds()))
+		}
 	}
 	return st
 }
