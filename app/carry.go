@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
@@ -10,6 +11,7 @@ import (
 	"github.com/calmenu/calmenu/internal/tunnel"
 	"github.com/calmenu/calmenu/internal/tunnel/carrier"
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
 // guestProxy is where programs in the guest that know of proxies find their way out, on its own loopback.
@@ -32,10 +34,13 @@ func (k *keeper) carry(ctx context.Context, gate *tunnel.Gate) error {
 		Gate:   gate,
 		Ensure: func(ctx context.Context, c *guest.Client) (string, error) { return helper.Ensure(ctx, c) },
 		OnReport: func(p wire.Report) {
-			k.Log.Info().Str("workspace", k.w.Name).Str("way", p.Way).Bool("stopped", p.Stopped).Str("problem", p.Problem).
+			k.Log.Info().Str("workspace", k.w.Name).Str("way", p.Way).Bool("port", p.Port).Bool("stopped", p.Stopped).Str("problem", p.Problem).
 				Msg("transparent network")
 		},
 		Problem: func(err error) { k.Log.Warn().Str("workspace", k.w.Name).Err(err).Msg("carrying the guest's network") },
+	}
+	if d, ok := k.Driver.(vm.SerialDialer); ok {
+		r.Port = func(ctx context.Context) (net.Conn, error) { return d.DialSerial(ctx, k.w.Name, vm.NetworkPort) }
 	}
 	r.SetMethod(k.w.Network.Transparent)
 	go k.followMethod(ctx, r)

@@ -17,6 +17,7 @@ func tunnel(ctx context.Context, args []string) error {
 	method := f.String("method", catch.Auto, "auto, redirect or sshuttle")
 	port := f.Uint("port", 0, "port that leads redirected connections to the host")
 	stream := f.Uint("stream", 0, "port that leads sshuttle to its server")
+	serial := f.String("serial", "", "serial port for redirected connections, when the host says so")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -28,7 +29,8 @@ func tunnel(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return catch.Run(ctx, catch.Options{Method: *method, Port: p[0], Stream: p[1], Program: program}, os.Stdin, os.Stdout)
+	o := catch.Options{Method: *method, Port: p[0], Stream: p[1], Serial: *serial, Program: program}
+	return catch.Run(ctx, o, os.Stdin, os.Stdout)
 }
 
 // pipe PORT is what sshuttle starts for SSH; it is also given a host and a command, as SSH is.

@@ -3,13 +3,12 @@ package sync
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/guest/serial"
 	"github.com/calmenu/calmenu/internal/sync/wire"
 	"github.com/calmenu/calmenu/internal/vm"
 )
@@ -38,10 +37,6 @@ type portRunner struct {
 	open func(context.Context) (net.Conn, error)
 }
 
-// maxStale bounds what an earlier user of a port may have left in it, in bytes: Linux holds 128 blocks of 32 KiB, QEMU and the
-// socket less.
-const maxStale = 16 << 20
-
 // Stream runs the helper and hands on what it says on the port, to out, from its word on.
 func (p *portRunner) Stream(ctx context.Context, cmd guest.Cmd, out, problems io.Writer) (int, error) {
 	conn, err := p.open(ctx)
@@ -50,12 +45,12 @@ func (p *portRunner) Stream(ctx context.Context, cmd guest.Cmd, out, problems io
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	word := firstByte + rand.Text()
+	word := serial.Word()
 	said := make(chan struct{})
 	go func() {
 		defer close(said)
 		r := bufio.NewReaderSize(conn, wire.MaxPayload)
-		err := skipTo(r, word)
+		err := serial.SkipTo(r, word)
 		if err == nil {
 			_, err = r.WriteTo(out)
 		}
@@ -72,32 +67,6 @@ func (p *portRunner) Stream(ctx context.Context, cmd guest.Cmd, out, problems io
 	_ = conn.Close()
 	<-said // nothing is handed on any more
 	return exit, err
-}
-
-// firstByte begins a helper's word and does not come again in it: rand.Text has letters and digits.
-const firstByte = "\x01"
-
-// skipTo reads up to the end of a word whose first byte comes in it only once.
-func skipTo(r io.ByteReader, word string) error {
-	matched := 0
-	for range maxStale {
-		b, err := r.ReadByte()
-		if err != nil {
-			return err
-		}
-		switch {
-		case b == word[matched]:
-			matched++
-		case b == word[0]:
-			matched = 1
-		default:
-			matched = 0
-		}
-		if matched == len(word) {
-			return nil
-		}
-	}
-	return errors.New("the helper's first word does not come")
 }
 
 // silent is the output of a helper that has nothing to say on it.

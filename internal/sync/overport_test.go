@@ -64,7 +64,7 @@ func TestOverPort(t *testing.T) {
 	large := string(bytes.Repeat([]byte("0123456789abcdef"), 1<<16))
 	b.put("large", large)
 	b.put("small", "here")
-	for _, stale := range []string{"", "some bytes", strings.Repeat(firstByte, 100_000), firstByte + "ABC"} {
+	for _, stale := range []string{"", "some bytes", strings.Repeat("\x01", 100_000), "\x01ABC"} {
 		g := &ported{stale: stale}
 		tr, err := OverPort(t.Context(), g, b.o, g.dial)
 		b.must(err)
@@ -99,7 +99,7 @@ func TestNothingOverPort(t *testing.T) {
 	if _, err := OverPort(t.Context(), chatty, b.o, chatty.dial); !errors.Is(err, errProtocol) {
 		t.Errorf("a helper that says something where it must not: %v", err)
 	}
-	endless := &ported{stale: strings.Repeat("x", maxStale)}
+	endless := &ported{stale: strings.Repeat("x", 16<<20)}
 	if _, err := OverPort(t.Context(), endless, b.o, endless.dial); err == nil {
 		t.Error("a port that says no word is waited for")
 	}

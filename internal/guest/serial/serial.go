@@ -76,7 +76,7 @@ func (p place) open(ctx context.Context, name string) (*os.File, error) {
 		return nil, err
 	}
 	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		f, err := os.OpenFile(device, os.O_RDWR, 0)
+		f, err := os.OpenFile(device, os.O_RDWR|syscall.O_NOCTTY, 0)
 		if !errors.Is(err, syscall.EBUSY) || time.Since(begun) > patience || ctx.Err() != nil {
 			return f, err
 		}

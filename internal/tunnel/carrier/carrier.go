@@ -1,12 +1,14 @@
 // Package carrier leads a guest's connections to a tunnel.Gate over the SSH connection into that guest: ports on the
 // guest's loopback that its SSH server forwards here, and CALMenu's program in the guest (cmd/calhelper, package catch),
-// which has the kernel or sshuttle lead there what programs send without knowing of any proxy.
+// which has the kernel or sshuttle lead there what programs send without knowing of any proxy. Where the guest's machine
+// has a serial port, what the kernel redirects goes over that: an emulated guest's SSH server is many times as slow.
 //
 // What must hold: no port is opened on the host, and the guest gets no key, shell or interpreter on it. One guest costs a
 // bounded number of connections, lookups and bytes, whatever it sends. The parts fail and start again one by one.
 package carrier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +20,10 @@ import (
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/tunnel/catch"
 	"github.com/calmenu/calmenu/internal/tunnel/sshuttle"
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
+	"github.com/calmenu/calmenu/internal/vm"
 )
 
 // Ports of the guest's loopback. Each is served by the same gate: which one a guest's program dials gives it no rights.
@@ -31,14 +35,14 @@ const (
 )
 
 const (
-	maxCaught  = 200         // connections at once; what is left of the client's bound is for the proxy
-	maxStreams = 4           // of sshuttle: one, and those that have not ended yet
-	restart    = time.Second // after what failed, at first
+	maxCaught  = catch.MaxCaught // connections at once; what is left of the client's bound is for the proxy
+	maxStreams = 4               // of sshuttle: one, and those that have not ended yet
+	restart    = time.Second     // after what failed, at first
 	maxRestart = 30 * time.Second
 )
 
 // Off is the method that catches nothing; the others are catch.Auto, catch.Redirect and catch.Sshuttle.
-const Off = "off"
+const Off = catch.Off
 
 // Carrier carries one guest's connections, over one connection to it after the other.
 type Carrier struct {
@@ -46,14 +50,16 @@ type Carrier struct {
 	Gate *tunnel.Gate
 	// Ensure puts CALMenu's program into the guest and returns its file; usually helper.Ensure.
 	Ensure func(context.Context, *guest.Client) (string, error)
+	// Port, unless nil, opens the host's end of the machine's serial port vm.NetworkPort, as a driver's DialSerial does.
+	Port func(context.Context) (net.Conn, error)
 	// OnReport, unless nil, is told what catches the guest's connections, whenever that changes.
 	OnReport func(wire.Report)
 	// Problem, unless nil, is told what failed and will be tried again.
 	Problem func(error)
 
-	mu     sync.Mutex         // guards both
-	method string             // "" is Off
-	again  context.CancelFunc // ends the present conversation with the guest's program; nil if there is none
+	mu      sync.Mutex    // guards both
+	method  string        // "" is Off
+	changed chan struct{} // closed when it changes; nil if nobody waits
 }
 
 // SetMethod says how connections are caught, from now on. Connections that exist are left alone.
@@ -64,9 +70,20 @@ func (r *Carrier) SetMethod(method string) {
 		return
 	}
 	r.method = method
-	if r.again != nil {
-		r.again()
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
 	}
+}
+
+// wanted is the present method, and what is closed when another one is.
+func (r *Carrier) wanted() (string, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return cmp.Or(r.method, Off), r.changed
 }
 
 // Serve carries over one connection until it or ctx ends. The error is why.
@@ -106,9 +123,14 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 		})
 	}
 	streams := func(ctx context.Context, conn net.Conn) { _ = sshuttle.Serve(ctx, conn, r.Gate) }
-	part(func(ctx context.Context) error { return r.serve(ctx, c, streamPort, maxStreams, streams) })
-	origins := newCaught(r.Gate)
-	part(func(ctx context.Context) error { return r.serve(ctx, c, caughtPort, maxCaught, origins.carry) })
+	part(func(ctx context.Context) error {
+		return r.serve(ctx, c, streamPort, make(chan struct{}, maxStreams), streams)
+	})
+	origins, places := newCaught(r.Gate), make(chan struct{}, maxCaught)
+	part(func(ctx context.Context) error { return r.serve(ctx, c, caughtPort, places, origins.carry) })
+	if r.Port != nil {
+		part(func(ctx context.Context) error { return r.overPort(ctx, origins, places) })
+	}
 	part(func(ctx context.Context) error { return r.converse(ctx, c, origins) })
 	select {
 	case <-c.Done():
@@ -155,9 +177,9 @@ func (r *Carrier) listen(ctx context.Context, c *guest.Client, port int) (net.Li
 	return c.Listen(at)
 }
 
-// serve hands each connection to a port to f, at most most at once; more are closed.
+// serve hands each connection to a port to f, as long as there are places; others are closed.
 func (r *Carrier) serve(
-	ctx context.Context, c *guest.Client, port, most int, f func(context.Context, net.Conn),
+	ctx context.Context, c *guest.Client, port int, places chan struct{}, f func(context.Context, net.Conn),
 ) error {
 	l, err := r.listen(ctx, c, port)
 	if err != nil {
@@ -171,7 +193,6 @@ func (r *Carrier) serve(
 		running.Wait()
 	}()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	places := make(chan struct{}, most)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -192,19 +213,18 @@ func (r *Carrier) serve(
 	}
 }
 
-// converse runs CALMenu's program in the guest once, as long as there is something to catch.
+// converse runs CALMenu's program in the guest once, from when there is something to catch. If there is nothing any more it
+// stays: it may carry connections.
 func (r *Carrier) converse(ctx context.Context, c *guest.Client, origins *caught) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r.mu.Lock()
-	method := r.method
-	changed, change := context.WithCancel(ctx)
-	r.again = change
-	r.mu.Unlock()
-	defer change()
-	if method == "" || method == Off {
+	method, changed := r.wanted()
+	if method == Off {
 		r.report(wire.Report{})
-		<-changed.Done()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
 		return nil
 	}
 	program, err := r.Ensure(ctx, c)
@@ -214,18 +234,27 @@ func (r *Carrier) converse(ctx context.Context, c *guest.Client, origins *caught
 	}
 	argv := []string{
 		"sudo", "-n", program, "tunnel", "-method", method, "-port", strconv.Itoa(caughtPort), "-stream", strconv.Itoa(streamPort),
+		"-serial", vm.NetworkPort,
 	}
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	talked := make(chan error, 1)
+	out := wire.NewWriter(inW)
 	go func() {
-		err := origins.converse(ctx, wire.NewReader(outR), wire.NewWriter(inW), r.report)
+		err := origins.converse(ctx, wire.NewReader(outR), out, r.report)
 		_ = outR.CloseWithError(err)
 		_ = inW.Close()
 		talked <- err
 	}()
 	// Its input's end has the program put everything back.
-	defer context.AfterFunc(changed, func() { _ = inW.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = inW.Close() })()
+	followed := make(chan struct{})
+	defer func() { <-followed }()
+	defer cancel()
+	go func() {
+		defer close(followed)
+		r.follow(ctx, out, changed)
+	}()
 	said := &firstLine{}
 	exit, err := c.Stream(ctx, guest.Cmd{Argv: argv, Stdin: inR}, outW, said)
 	_ = inR.Close()
@@ -233,14 +262,28 @@ func (r *Carrier) converse(ctx context.Context, c *guest.Client, origins *caught
 	talk := <-talked
 	r.report(wire.Report{})
 	switch {
-	case changed.Err() != nil:
-		return nil
 	case err != nil:
 		return err
 	case exit != 0:
 		return fmt.Errorf("the guest's program ended with status %d: %q", exit, said.text())
 	}
 	return talk
+}
+
+// follow tells the guest's program of every other method, until ctx ends or nobody listens.
+func (r *Carrier) follow(ctx context.Context, out *wire.Writer, changed <-chan struct{}) {
+	for {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+		var method string
+		method, changed = r.wanted()
+		if out.Send(wire.Frame{Kind: wire.Method, Payload: []byte(method)}) != nil {
+			return
+		}
+	}
 }
 
 func (r *Carrier) report(p wire.Report) {

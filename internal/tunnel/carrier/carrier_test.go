@@ -93,8 +93,12 @@ func (b *box) curl(args ...string) (string, error) {
 	return b.run(append([]string{"curl", "-sS", "--max-time", "20"}, args...)...)
 }
 
-func testTransparent(t *testing.T, method string) {
+func testTransparent(t *testing.T, method string, ported bool) {
 	b := newBox(t)
+	var p *port
+	if ported {
+		p = b.port()
+	}
 	e := &ender{saw: make(chan string, 8)}
 	outside := nettest.Serve(t, e.serve)
 	servers := map[string]string{"7": outside, "9": nowhere, "22": b.gitServer(), "80": outside, "443": outside}
@@ -106,7 +110,7 @@ func testTransparent(t *testing.T, method string) {
 		t.Fatalf("before, the box resolves %q", out)
 	}
 	before := listening(t)
-	c := carry(t, b, g, method)
+	c := carryOver(t, b, g, method, p)
 	c.await(method)
 	if after := listening(t); after != before {
 		t.Errorf("the host listens on %s, before on %s", after, before)
@@ -162,6 +166,9 @@ func testTransparent(t *testing.T, method string) {
 	if err := use(); err != nil {
 		t.Error(err)
 	}
+	if p != nil {
+		testPort(t, c, e)
+	}
 	testCut(t, c, e, method)
 
 	status := func(command string, args ...string) string {
@@ -204,9 +211,12 @@ func testTransparent(t *testing.T, method string) {
 	}
 }
 
-func TestRedirect(t *testing.T) { testTransparent(t, catch.Redirect) }
+func TestRedirect(t *testing.T) { testTransparent(t, catch.Redirect, false) }
 
-func TestStockSshuttle(t *testing.T) { testTransparent(t, catch.Sshuttle) }
+// TestSerialPort: as TestRedirect, over a serial port.
+func TestSerialPort(t *testing.T) { testTransparent(t, catch.Redirect, true) }
+
+func TestStockSshuttle(t *testing.T) { testTransparent(t, catch.Sshuttle, false) }
 
 // TestRecovery: connections that end, freeze or are stolen heal by themselves.
 func TestRecovery(t *testing.T) {

@@ -31,13 +31,60 @@ type caught struct {
 	out   *wire.Writer
 	next  uint32
 	asked map[uint32]chan netip.AddrPort
+	tells uint64        // how often the program has told what holds, or ended
+	last  wire.Report   // of them
+	again chan struct{} // closed at the next
 }
 
 func newCaught(g *tunnel.Gate) *caught {
-	return &caught{gate: g, asked: map[uint32]chan netip.AddrPort{}}
+	return &caught{gate: g, asked: map[uint32]chan netip.AddrPort{}, again: make(chan struct{})}
 }
 
-var errNobody = errors.New("the guest's program is not there to say where a connection wanted to go")
+// told is what the guest's program has told last, and how often it has.
+func (g *caught) told() (uint64, wire.Report) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.tells, g.last
+}
+
+// news waits until the guest's program has told more than n times.
+func (g *caught) news(ctx context.Context, n uint64) error {
+	for {
+		g.mu.Lock()
+		tells, again := g.tells, g.again
+		g.mu.Unlock()
+		if tells > n {
+			return nil
+		}
+		select {
+		case <-again:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (g *caught) tell(r wire.Report) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.tells++
+	g.last = r
+	close(g.again)
+	g.again = make(chan struct{})
+}
+
+// say sends the guest's program a frame.
+func (g *caught) say(f wire.Frame) error {
+	g.mu.Lock()
+	out := g.out
+	g.mu.Unlock()
+	if out == nil {
+		return errNobody
+	}
+	return out.Send(f)
+}
+
+var errNobody = errors.New("the guest's program is not there")
 
 // carry serves one connection.
 func (g *caught) carry(ctx context.Context, conn net.Conn) {
@@ -45,12 +92,15 @@ func (g *caught) carry(ctx context.Context, conn net.Conn) {
 	if err != nil || !to.IsValid() {
 		return // somebody dialled the port itself
 	}
-	if to.Port() == 53 {
-		g.answerStream(ctx, conn)
-		return
+	if near, ok := conn.(tunnel.Stream); ok {
+		g.carryTo(ctx, to, near)
 	}
-	near, ok := conn.(tunnel.Stream)
-	if !ok {
+}
+
+// carryTo serves one connection that wanted to go somewhere, in the guest's words.
+func (g *caught) carryTo(ctx context.Context, to netip.AddrPort, near tunnel.Stream) {
+	if to.Port() == 53 {
+		g.answerStream(ctx, near)
 		return
 	}
 	d := tunnel.Destination{Host: to.Addr().String(), Port: int(to.Port()), Way: tunnel.WayHelper}
@@ -62,7 +112,6 @@ func (g *caught) carry(ctx context.Context, conn net.Conn) {
 func (g *caught) origin(ctx context.Context, from string) (netip.AddrPort, error) {
 	answer := make(chan netip.AddrPort, 1)
 	g.mu.Lock()
-	out := g.out
 	g.next++
 	id := g.next
 	g.asked[id] = answer
@@ -72,10 +121,7 @@ func (g *caught) origin(ctx context.Context, from string) (netip.AddrPort, error
 		delete(g.asked, id)
 		g.mu.Unlock()
 	}()
-	if out == nil {
-		return netip.AddrPort{}, errNobody
-	}
-	if err := out.Send(wire.Frame{Kind: wire.Origin, ID: id, Payload: []byte(from)}); err != nil {
+	if err := g.say(wire.Frame{Kind: wire.Origin, ID: id, Payload: []byte(from)}); err != nil {
 		return netip.AddrPort{}, err
 	}
 	timer := time.NewTimer(originTime)
@@ -102,6 +148,7 @@ func (g *caught) converse(
 		g.mu.Lock()
 		g.out = nil
 		g.mu.Unlock()
+		g.tell(wire.Report{})
 	}()
 	g.mu.Lock()
 	g.out = out
@@ -132,9 +179,10 @@ func (g *caught) converse(
 			if err := json.Unmarshal(f.Payload, &r); err != nil {
 				return fmt.Errorf("the guest's program: %w", err)
 			}
+			g.tell(r)
 			report(r)
 		case wire.Alive:
-		case wire.Answer, wire.Origin:
+		case wire.Answer, wire.Origin, wire.Method, wire.Port:
 			return fmt.Errorf("%w: the guest does not say %q", wire.ErrFrame, byte(f.Kind))
 		}
 	}
@@ -171,7 +219,7 @@ func beat(ctx context.Context, out *wire.Writer) {
 }
 
 // answerStream answers questions for names that come over TCP (RFC 7766), one after the other.
-func (g *caught) answerStream(ctx context.Context, conn net.Conn) {
+func (g *caught) answerStream(ctx context.Context, conn io.ReadWriteCloser) {
 	for ctx.Err() == nil {
 		idle := time.AfterFunc(dnsIdleTime, func() { _ = conn.Close() })
 		var length [2]byte

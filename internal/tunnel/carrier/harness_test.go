@@ -23,6 +23,7 @@ import (
 	"github.com/calmenu/calmenu/internal/netpolicy"
 	"github.com/calmenu/calmenu/internal/nettest"
 	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/tunnel/catch"
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
 )
 
@@ -204,6 +205,7 @@ func gateTo(t testing.TB, servers map[string]string, allow ...string) *tunnel.Ga
 // carried is a box whose connections are carried.
 type carried struct {
 	*box
+	port    *port
 	link    *guest.Link
 	carrier *Carrier
 	reports chan wire.Report
@@ -211,13 +213,22 @@ type carried struct {
 
 func carry(t testing.TB, b *box, g *tunnel.Gate, method string) *carried {
 	t.Helper()
-	c := &carried{box: b, reports: make(chan wire.Report, 64)}
+	return carryOver(t, b, g, method, nil)
+}
+
+// carryOver carries over a serial port too, unless that is nil.
+func carryOver(t testing.TB, b *box, g *tunnel.Gate, method string, p *port) *carried {
+	t.Helper()
+	c := &carried{box: b, port: p, reports: make(chan wire.Report, 64)}
 	c.link = guest.NewLink(b.options(), nil)
 	c.carrier = &Carrier{
 		Gate:     g,
 		Ensure:   func(context.Context, *guest.Client) (string, error) { return b.helper, nil },
 		OnReport: func(r wire.Report) { c.reports <- r },
 		Problem:  func(err error) { t.Logf("tried again: %v", err) },
+	}
+	if p != nil {
+		c.carrier.Port = p.dial
 	}
 	c.carrier.SetMethod(method)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -247,16 +258,23 @@ func carry(t testing.TB, b *box, g *tunnel.Gate, method string) *carried {
 // await waits until a way is in force.
 func (c *carried) await(way string) wire.Report {
 	c.t.Helper()
+	return c.awaitReport(way, func(r wire.Report) bool {
+		return r.Way == way && (c.port == nil || way != catch.Redirect || r.Port)
+	})
+}
+
+func (c *carried) awaitReport(what string, good func(wire.Report) bool) wire.Report {
+	c.t.Helper()
 	limit := time.After(time.Minute)
 	for {
 		select {
 		case r := <-c.reports:
-			if r.Way == way {
+			if good(r) {
 				return r
 			}
 			c.t.Logf("report %+v", r)
 		case <-limit:
-			c.t.Fatalf("%q is not in force", way)
+			c.t.Fatalf("%q is not in force", what)
 		}
 	}
 }

@@ -99,6 +99,9 @@ func (k *keeper) status() string {
 	switch {
 	case k.report.Way != "":
 		fmt.Fprintf(&b, "transparent: on, by %s; programs need no proxy settings\n", k.report.Way)
+		if k.report.Way == Redirect && k.report.Port {
+			b.WriteString("bytes: over the serial port\n")
+		}
 	case k.report.Stopped:
 		b.WriteString("transparent: stopped in this guest; proxy-start starts it\n")
 	default:

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
@@ -19,6 +20,9 @@ const (
 	Auto     = "auto" // the first of the others that works
 	Redirect = "redirect"
 	Sshuttle = "sshuttle"
+
+	// Off catches nothing. It is only ever changed to: with it, the host starts no program.
+	Off = "off"
 )
 
 // hostSilence is how long the host may give no sign of life before it is taken to be gone.
@@ -29,6 +33,7 @@ type Options struct {
 	Method  string // Auto, Redirect or Sshuttle
 	Port    uint16 // for redirected connections
 	Stream  uint16 // for sshuttle's conversation with its server
+	Serial  string // name of the serial port to the host; used when that says so
 	Program string // this program's file, for sshuttle to start
 }
 
@@ -71,11 +76,14 @@ type keeper struct {
 	end     context.CancelCauseFunc
 	started time.Time
 	log     log
+	wanted  atomic.Pointer[string] // method the host wants and that is not in force yet
 
 	mu     sync.Mutex // guards what follows; held while a method is applied
 	method method     // nil: nothing is caught
 	report wire.Report
-	served uint64 // connections asked about
+	served uint64 // connections led to the host
+	port   *port  // nil: what is redirected goes through the SSH server
+	ended  bool   // nothing is caught any more
 }
 
 // method is a way to catch connections that is in force.
@@ -94,12 +102,15 @@ func (k *keeper) apply(ctx context.Context) {
 }
 
 func (k *keeper) applyLocked(ctx context.Context) {
+	if k.ended {
+		return
+	}
 	if k.method != nil {
 		k.method.stop()
 		k.method = nil
 	}
-	r := wire.Report{Stopped: stopped()}
-	if !r.Stopped {
+	r := wire.Report{Stopped: stopped(), PortProblem: k.report.PortProblem}
+	if !r.Stopped && k.options.Method != Off {
 		var err error
 		if k.method, err = k.start(ctx); err != nil {
 			r.Problem = line(err)
@@ -132,12 +143,15 @@ func (k *keeper) start(ctx context.Context) (method, error) {
 
 // tell sends the host what holds, if it is news.
 func (k *keeper) tell(r wire.Report) {
+	r.Port = k.port != nil
 	k.report = r
 	switch {
 	case r.Stopped:
 		k.log.add("stopped: nothing is caught")
 	case r.Way == "":
 		k.log.add("nothing is caught: %s", r.Problem)
+	case r.Way == Redirect && r.Port:
+		k.log.add("%s leads the guest's connections to the host, over the serial port", r.Way)
 	default:
 		k.log.add("%s leads the guest's connections to the host", r.Way)
 	}
@@ -150,9 +164,24 @@ func (k *keeper) tell(r wire.Report) {
 	}
 }
 
+// setMethod catches by another method, soon. Connections that exist are left alone.
+func (k *keeper) setMethod(method string) {
+	k.wanted.Store(&method)
+	go func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if last := k.wanted.Swap(nil); last != nil { // else another one has had it applied
+			k.options.Method = *last
+			k.applyLocked(context.Background())
+		}
+	}()
+}
+
+// undo puts everything back, for good.
 func (k *keeper) undo() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.ended = true
 	if k.method != nil {
 		k.method.stop()
 		k.method = nil
@@ -187,6 +216,10 @@ func (k *keeper) converse(in io.Reader, silence *time.Timer) error {
 			if err := k.out.Send(f); err != nil {
 				return err
 			}
+		case wire.Method:
+			k.setMethod(string(f.Payload))
+		case wire.Port:
+			go k.usePort(string(f.Payload))
 		case wire.Question, wire.Meant, wire.State:
 			return fmt.Errorf("%w: the host does not say %q", wire.ErrFrame, byte(f.Kind))
 		}

@@ -1,10 +1,14 @@
 package catch
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os/exec"
 	"sync"
+	"syscall"
 
 	"github.com/ti-mo/conntrack"
 )
@@ -49,3 +53,21 @@ func (o *origins) of(from netip.AddrPort) netip.AddrPort {
 }
 
 func (o *origins) close() { _ = o.conn.Close() }
+
+// wantedTo returns where a redirected connection wanted to go (SO_ORIGINAL_DST of netfilter_ipv4.h).
+func wantedTo(conn *net.TCPConn) (to netip.AddrPort, err error) {
+	const originalDst = 80
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return to, err
+	}
+	var name *syscall.IPv6Mreq // holds a sockaddr_in as well
+	cerr := raw.Control(func(fd uintptr) {
+		name, err = syscall.GetsockoptIPv6Mreq(int(fd), syscall.IPPROTO_IP, originalDst)
+	})
+	if err = errors.Join(cerr, err); err != nil {
+		return to, err
+	}
+	b := name.Multiaddr
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:])), nil
+}

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// redirect has the kernel lead connections to the guest's SSH server.
+// redirect has the kernel lead connections to the guest's SSH server, or to the serial port.
 type redirect struct {
 	names   *names
 	origins *origins
@@ -19,7 +19,7 @@ func (k *keeper) startRedirect(ctx context.Context) (method, error) {
 	}
 	o, err := newOrigins(k.options.Port)
 	if err == nil {
-		if err = install(ctx, rules(k.options.Port, n.port(), networks())); err != nil {
+		if err = install(ctx, rules(k.caughtPort(), n.port(), networks())); err != nil {
 			o.close()
 		}
 	}
@@ -34,6 +34,13 @@ func (k *keeper) startRedirect(ctx context.Context) (method, error) {
 func (*redirect) name() string                                { return Redirect }
 func (r *redirect) answer(id uint32, message []byte)          { r.names.answer(id, message) }
 func (r *redirect) origin(from netip.AddrPort) netip.AddrPort { return r.origins.of(from) }
+
+// lead leads connections to another port of the loopback, from now on.
+func (r *redirect) lead(port uint16) error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+	defer cancel()
+	return install(ctx, rules(port, r.names.port(), networks()))
+}
 
 func (r *redirect) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)

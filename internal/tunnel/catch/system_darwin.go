@@ -3,6 +3,8 @@ package catch
 import (
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -22,8 +24,13 @@ func awaitNoRules() { pause(context.Background(), time.Second) }
 
 func endWithUs() *syscall.SysProcAttr { return nil }
 
+var errNoRedirect = errors.New("macOS cannot tell where a connection that its SSH server holds wanted to go")
+
+// wantedTo is for what is redirected, which nothing is.
+func wantedTo(*net.TCPConn) (netip.AddrPort, error) { return netip.AddrPort{}, errNoRedirect }
+
 // startRedirect: pf can redirect too, but who asks it where a connection wanted to go has to hold the connection, which
 // the SSH server does.
 func (*keeper) startRedirect(context.Context) (method, error) {
-	return nil, errors.New("macOS cannot tell where a connection that its SSH server holds wanted to go")
+	return nil, errNoRedirect
 }

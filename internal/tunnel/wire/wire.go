@@ -1,6 +1,6 @@
 // Package wire is what CALMenu on the host and its program in the guest say to each other about the guest's connections:
-// frames over that program's standard input and output. The bytes of the connections themselves do not pass here; the
-// guest's SSH server carries those.
+// frames over that program's standard input and output. The bytes of the connections themselves do not pass here; a serial
+// port or the guest's SSH server carries those.
 //
 // What must hold: a frame is never longer than MaxPayload, and whatever is no frame ends the conversation.
 package wire
@@ -25,6 +25,8 @@ const (
 	Meant    Kind = 'm' // guest: there ("192.0.2.7:443"), or nowhere (empty), with the question's ID
 	State    Kind = 's' // guest: what holds now, as JSON
 	Alive    Kind = 'l' // host: a sign of life, every few seconds; the guest sends it back
+	Method   Kind = 'c' // host: catch connections by this method from now on, or not at all ("off")
+	Port     Kind = 'p' // host: the serial port is there; this is to be said first on it. The guest answers with a State
 )
 
 // MaxPayload is the longest payload, in bytes.
@@ -60,7 +62,7 @@ func (r *Reader) Next() (Frame, error) {
 	}
 	f := Frame{Kind: Kind(r.header[0]), ID: binary.BigEndian.Uint32(r.header[1:])}
 	switch f.Kind {
-	case Question, Answer, Origin, Meant, State, Alive:
+	case Question, Answer, Origin, Meant, State, Alive, Method, Port:
 	default:
 		return Frame{}, fmt.Errorf("%w: of kind %q", ErrFrame, byte(f.Kind))
 	}
@@ -105,6 +107,10 @@ type Report struct {
 	Way string `json:"way"`
 	// Stopped: somebody in the guest asked for nothing to be caught.
 	Stopped bool `json:"stopped,omitempty"`
+	// Port: what is redirected goes over the serial port, not through the guest's SSH server.
+	Port bool `json:"port,omitempty"`
+	// PortProblem is why it does not although the host has asked for it.
+	PortProblem string `json:"port_problem,omitempty"`
 	// Problem is why it is not the way that was asked for, in one line.
 	Problem string `json:"problem,omitempty"`
 }
