@@ -33,15 +33,26 @@ func (k *keeper) usePort(word string) {
 	p, err := k.openPort(word)
 	if err != nil {
 		k.log.add("the serial port: %v", err)
-		k.setPort(nil, err)
+		k.losePort(nil, err)
 		return
 	}
+	k.mu.Lock()
 	k.setPort(p, nil)
+	k.mu.Unlock()
 	err = p.serve(k)
 	_ = p.l.Close()
 	_ = p.session.Close()
 	k.log.add("the serial port: %v", err)
-	k.setPort(nil, err)
+	k.losePort(p, err)
+}
+
+// losePort leads what is redirected to the SSH server, unless it goes over another session already.
+func (k *keeper) losePort(p *port, problem error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.port == p {
+		k.setPort(nil, problem)
+	}
 }
 
 func (k *keeper) openPort(word string) (*port, error) {
@@ -71,10 +82,8 @@ func (k *keeper) openPort(word string) (*port, error) {
 	return &port{mux.Client(f, in, MaxCaught), l}, nil
 }
 
-// setPort leads what is redirected to the serial port, or back, and tells the host.
+// setPort leads what is redirected to the serial port, or back, and tells the host. Its caller holds mu.
 func (k *keeper) setPort(p *port, problem error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.port = p
 	r := k.report
 	if m, ok := k.method.(interface{ lead(port uint16) error }); ok {

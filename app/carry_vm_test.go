@@ -1,0 +1,197 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/guest/helper"
+	"github.com/calmenu/calmenu/internal/netpolicy"
+	"github.com/calmenu/calmenu/internal/tunnel"
+	"github.com/calmenu/calmenu/internal/tunnel/carrier"
+	"github.com/calmenu/calmenu/internal/tunnel/catch"
+	"github.com/calmenu/calmenu/internal/tunnel/wire"
+	"github.com/calmenu/calmenu/internal/vm"
+)
+
+// counted counts what comes and goes over a connection.
+type counted struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// TestNetworkOfARealGuest has a real guest's connections go over its serial port: at first, after its program was killed,
+// with the port taken by somebody else, while its machine stood still, and when it has been saved and resumed.
+func TestNetworkOfARealGuest(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 15*time.Minute)
+	defer cancel()
+	g := insideReal(t, ctx)
+	content := make([]byte, 24<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(content)
+	sum := sha256.Sum256(content)
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/large" {
+			_, _ = w.Write(content)
+		}
+	}))
+	defer outside.Close()
+	rule, err := netpolicy.ParseRule("8.8.8.8:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, _, err := g.a.guestOptions("demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial := func(ctx context.Context) (net.Conn, error) {
+		return g.a.Driver.(vm.SerialDialer).DialSerial(ctx, "demo", vm.NetworkPort)
+	}
+	var passed atomic.Int64
+	reports := make(chan wire.Report, 64)
+	r := &carrier.Carrier{
+		Gate: &tunnel.Gate{
+			Policy:   func() tunnel.Policy { return tunnel.Policy{Rules: []netpolicy.Rule{rule}} },
+			Upstream: func(*url.URL) (*url.URL, error) { return nil, nil },
+			Own:      func() []netip.Prefix { return nil },
+			Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, outside.Listener.Addr().String())
+			},
+		},
+		Ensure: func(ctx context.Context, c *guest.Client) (string, error) { return helper.Ensure(ctx, c) },
+		Port: func(ctx context.Context) (net.Conn, error) {
+			conn, err := dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return counted{conn, &passed}, nil
+		},
+		OnReport: func(r wire.Report) { reports <- r },
+		Problem:  func(err error) { t.Logf("tried again: %v", err) },
+	}
+	r.SetMethod(catch.Auto)
+	link := guest.NewLink(o, nil)
+	serving, stop := context.WithCancel(ctx)
+	var served sync.WaitGroup
+	served.Go(func() {
+		for serving.Err() == nil {
+			if c, err := link.Client(serving); err == nil {
+				t.Logf("served: %v", r.Serve(serving, c))
+			}
+		}
+	})
+	defer func() {
+		stop()
+		_ = link.Close()
+		served.Wait()
+	}()
+	await := func(over bool) {
+		t.Helper()
+		for {
+			select {
+			case r := <-reports:
+				t.Logf("report %+v", r)
+				if r.Way == catch.Redirect && r.Port == over {
+					return
+				}
+			case <-ctx.Done():
+				t.Fatalf("over the serial port: %v: never", over)
+			}
+		}
+	}
+	const fetch = "curl -sS --max-time 300 http://8.8.8.8/large | sha256sum"
+	check := func(what, got string, over bool, before int64) {
+		t.Helper()
+		if want := hex.EncodeToString(sum[:]); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %s, want %s", what, got, want)
+		}
+		came := passed.Load() - before
+		t.Logf("%s: %d bytes over the serial port", what, came)
+		if over != (came >= int64(len(content))) {
+			t.Errorf("%s: %d bytes of %d went over the serial port", what, came, len(content))
+		}
+	}
+	get := func(what string, over bool) {
+		t.Helper()
+		before := passed.Load()
+		check(what, g.run(ctx, fetch), over, before)
+	}
+	await(true)
+	get("at first", true)
+	if said := g.run(ctx, "proxy-status"); !strings.Contains(said, "over the serial port") {
+		t.Errorf("proxy-status: %s", said)
+	}
+
+	g.run(ctx, "sudo pkill -9 -f '[c]alhelper.* tunnel'")
+	await(true)
+	get("the guest's program killed", true)
+
+	// Somebody else has the port when it is free.
+	g.run(ctx, "sudo pkill -9 -f '[c]alhelper.* tunnel'")
+	var other net.Conn
+	for other == nil && ctx.Err() == nil {
+		other, _ = dial(ctx)
+	}
+	await(false)
+	get("the port taken", false)
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+	await(true)
+	get("the port free", true)
+
+	// The machine stands still in the midst of it.
+	m, err := g.a.Driver.Machine(ctx, "demo")
+	if err != nil || m.PID == 0 {
+		t.Fatal(m, err)
+	}
+	before := passed.Load()
+	still := make(chan struct{})
+	go func() {
+		defer close(still)
+		for passed.Load() < before+4<<20 && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		_ = syscall.Kill(m.PID, syscall.SIGSTOP)
+		time.Sleep(3 * time.Second)
+		_ = syscall.Kill(m.PID, syscall.SIGCONT)
+	}()
+	got := g.run(ctx, fetch)
+	<-still
+	check("the machine stood still", got, true, before)
+
+	if err := g.a.Driver.Suspend(ctx, "demo", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.a.Start(ctx, "demo", nil); err != nil {
+		t.Fatal(err)
+	}
+	link.Check(true)
+	g.connect(ctx)
+	await(true)
+	get("saved and resumed", true)
+}
