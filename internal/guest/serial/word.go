@@ -25,10 +25,10 @@ func SkipTo(r io.ByteReader, word string) error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case b == word[matched]:
+		switch b {
+		case word[matched]:
 			matched++
-		case b == word[0]:
+		case word[0]:
 			matched = 1
 		default:
 			matched = 0

@@ -100,7 +100,7 @@ func (r *Carrier) servePort(ctx context.Context, session *mux.Session, g *caught
 			return err
 		}
 		running.Go(func() {
-			defer st.Close()
+			defer func() { _ = st.Close() }()
 			select {
 			case places <- struct{}{}:
 			default:

@@ -139,7 +139,7 @@ func (p *port) serve(k *keeper) error {
 // lead passes bytes both ways until both sides have ended. What ends otherwise ends both.
 func lead(conn *net.TCPConn, st *mux.Stream) {
 	defer conn.Close()
-	defer st.Close()
+	defer func() { _ = st.Close() }()
 	st.OnCut(func() { _ = conn.SetReadDeadline(time.Now()) }) // nobody reads what it says any more
 	up := make(chan struct{})
 	go func() {
