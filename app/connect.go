@@ -368,8 +368,13 @@ func (a *App) subject(w *config.Workspace, c isolation.Runner) (*isolation.Subje
 	if err != nil {
 		return nil, err
 	}
+	caps := a.Driver.Info().Capabilities
+	own := ""
+	if caps.GuestOS == "linux" {
+		own, _ = helper.Name(caps.GuestOS) // none is no obstacle
+	}
 	return &isolation.Subject{
-		Driver: a.Driver, Name: w.Name, Guest: c, User: a.Driver.Info().Capabilities.User,
+		Driver: a.Driver, Name: w.Name, Guest: c, User: caps.User, Helper: own,
 		HostKey: pinned, Identity: id.Signer().PublicKey(), Proxy: guestProxy, Weakened: weakened(w),
 		Outbox: a.sharedOutbox(w),
 	}, nil

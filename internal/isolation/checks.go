@@ -35,6 +35,8 @@ type Subject struct {
 	User              string
 	// Proxy is where CALMenu's forward listens on the guest's loopback: the one way out that must not lead to the host.
 	Proxy string
+	// Helper is the name of CALMenu's own program in the guest; empty if there is none for it.
+	Helper string
 	// Weakened lists, as sentences, what the user chose that lets more through than the default.
 	Weakened []string
 	// AuthorizedKeys are the files that say who may log in to the host; nil is the user's own.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +18,19 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
+	"github.com/calmenu/calmenu/resources"
 )
 
-// sealed answers as a guest does that can reach nothing: curl accounts for each attempt, and none gets through.
-type sealed struct{ silent bool }
+// sealed answers as a guest does that can reach nothing: what tries accounts for each attempt, and none gets through.
+type sealed struct {
+	silent bool
+	helper string // what becomes of CALMenu's own program: it answers, or is missing or forgetful
+}
 
 func (s sealed) Output(_ context.Context, c guest.Cmd) (guest.Result, error) {
+	if slices.Contains(c.Argv, "reach") {
+		return s.reach(c.Argv)
+	}
 	if s.silent {
 		return guest.Result{Exit: 127, Stderr: []byte("curl: not found\n"), Stdout: []byte("gateway 10.0.2.2\n")}, nil
 	}
@@ -33,6 +42,48 @@ func (s sealed) Output(_ context.Context, c guest.Cmd) (guest.Result, error) {
 		}
 	}
 	return guest.Result{Stdout: []byte(b.String())}, nil
+}
+
+func (s sealed) reach(argv []string) (guest.Result, error) {
+	if s.silent || s.helper == "missing" {
+		return guest.Result{Exit: 127, Stderr: []byte("no such file\n")}, nil
+	}
+	said := "gateway 10.0.2.2\n"
+	for _, a := range argv[3:] {
+		if strings.HasPrefix(a, "http://") {
+			said += fmt.Sprintf("tried connection refused %s\n", strings.ReplaceAll(a, "GATEWAY", "10.0.2.2"))
+		}
+	}
+	if s.helper == "forgetful" {
+		said = said[:strings.LastIndex(strings.TrimSpace(said), "\n")+1]
+	}
+	return guest.Result{Stdout: []byte(said)}, nil
+}
+
+// What CALMenu's own program does not account for, curl must.
+func TestTheHelperTriesWhereThereIsOne(t *testing.T) {
+	for helper, by := range map[string]string{
+		"answers": "connection refused", "missing": "curl exit 7, HTTP status 000", "forgetful": "curl exit 7, HTTP status 000",
+	} {
+		d, s := running(t)
+		d.SetExposure("demo", sealedExposure())
+		s.Helper, s.Guest = "calhelper", sealed{helper: helper}
+		r := Run(t.Context(), s)
+		got := outcome(t, r, "canary")
+		if r.Level != Verified || got.Outcome != Pass {
+			t.Errorf("%s: %s (%s)", helper, got.Outcome, got.Reason)
+		}
+		for _, how := range []string{"direct 127.0.0.1:", "direct 10.0.2.2:", "proxy 127.0.0.1:"} {
+			if !strings.Contains(got.Evidence, how) {
+				t.Errorf("%s: no evidence of %q: %s", helper, how, got.Evidence)
+			}
+		}
+		for line := range strings.Lines(got.Evidence) {
+			if !strings.HasSuffix(strings.TrimSpace(line), ": "+by) {
+				t.Errorf("%s: %q", helper, line)
+			}
+		}
+	}
 }
 
 func key(t *testing.T) ssh.PublicKey {
@@ -187,10 +238,24 @@ func TestAGuestThatReachesTheHostIsCaught(t *testing.T) {
 	d, s := running(t)
 	d.SetExposure("demo", sealedExposure())
 	s.Guest = leaky{}
-	r := Run(t.Context(), s)
-	if got := outcome(t, r, "canary"); got.Outcome != Fail || r.Level != Broken {
-		t.Errorf("canary: %s (%s), level %s", got.Outcome, got.Reason, r.Level)
+	caught := func(by string) {
+		t.Helper()
+		r := Run(t.Context(), s)
+		got := outcome(t, r, "canary")
+		if got.Outcome != Fail || r.Level != Broken || !strings.Contains(got.Evidence, by) {
+			t.Errorf("canary: %s (%s), level %s: %s", got.Outcome, got.Reason, r.Level, got.Evidence)
+		}
 	}
+	caught("curl exit 0")
+	program, err := resources.CalHelper("linux")
+	if err != nil || runtime.GOOS != "linux" || runtime.GOARCH != "amd64" {
+		t.Skipf("CALMenu's own program is not built, or not for this system: %v", err)
+	}
+	s.Helper = filepath.Join(t.TempDir(), "calhelper")
+	if err := os.WriteFile(s.Helper, program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	caught(": HTTP status 200")
 }
 
 func TestAStoppedMachineProvesNothing(t *testing.T) {
