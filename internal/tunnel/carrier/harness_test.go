@@ -265,7 +265,7 @@ func (c *carried) await(way string) wire.Report {
 
 func (c *carried) awaitReport(what string, good func(wire.Report) bool) wire.Report {
 	c.t.Helper()
-	limit := time.After(time.Minute)
+	limit := time.After(2 * time.Minute)
 	for {
 		select {
 		case r := <-c.reports:
