@@ -20,16 +20,20 @@ const (
 
 	maxQueued  = 256 << 10 // bytes of data that wait to be written
 	maxUrgent  = 1 << 20   // the same with frames that do not wait
+	answerTime = 10 * time.Second
 	pingPrefix = "calm"
 )
 
-// outbox is what goes to the client, in one order, written by one goroutine. Data waits for room; other frames do not.
+// outbox is what goes to the client, in one order, written by one goroutine at a time. Data waits for room; other frames do
+// not.
 type outbox struct {
+	to    io.Writer
 	onEnd func() // ends a write that waits for the client
 
 	mu      sync.Mutex // guards all below
-	room    sync.Cond  // there is room for data, or the end
-	work    sync.Cond  // there is something to write, or the end
+	writing bool
+	room    sync.Cond // there is room for data, or the end
+	work    sync.Cond // there is something to write, or the end
 	queue   []byte
 	err     error // why it has ended
 	sent    int64 // bytes of data queued since the beginning
@@ -45,18 +49,18 @@ type ping struct {
 	at   time.Time
 }
 
-func newOutbox(onEnd func()) *outbox {
-	o := &outbox{onEnd: onEnd, window: minWindow}
+func newOutbox(to io.Writer, onEnd func()) *outbox {
+	o := &outbox{to: to, onEnd: onEnd, window: minWindow}
 	o.room.L, o.work.L = &o.mu, &o.mu
 	return o
 }
 
 // run writes until an error or the end.
-func (o *outbox) run(w io.Writer) {
+func (o *outbox) run() {
 	var spare []byte
 	for {
 		o.mu.Lock()
-		for len(o.queue) == 0 && o.err == nil {
+		for (len(o.queue) == 0 || o.writing) && o.err == nil {
 			o.work.Wait()
 		}
 		if o.err != nil {
@@ -65,14 +69,46 @@ func (o *outbox) run(w io.Writer) {
 		}
 		batch := o.queue
 		o.queue = spare[:0]
+		o.writing = true
 		o.room.Broadcast()
 		o.mu.Unlock()
-		if _, err := w.Write(batch); err != nil {
-			o.end(err)
+		if !o.write(batch) {
 			return
 		}
 		spare = batch
 	}
+}
+
+// write writes for the goroutine that has set writing. It returns false at the end.
+func (o *outbox) write(frames []byte) bool {
+	_, err := o.to.Write(frames)
+	o.mu.Lock()
+	o.writing = false
+	if len(o.queue) > 0 {
+		o.work.Signal()
+	}
+	o.mu.Unlock()
+	if err != nil {
+		o.end(err)
+	}
+	return err == nil
+}
+
+// answer is send for what the client waits for: where nothing is to be written before it, it is written at once, which saves
+// the client the time until another goroutine runs. It is for who reads from the client, of which nothing more is read
+// meanwhile; one that takes nothing for answerTime does not read.
+func (o *outbox) answer(c command, data []byte) {
+	o.mu.Lock()
+	now := len(o.queue) == 0 && !o.writing && o.err == nil
+	o.writing = o.writing || now
+	o.mu.Unlock()
+	if !now {
+		o.send(0, c, data, true)
+		return
+	}
+	late := time.AfterFunc(answerTime, func() { o.end(errFull) })
+	o.write(append(appendHeader(nil, 0, c, len(data)), data...))
+	late.Stop()
 }
 
 // end has whoever waits give up.

@@ -36,7 +36,7 @@ const (
 func Serve(ctx context.Context, conn io.ReadWriteCloser, g *tunnel.Gate) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &session{gate: g, out: newOutbox(func() { _ = conn.Close() }), channels: map[uint16]*channel{}, udp: map[uint16]*packets{}}
+	s := &session{gate: g, out: newOutbox(conn, func() { _ = conn.Close() }), channels: map[uint16]*channel{}, udp: map[uint16]*packets{}}
 	s.less.L = &s.mu
 	var writing sync.WaitGroup
 	defer context.AfterFunc(ctx, func() {
@@ -61,7 +61,7 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, g *tunnel.Gate) error {
 	if _, err := io.WriteString(conn, header); err != nil {
 		return err
 	}
-	writing.Go(func() { s.out.run(conn) })
+	writing.Go(func() { s.out.run() })
 	s.out.send(0, cmdRoutes, nil, true) // the client waits for them; it is told none
 	err := s.read(ctx, in)
 	if cause := context.Cause(ctx); cause != nil {
@@ -284,7 +284,7 @@ func (s *session) pong(data string) {
 	}
 	s.mu.Unlock()
 	if over == nil {
-		s.out.send(0, cmdPong, []byte(data), true)
+		s.out.answer(cmdPong, []byte(data))
 		return
 	}
 	time.AfterFunc(pongDelay, func() { s.out.send(0, cmdPong, []byte(data), true) })
