@@ -232,7 +232,10 @@ func (o *outboxBench) bring(ctx context.Context, dir, dest string) (passage, err
 
 // bringOver is bring over what is lent at a socket.
 func (o *outboxBench) bringOver(ctx context.Context, lent, dir, dest string) (passage, error) {
-	order := outboxOrder{From: o.from, Lent: lent, Dir: dir, Dest: dest, State: dest + ".state", Helper: o.helper, Machines: o.machines, Machine: o.machine}
+	order := outboxOrder{
+		From: o.from, Lent: lent, Dir: dir, Dest: dest, State: dest + ".state", Helper: o.helper,
+		Machines: o.machines, Machine: o.machine,
+	}
 	cmd := order.command(ctx, o.self)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems

@@ -36,7 +36,9 @@ const (
 func Serve(ctx context.Context, conn io.ReadWriteCloser, g *tunnel.Gate) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &session{gate: g, out: newOutbox(conn, func() { _ = conn.Close() }), channels: map[uint16]*channel{}, udp: map[uint16]*packets{}}
+	s := &session{
+		gate: g, out: newOutbox(conn, func() { _ = conn.Close() }), channels: map[uint16]*channel{}, udp: map[uint16]*packets{},
+	}
 	s.less.L = &s.mu
 	var writing sync.WaitGroup
 	defer context.AfterFunc(ctx, func() {
