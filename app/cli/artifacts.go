@@ -223,9 +223,9 @@ without having landed is listed, and the exit code is 1.`,
 				return nil
 			})
 			if err == nil && len(v.Mismatches) > 0 {
-				what := fmt.Sprintf("%d artifacts are", len(v.Mismatches))
+				what := fmt.Sprintf("%d things are", len(v.Mismatches)) // not all of them are artifacts
 				if len(v.Mismatches) == 1 {
-					what = "1 artifact is"
+					what = "1 thing is"
 				}
 				err = hint.Errorf("What changed them is not known to CALMenu; earlier versions are in .versions.",
 					"%s not as they landed", what)
