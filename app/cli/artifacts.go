@@ -223,12 +223,12 @@ without having landed is listed, and the exit code is 1.`,
 				return nil
 			})
 			if err == nil && len(v.Mismatches) > 0 {
-				what := fmt.Sprintf("%d things are", len(v.Mismatches)) // not all of them are artifacts
+				what := fmt.Sprintf("%d things are not as they", len(v.Mismatches)) // not all of them are artifacts
 				if len(v.Mismatches) == 1 {
-					what = "1 thing is"
+					what = "1 thing is not as it"
 				}
 				err = hint.Errorf("What changed them is not known to CALMenu; earlier versions are in .versions.",
-					"%s not as they landed", what)
+					"%s landed", what)
 			}
 			return err
 		},
