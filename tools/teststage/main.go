@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // longer by any factor.
 const (
 	unitLimit    = 10 * time.Minute
-	machineLimit = 40 * time.Minute
+	machineLimit = 65 * time.Minute
 )
 
 // unit runs all tests of packages (none: all), without what lets tests start machines.
