@@ -1,7 +1,6 @@
 package sync
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/hint"
@@ -222,26 +220,6 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 		again = p.settle(items) || again
 	}
 	return again, nil
-}
-
-// withoutLarge leaves out of this pass what is largest of a round that the host's disk had no room for, so that the rest
-// lands. It returns false if that was not the matter, or nothing is left.
-func (p *pass) withoutLarge(err error) bool {
-	if len(p.todo) == 0 || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
-		return false
-	}
-	_ = p.dest.RemoveAll(stagingDir) // what was left there for another time is in the way of the rest
-	most := slices.MaxFunc(p.todo, func(a, b Item) int { return cmp.Compare(a.Size, b.Size) })
-	if p.full == nil {
-		p.full = fmt.Errorf("there is no room for %s (%s): %w", display(most.Name), humanize.Bytes(uint64(most.Size)), err)
-	}
-	for _, it := range p.todo {
-		p.tries[it.Name]--
-		if it.Size >= most.Size/4 { // so that few rounds are enough however many there are
-			p.large[key{it.Name, it.Source}] = true
-		}
-	}
-	return true
 }
 
 // settle takes note of what became of items. It reports whether one has changed meanwhile.
