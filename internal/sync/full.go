@@ -30,8 +30,8 @@ func (p *pass) withoutLarge(err error) bool {
 	}
 	_ = p.dest.RemoveAll(stagingDir) // what was left there for another time is in the way of the rest
 	most := slices.MaxFunc(left, func(a, b Item) int { return cmp.Compare(a.Size, b.Size) })
-	if p.full == nil {
-		p.full = fmt.Errorf("there is no room for %s (%s): %w", display(most.Name), humanize.Bytes(uint64(most.Size)), why) // several files may have met it
+	if p.full == nil { // why, not the error of the pass: several files may have met it
+		p.full = fmt.Errorf("there is no room for %s (%s): %w", display(most.Name), humanize.Bytes(uint64(most.Size)), why)
 	}
 	for _, it := range left {
 		p.tries[it.Name]--
