@@ -26,33 +26,46 @@ const (
 	sshuttleVerb = "tunnel-sshuttle" // RULE: sshuttle's server, on standard input and output
 )
 
-// runTunnelProbe is the tunnel as CALMenu runs it, without what decides about it.
-func runTunnelProbe(ctx context.Context, args []string) error {
-	rule, err := netpolicy.ParseRule(args[len(args)-1])
+// openGate is the tunnel's as CALMenu has it, with one rule and without what else decides.
+func openGate(text string) (*tunnel.Gate, error) {
+	rule, err := netpolicy.ParseRule(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	g := &tunnel.Gate{
+	return &tunnel.Gate{
 		Policy:   func() tunnel.Policy { return tunnel.Policy{Rules: []tunnel.Rule{rule}} },
 		Upstream: func(*url.URL) (*url.URL, error) { return nil, nil },
 		Own:      func() []netip.Prefix { return nil },
-	}
-	switch {
-	case args[0] == sshuttleVerb && len(args) == 2:
-		conn, err := net.FileConn(os.Stdin)
-		if err != nil {
-			return err
-		}
-		return sshuttle.Serve(ctx, conn, g)
-	case args[0] == proxyVerb && len(args) == 4:
-		return runTunnelProxy(ctx, args[1], args[2], g)
-	}
-	return errors.New("unknown arguments")
+	}, nil
 }
 
-func runTunnelProxy(ctx context.Context, at, listen string, g *tunnel.Gate) error {
+var errArguments = errors.New("unknown arguments")
+
+func runTunnelSshuttle(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return errArguments
+	}
+	g, err := openGate(args[0])
+	if err != nil {
+		return err
+	}
+	conn, err := net.FileConn(os.Stdin)
+	if err != nil {
+		return err
+	}
+	return sshuttle.Serve(ctx, conn, g)
+}
+
+func runTunnelProxy(ctx context.Context, args []string) error {
+	if len(args) != 3 {
+		return errArguments
+	}
+	g, err := openGate(args[2])
+	if err != nil {
+		return err
+	}
 	var e endpoint
-	if err := json.Unmarshal([]byte(at), &e); err != nil {
+	if err := json.Unmarshal([]byte(args[0]), &e); err != nil {
 		return fmt.Errorf("reading the endpoint: %w", err)
 	}
 	c, err := e.connect(ctx)
@@ -60,7 +73,7 @@ func runTunnelProxy(ctx context.Context, at, listen string, g *tunnel.Gate) erro
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	l, err := c.Listen(listen)
+	l, err := c.Listen(args[1])
 	if err != nil {
 		return err
 	}
