@@ -20,6 +20,7 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/guest/helper"
 	"github.com/calmenu/calmenu/internal/netpolicy"
+	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/tunnel"
 	"github.com/calmenu/calmenu/internal/tunnel/carrier"
 	"github.com/calmenu/calmenu/internal/tunnel/catch"
@@ -46,7 +47,8 @@ func (c counted) Write(b []byte) (int, error) {
 }
 
 // TestNetworkOfARealGuest has a real guest's connections go over its serial port: at first, after its program was killed,
-// with the port taken by somebody else, while its machine stood still, and when it has been saved and resumed.
+// with the port taken by somebody else, while its machine stood still, and when it has been saved and resumed, or rolled
+// back.
 func TestNetworkOfARealGuest(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 15*time.Minute)
 	defer cancel()
@@ -55,8 +57,13 @@ func TestNetworkOfARealGuest(t *testing.T) {
 	_, _ = rand.NewChaCha8([32]byte{}).Read(content)
 	sum := sha256.Sum256(content)
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/large" {
+		switch r.URL.Path {
+		case "/large":
 			_, _ = w.Write(content)
+		case "/endless":
+			for r.Context().Err() == nil {
+				_, _ = w.Write(content)
+			}
 		}
 	}))
 	defer outside.Close()
@@ -194,4 +201,31 @@ func TestNetworkOfARealGuest(t *testing.T) {
 	g.connect(ctx)
 	await(true)
 	get("saved and resumed", true)
+
+	// Rolled back in the midst of a download: what goes on in the guest then has lost its host.
+	more := func() {
+		t.Helper()
+		for before := passed.Load(); passed.Load() < before+4<<20; time.Sleep(10 * time.Millisecond) {
+			if ctx.Err() != nil {
+				t.Fatal("nothing comes")
+			}
+		}
+	}
+	g.run(ctx, "setsid curl -sS -o /dev/null http://8.8.8.8/endless >/dev/null 2>&1 </dev/null &")
+	more()
+	s, err := g.a.TakeSnapshot(ctx, "demo", snapshot.Snapshot{Name: "download", Mode: snapshot.ModeWarm}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more() // it lived through the snapshot
+	if rolled, err := g.a.Rollback(ctx, "demo", s.ID, nil); err != nil || !rolled.Resumed {
+		t.Fatalf("%+v, %v", rolled, err)
+	}
+	back := time.Now()
+	g.connect(ctx)
+	g.run(ctx, "until curl -sS --max-time 5 -o /dev/null http://8.8.8.8/; do sleep 0.1; done")
+	t.Logf("a connection %v after the rollback", time.Since(back).Round(10*time.Millisecond))
+	await(true)
+	get("rolled back", true)
+	g.run(ctx, "! pgrep curl") // the download has ended, and is not left to wait
 }
