@@ -192,11 +192,30 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 	)
 	root.AddCommand(c.githubVerbs()...)
 	wrapArgs(root)
+	for _, verb := range root.Commands() {
+		offFirstThread(verb)
+	}
 	return root
 }
 
-// wrapArgs makes mistakes in arguments usage errors with a hint, in a command and those below it. A command that only
-// holds others shows its help, but is not content with one that it does not hold.
+// offFirstThread has a verb, and those below it, run on a goroutine of its own. The first one is locked to the process's first
+// thread, for the tray alone: whatever waits there costs changes of threads each time, which a transfer does some thousand times
+// a second.
+func offFirstThread(verb *cobra.Command) {
+	for _, below := range verb.Commands() {
+		offFirstThread(below)
+	}
+	run := verb.RunE
+	if run == nil {
+		return
+	}
+	verb.RunE = func(cc *cobra.Command, args []string) error {
+		ended := make(chan error)
+		go func() { ended <- run(cc, args) }()
+		return <-ended
+	}
+}
+
 // valueOf says for people what a flag wants.
 func valueOf(f *pflag.Flag) string {
 	switch kind := f.Value.Type(); kind {
@@ -209,6 +228,8 @@ func valueOf(f *pflag.Flag) string {
 	}
 }
 
+// wrapArgs makes mistakes in arguments usage errors with a hint, in a command and those below it. A command that only
+// holds others shows its help, but is not content with one that it does not hold.
 func wrapArgs(cc *cobra.Command) {
 	if cc.HasSubCommands() && !cc.Runnable() {
 		cc.Args = cobra.NoArgs
