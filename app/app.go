@@ -37,6 +37,7 @@ type App struct {
 	// Rhythm says when probes rest, as far as somebody tells it what happens to the computer: the menu-bar agent does.
 	Rhythm *host.Rhythm
 
+	keepers  bool     // see Options
 	links    sync.Map // by workspace that this process keeps: its *guest.Link
 	flags    map[string]string
 	settings atomic.Pointer[settings]
@@ -87,6 +88,8 @@ type Options struct {
 	Driver vm.Driver
 	// Flags are settings given on the command line, by key or flag name.
 	Flags map[string]string
+	// Keepers has a process of this program stay with each machine that is left running, where nobody else looks after it.
+	Keepers bool
 }
 
 // Open reads the configuration and opens the journal, the log and the driver.
@@ -102,7 +105,7 @@ func Open(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{Home: home, Journal: j, Driver: o.Driver, Rhythm: host.NewRhythm(), flags: o.Flags}
+	a := &App{Home: home, Journal: j, Driver: o.Driver, Rhythm: host.NewRhythm(), flags: o.Flags, keepers: o.Keepers}
 	if err := a.Reload(); err != nil {
 		return nil, err
 	}

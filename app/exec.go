@@ -29,6 +29,8 @@ func (a *App) Exec(ctx context.Context, name string, argv []string, s ExecStream
 		return -1, err
 	}
 	defer func() { _ = c.Close() }()
+	a.leaveKept(ctx, w.Name)
+	a.awaitNetwork(ctx, w.Name)
 	cmd := guest.Cmd{Argv: argv}
 	if s.TTY != nil {
 		return session.RunPTY(ctx, c, s.TTY, cmd)

@@ -3,11 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/hint"
@@ -34,7 +31,7 @@ func (a *App) runHooks(ctx context.Context, w *config.Workspace, landed []outbox
 	if len(hooks) == 0 || len(landed) == 0 {
 		return nil, nil
 	}
-	l := flock.New(filepath.Join(a.Home.LocksDir(), w.Name+".hooks.lock"), flock.SetPermissions(0o600))
+	l := a.lockFile(w.Name, "hooks")
 	if ok, err := l.TryLockContext(ctx, 50*time.Millisecond); err != nil || !ok {
 		return nil, fmt.Errorf("waiting for other hooks of %q: %w", w.Name, err)
 	}

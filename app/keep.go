@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
@@ -36,7 +33,7 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 	if err != nil {
 		return err
 	}
-	l := flock.New(filepath.Join(a.Home.LocksDir(), w.Name+".keep.lock"), flock.SetPermissions(0o600))
+	l := a.lockFile(w.Name, keepLock)
 	ok, err := l.TryLock()
 	if err != nil {
 		return fmt.Errorf("locking the care of %q: %w", w.Name, err)
@@ -66,6 +63,9 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 	defer a.lend(ctx, w.Name, link)()
 	k.net = a.openNetwork(ctx, w)
 	defer k.net.close()
+	settled := a.lockFile(w.Name, settledLock)
+	defer func() { _ = settled.Close() }()
+	k.settled = sync.OnceFunc(func() { _, _ = settled.TryLockContext(ctx, lockPoll) })
 	k.bulk = a.bulkLink(w.Name, o)
 	defer func() { _ = k.bulk.Close() }()
 	defer a.Rhythm.Listen(func(e host.Event) { k.heard(e, link) })()
@@ -118,7 +118,9 @@ type keeper struct {
 	w     *config.Workspace
 	hooks Hooks
 	net   *network
-	bulk  *guest.Link // a connection of its own for what the guest sends and receives, which may be much
+	// settled is called when it is settled how the guest gets out.
+	settled func()
+	bulk    *guest.Link // a connection of its own for what the guest sends and receives, which may be much
 
 	lastOutboxError string // of the outbox part alone
 	after           hookQueue

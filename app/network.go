@@ -230,6 +230,9 @@ func (n *network) upstream(u *url.URL) (*url.URL, error) {
 // network gives the guest its one way out: what its programs send is carried here, under the policy. Where the tunnel is
 // not in force it is not there.
 func (k *keeper) network(ctx context.Context, c *guest.Client) error {
+	if !k.net.inForce() {
+		k.settled()
+	}
 	return k.net.reach.during(ctx, k.net, c, func(ctx context.Context) error {
 		return k.carry(ctx, k.net.gate)
 	})

@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/hint"
@@ -74,7 +72,7 @@ func (a *App) answeredRules(name string, now time.Time) []netpolicy.Rule {
 
 // changeAnswers replaces the answers under a lock of their own.
 func (a *App) changeAnswers(name string, change func([]netAnswer) []netAnswer) error {
-	l := flock.New(filepath.Join(a.Home.LocksDir(), name+".net.lock"), flock.SetPermissions(0o600))
+	l := a.lockFile(name, "net")
 	if err := l.Lock(); err != nil {
 		return fmt.Errorf("locking the answers about the network: %w", err)
 	}

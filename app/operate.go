@@ -65,6 +65,7 @@ func (a *App) operate(
 		return err
 	}
 	defer unlock()
+	defer a.leaveKept(ctx, name) // before others can change it
 	op := a.Journal.Begin(name, verb)
 	report := func(ph vm.Phase) {
 		op.Phase(ph.Name, ph.Done, ph.Total)

@@ -65,6 +65,9 @@ func (a *App) Session(ctx context.Context, t Terminal, o SessionOptions, p vm.Pr
 	}
 	out, discard, err := r.run(ctx)
 	_ = r.c.Close()
+	if !discard {
+		a.leaveKept(ctx, w.Name)
+	}
 	if err == nil && discard {
 		err = a.discard(ctx, w.Name, p)
 	}
@@ -156,7 +159,7 @@ func (a *App) keepUnlessKept(ctx context.Context, name string) {
 			a.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")
 		}
 		select {
-		case <-time.After(3 * time.Second):
+		case <-time.After(keptEvery):
 		case <-ctx.Done():
 		}
 	}

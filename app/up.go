@@ -69,20 +69,29 @@ func (a *App) SpawnAgent() error {
 	if a.AgentRuns() {
 		return nil
 	}
+	if err := a.spawn("agent.log"); err != nil {
+		return fmt.Errorf("starting the agent: %w", err)
+	}
+	return nil
+}
+
+// spawn starts this program once more, as a process of its own that outlives this one. What it says goes to a file of the
+// logs.
+func (a *App) spawn(log string, args ...string) error {
 	self, err := Self()
 	if err != nil {
 		return err
 	}
-	out, err := os.OpenFile(filepath.Join(a.Home.LogsDir(), "agent.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(filepath.Join(a.Home.LogsDir(), log), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("opening the agent's log: %w", err)
+		return err
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(self)
+	cmd := exec.Command(self, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting the agent: %w", err)
+		return err
 	}
 	return cmd.Process.Release()
 }

@@ -184,7 +184,7 @@ the command line. WORKSPACE may be left out: it is then the current one.`,
 	root.AddCommand(
 		c.up(), c.list(), c.status(), c.newWorkspace(), c.start(), c.stop(), c.restart(), c.delete(), c.switchTo(),
 		c.session(), c.shell(), c.exec(),
-		c.snapshot(), c.rollback(), c.keep(),
+		c.snapshot(), c.rollback(), c.keep(), c.lookAfter(),
 		c.sync(), c.artifacts(), c.sign(),
 		c.net(),
 		c.sshConfig(), c.sshProxy(),
@@ -275,7 +275,7 @@ func (c *cmd) open(cc *cobra.Command, _ []string) error {
 		}
 	}
 	var err error
-	c.app, err = app.Open(app.Options{Flags: flags})
+	c.app, err = app.Open(app.Options{Flags: flags, Keepers: true})
 	return err
 }
 

@@ -134,7 +134,7 @@ func (c *cmd) menuBar(cc *cobra.Command, _ []string) error {
 	}
 	if desk == nil {
 		_, _ = fmt.Fprintf(c.streams.Err, "CALMenu runs headless: %s. Stop it with Ctrl-C; VMs run on.\n", why)
-		return alreadyFine(b.Run(cc.Context(), c.streams.Err))
+		return c.leave(cc.Context(), b.Run(cc.Context(), c.streams.Err))
 	}
 	tray := statusicon.NewTray(b.Click)
 	b.KeepAwake(shell.KeepAwake)
@@ -152,13 +152,13 @@ func (c *cmd) menuBar(cc *cobra.Command, _ []string) error {
 	// The main goroutine belongs to the tray.
 	err = sh.Run(cc.Context(), func() {}, b.End)
 	cancel()
-	return alreadyFine(errors.Join(<-ended, err))
+	return c.leave(cc.Context(), errors.Join(<-ended, err))
 }
 
-// alreadyFine turns "it runs already" into success: whoever starts it twice has what they want.
-func alreadyFine(err error) error {
+// leave ends the agent, which has come to an end with err: what runs on is looked after.
+func (c *cmd) leave(ctx context.Context, err error) error {
 	if errors.Is(err, bar.ErrRunning) {
-		return nil
+		return nil // whoever starts it twice has what they want
 	}
-	return err
+	return errors.Join(err, c.app.LeaveKept(context.WithoutCancel(ctx)))
 }

@@ -193,21 +193,27 @@ const askLife = 5 * time.Minute
 // recent bounds the lists a menu shows.
 const recent = 12
 
-// Fold derives the State. It is a pure function.
-func Fold(f Facts) State {
-	s := State{Time: f.Now, Current: f.Current, Workspaces: make([]Workspace, 0, len(f.Workspaces))}
-	for _, e := range f.Events {
+// AgentPID is the process of the menu-bar or headless agent that runs; 0 if none does.
+func AgentPID(events []journal.Event, alive func(journal.Process) bool) (pid int) {
+	for _, e := range events {
 		switch e.Kind {
 		case journal.AgentBegin:
-			if f.Alive(e.Process) {
-				s.AgentPID = e.Process.PID
+			if alive(e.Process) {
+				pid = e.Process.PID
 			}
 		case journal.AgentEnd:
-			if s.AgentPID == e.Process.PID {
-				s.AgentPID = 0
+			if pid == e.Process.PID {
+				pid = 0
 			}
 		}
 	}
+	return pid
+}
+
+// Fold derives the State. It is a pure function.
+func Fold(f Facts) State {
+	s := State{Time: f.Now, Current: f.Current, Workspaces: make([]Workspace, 0, len(f.Workspaces))}
+	s.AgentPID = AgentPID(f.Events, f.Alive)
 	for _, c := range f.Workspaces {
 		s.Workspaces = append(s.Workspaces, foldWorkspace(f, c))
 	}

@@ -41,7 +41,7 @@ func openTerminal(ts *testscript.TestScript, argv []string) (*terminal, error) {
 	cmd.Args[0] = argv[0]
 	cmd.Dir = ts.MkAbs(".")
 	for _, k := range []string{
-		"WORK", "HOME", "PATH", "TERM", "TMPDIR", "GORACE", "CAL_HOME", "CAL_CACHE", "CAL_DRIVER", "CAL_VM_TEMPLATE",
+		"WORK", "HOME", "PATH", "TERM", "TMPDIR", "GORACE", "CAL_HOME", "CAL_CACHE", "CAL_DRIVER", "CAL_VM_TEMPLATE", "CAL_VM_KEEPER",
 		"CAL_TART", "TART_HOME", "TART_DOUBLE_SCALE", "npm_config_registry", ordinaryUser,
 	} {
 		if v := ts.Getenv(k); v != "" {

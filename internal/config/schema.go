@@ -257,6 +257,12 @@ var schema = []field{
 		put: func(s *Settings, v any) { s.VM.KeepRunningOnQuit = v.(string) },
 	},
 	{
+		key: "vm.keeper", def: "auto", kind: oneOf("auto", "off"),
+		doc: "whether a process of CALMenu stays with a workspace that runs where neither the menu-bar agent nor a session looks " +
+			"after it: without one it has no network, nothing of it lands, and its isolation is not checked again",
+		put: func(s *Settings, v any) { s.VM.Keeper = v.(string) },
+	},
+	{
 		key: "image.mirror", kind: text("an http or https URL without a password, or nothing", isMirror),
 		doc: "Debian mirror the guest image is built from; empty takes the host's own",
 		put: func(s *Settings, v any) { s.Image.Mirror = v.(string) },

@@ -31,6 +31,7 @@ type VMSettings struct {
 	Accel             string // "auto", "kvm" or "tcg"
 	Template          string // "auto" or "off"
 	KeepRunningOnQuit string // "ask", "keep" or "stop"
+	Keeper            string // "auto" or "off"
 }
 
 // ImageSettings say how base images are made.
