@@ -49,55 +49,10 @@ func (s *snapshotBench) previews(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.kept(ctx, w, t); err != nil {
-		return err
-	}
 	if _, err := w.ssh(ctx, "rm -rf workspace/many"); err != nil {
 		return err
 	}
 	return w.forget(ctx, t)
-}
-
-// keptRuns is how often what the agent makes quicker is measured, and keptRest how long it is left alone before each.
-const (
-	keptRuns = 3
-	keptRest = 3 * time.Second
-)
-
-// kept measures cold snapshots and previews while the agent looks after the workspace, as it does for who has CALMenu in the
-// menu bar: it lends its connection to the verbs.
-func (s *snapshotBench) kept(ctx context.Context, w workspace, since taken) error {
-	end, _, err := s.c.startAgent(ctx)
-	if err != nil {
-		return err
-	}
-	defer end()
-	if err := wait(ctx, settling); err != nil {
-		return err
-	}
-	for range keptRuns {
-		if err := wait(ctx, keptRest); err != nil {
-			return err
-		}
-		t, err := w.take(ctx, cold)
-		if err != nil {
-			return err
-		}
-		if err := w.forget(ctx, t); err != nil {
-			return err
-		}
-		if err := wait(ctx, keptRest); err != nil {
-			return err
-		}
-		took, err := s.diff(ctx, w, since)
-		if err != nil {
-			return err
-		}
-		s.got.keptCreate = append(s.got.keptCreate, t.seconds)
-		s.got.keptPreview = append(s.got.keptPreview, took.Seconds())
-		s.b.progress("with the agent running: cold snapshot %.2f s, preview %.2f s", t.seconds, took.Seconds())
-	}
-	return nil
 }
 
 // diff asks what a rollback would undo, and sees that the answer is right.

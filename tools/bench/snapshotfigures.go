@@ -49,8 +49,6 @@ type snapshotResults struct {
 	qemuImg     []float64
 	qemuImgBoot []float64
 	preview     []float64
-	keptCreate  []float64 // with the agent running
-	keptPreview []float64
 	find        []float64
 	disks       []*diskCost
 }
@@ -196,18 +194,15 @@ func (r *snapshotResults) figures() []Figure {
 		add(r.busy.stood, second("pause, warm, "+r.busy.String()),
 			fmt.Sprintf("every page all the time; %s s without a snapshot", number(median(r.busy.mood))))
 	}
-	add(r.warm.create, second("create, warm"), "connecting to the guest is in it")
+	const kept = "over the connection of the process that start left with the VM"
+	add(r.warm.create, second("create, warm"), kept)
 	beside(r.cold.create, within(second("create, cold"), createTarget), peerCopy, r.copied,
-		"VM running, and no agent: connecting to the guest and freezing it are in it; the peer's was shut down")
+		"VM running: freezing the guest is in it, "+kept+"; the peer's was shut down")
 	beside(r.stopped, within(second("create, cold, VM stopped"), createTarget), peerImg, r.qemuImg)
 	beside(r.cold.size, Figure{Name: "size, cold", Unit: "MiB"}, peerCopy, r.copySize,
 		"when it is taken: it grows with what the guest changes afterwards")
 	beside(r.preview, within(second(fmt.Sprintf("preview, %d files changed", previewed)), previewTarget), peerFind, r.find,
-		"no agent runs; the whole verb, connecting to the guest included", "in turns")
-	const kept = "the agent looks after the workspace, as for who has CALMenu in the menu bar, and lends its connection"
-	add(r.keptCreate, within(second("create, cold, with the agent running"), createTarget), kept)
-	keptPreview := second(fmt.Sprintf("preview, %d files changed, with the agent running", previewed))
-	add(r.keptPreview, within(keptPreview, previewTarget), kept)
+		"the whole verb, "+kept, "in turns")
 	if len(r.disks) > 0 {
 		least := r.disks[0]
 		for _, d := range r.disks[1:] {
