@@ -250,6 +250,12 @@ func (a *App) await(ctx context.Context, w *config.Workspace, report vm.Progress
 	return nil, err
 }
 
+// ended tells of what a driver says of a machine whether it has ended or is no more.
+func ended(m vm.Machine, err error) bool {
+	return errors.Is(err, vm.ErrNotFound) || err == nil && !m.Running
+}
+
+// watchMachine calls cancel when a machine has ended, unless ctx ends before.
 func (a *App) watchMachine(ctx context.Context, cancel context.CancelFunc, name string) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
@@ -258,7 +264,7 @@ func (a *App) watchMachine(ctx context.Context, cancel context.CancelFunc, name 
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			if m, err := a.Driver.Machine(ctx, name); err == nil && !m.Running {
+			if ended(a.Driver.Machine(ctx, name)) {
 				cancel()
 				return
 			}

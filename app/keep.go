@@ -65,7 +65,12 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 	defer k.net.close()
 	settled := a.lockFile(w.Name, settledLock)
 	defer func() { _ = settled.Close() }()
-	k.settled = sync.OnceFunc(func() { _, _ = settled.TryLockContext(ctx, lockPoll) })
+	networked := make(chan struct{})
+	k.networked = networked
+	k.settled = sync.OnceFunc(func() {
+		close(networked)
+		_, _ = settled.TryLockContext(ctx, lockPoll)
+	})
 	k.bulk = a.bulkLink(w.Name, o)
 	defer func() { _ = k.bulk.Close() }()
 	defer a.Rhythm.Listen(func(e host.Event) { k.heard(e, link) })()
@@ -76,7 +81,7 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 		c, err := link.Client(waitCtx)
 		stopWaiting()
 		if err != nil {
-			if m, merr := a.Driver.Machine(ctx, w.Name); merr == nil && !m.Running {
+			if ended(a.Driver.Machine(ctx, w.Name)) {
 				return nil
 			}
 			if ctx.Err() != nil {
@@ -90,7 +95,7 @@ func (a *App) Keep(ctx context.Context, name string, h Hooks) error {
 		if err := a.Recover(ctx, w.Name); err != nil {
 			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("recovering")
 		}
-		if m, err := a.Driver.Machine(ctx, w.Name); errors.Is(err, vm.ErrNotFound) || err == nil && !m.Running {
+		if ended(a.Driver.Machine(ctx, w.Name)) {
 			return nil
 		}
 	}
@@ -119,8 +124,9 @@ type keeper struct {
 	hooks Hooks
 	net   *network
 	// settled is called when it is settled how the guest gets out.
-	settled func()
-	bulk    *guest.Link // a connection of its own for what the guest sends and receives, which may be much
+	settled   func()
+	networked <-chan struct{} // closed by settled
+	bulk      *guest.Link     // a connection of its own for what the guest sends and receives, which may be much
 
 	lastOutboxError string // of the outbox part alone
 	after           hookQueue
@@ -160,6 +166,9 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 	var wg sync.WaitGroup
 	run := func(what string, rests bool, f func(context.Context, *guest.Client) error) {
 		wg.Go(func() {
+			if what != "network" {
+				k.afterNetwork(ctx)
+			}
 			rhythm := k.Rhythm
 			if !rests {
 				rhythm = nil
@@ -198,6 +207,19 @@ func (k *keeper) serve(ctx context.Context, c *guest.Client) {
 		})
 	}
 	wg.Wait()
+}
+
+// networkFirst is how long all else waits for the guest's network, after its machine has started.
+const networkFirst = 3 * time.Second
+
+// afterNetwork waits until the guest's network is there, or for networkFirst: an emulated guest that is asked for everything at
+// once has nothing soon.
+func (k *keeper) afterNetwork(ctx context.Context) {
+	select {
+	case <-k.networked:
+	case <-time.After(networkFirst):
+	case <-ctx.Done():
+	}
 }
 
 // isolation proves the claims again and again; at once if nobody has proven them for this machine.

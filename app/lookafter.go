@@ -10,7 +10,6 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/app/state"
-	"github.com/calmenu/calmenu/internal/vm"
 )
 
 // A machine that runs is to be kept (Keep): without that it has no network and nothing of it lands. Where neither an agent nor
@@ -25,6 +24,7 @@ const (
 	keepLock    = "keep"    // held by who keeps it
 	keeperLock  = "keeper"  // held by the process left with it, which keeps it while nobody else does
 	settledLock = "settled" // held by who keeps it from when it is settled how its guest gets out
+	awaitedLock = "awaited" // held by who waits for that
 )
 
 const (
@@ -32,6 +32,9 @@ const (
 	keptEvery = 3 * time.Second
 	// keeperBegins is how long a keeper may take to be there.
 	keeperBegins = 2 * time.Second
+	// keeperRests is how long a keeper leaves a machine alone that has just started: an emulated guest that is asked for much takes
+	// twice as long to give a prompt to who has started it.
+	keeperRests = time.Second
 	// settles is how long is waited for a guest's network.
 	settles = 15 * time.Second
 	// settlePoll is how often it is looked meanwhile.
@@ -86,6 +89,9 @@ func (a *App) LeaveKept(ctx context.Context) error {
 func (a *App) awaitNetwork(ctx context.Context, name string) {
 	ctx, cancel := context.WithTimeout(ctx, settles)
 	defer cancel()
+	awaited := a.lockFile(name, awaitedLock)
+	defer func() { _ = awaited.Close() }()
+	_, _ = awaited.TryLock() // it may be held for the same already
 	for !a.held(name, settledLock) && (a.held(name, keepLock) || a.held(name, keeperLock)) {
 		select {
 		case <-time.After(settlePoll):
@@ -120,6 +126,7 @@ func (a *App) LookAfter(ctx context.Context, name string) error {
 		}
 	}()
 	for ctx.Err() == nil {
+		a.rest(ctx, w.Name)
 		err := a.Keep(ctx, w.Name, Hooks{})
 		if ctx.Err() == nil && !errors.Is(err, ErrKept) {
 			if err != nil {
@@ -130,7 +137,7 @@ func (a *App) LookAfter(ctx context.Context, name string) error {
 			}
 		}
 		if err == nil {
-			continue // it was stopped, and has been started again
+			continue // the machine has ended, and was started again
 		}
 		select {
 		case <-time.After(keptEvery):
@@ -138,6 +145,13 @@ func (a *App) LookAfter(ctx context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+// rest waits for keeperRests, or until somebody waits for the guest's network.
+func (a *App) rest(ctx context.Context, name string) {
+	for begun := time.Now(); time.Since(begun) < keeperRests && ctx.Err() == nil && !a.held(name, awaitedLock); {
+		time.Sleep(settlePoll)
+	}
 }
 
 // endForAgent calls end if an agent runs.
@@ -161,10 +175,10 @@ func (a *App) endIfStopped(ctx context.Context, name string, l *flock.Flock) (ov
 	}
 	defer unlock()
 	m, err := a.Driver.Machine(ctx, name)
-	switch {
-	case errors.Is(err, vm.ErrNotFound), err == nil && !m.Running:
+	if ended(m, err) {
 		return true, l.Close()
-	case err != nil:
+	}
+	if err != nil {
 		return false, fmt.Errorf("looking after %q: %w", name, err)
 	}
 	return false, nil

@@ -81,6 +81,7 @@ type cmd struct {
 
 // Main runs the command line and returns the process's exit code.
 func Main(args []string) int {
+	keepInherited()
 	return Run(args, Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 }
 

@@ -61,8 +61,10 @@ func (s *snapshotBench) template(ctx context.Context) (bool, error) {
 }
 
 func (s *snapshotBench) newFromTemplate(ctx context.Context) error {
+	c := *s.c
+	c.env = slices.DeleteFunc(slices.Clone(c.env), func(kv string) bool { return kv == noTemplate })
 	began := time.Now()
-	w, err := s.c.newWorkspace(ctx, freshName, snapshotDisk, snapshotMemory)
+	w, err := c.newWorkspace(ctx, freshName, snapshotDisk, snapshotMemory)
 	if err != nil {
 		return err
 	}
