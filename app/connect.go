@@ -356,13 +356,24 @@ func (a *App) prepareGuest(
 func (a *App) tellTime(ctx context.Context, c *guest.Client, m vm.Machine) error {
 	begun := time.Now()
 	if m.Resumed {
-		name, _ := helper.Name(c.GuestOS()) // none is no obstacle
-		if err := c.Renew(ctx, begun, name); err != nil || time.Since(begun) <= guest.ClockGood {
+		if err := c.Renew(ctx, begun, helperName(c)); err != nil || time.Since(begun) <= guest.ClockGood {
 			return err
 		}
 	}
 	return c.CorrectClock(ctx)
 }
+
+// helperName is the name of CALMenu's own program in a guest; empty if there is none for it.
+func helperName(c *guest.Client) string {
+	name, err := helper.Name(c.GuestOS())
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// learnHelper finds that name out, which takes as long as a connection that is borrowed, before anybody asks.
+func (a *App) learnHelper() { _, _ = helper.Name(a.Driver.Info().Capabilities.GuestOS) }
 
 // Subject is what the isolation of a workspace is checked on.
 func (a *App) subject(w *config.Workspace, c isolation.Runner) (*isolation.Subject, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/guest/helper"
 	"github.com/calmenu/calmenu/internal/host"
 	"github.com/calmenu/calmenu/internal/isolation"
 	outbox "github.com/calmenu/calmenu/internal/sync"
@@ -107,11 +108,13 @@ func (a *App) lend(ctx context.Context, name string, link *guest.Link) (stop fun
 	ctx, cancel := context.WithCancel(ctx)
 	var lending sync.WaitGroup
 	var ready []guest.Cmd
-	if helper, err := outbox.HelperCommand(a.Driver.Info().Capabilities.GuestOS); err == nil {
-		ready = append(ready, helper)
+	os := a.Driver.Info().Capabilities.GuestOS
+	own, _ := helper.Name(os) // none is no obstacle
+	if cmd, err := outbox.HelperCommand(os); err == nil {
+		ready = append(ready, cmd)
 	}
 	lending.Go(func() {
-		if err := guest.Lend(ctx, a.lentSocket(name), link.Client, ready...); ctx.Err() == nil {
+		if err := guest.Lend(ctx, a.lentSocket(name), link.Client, own, ready...); ctx.Err() == nil {
 			a.Log.Warn().Str("workspace", name).Err(err).Msg("others make connections of their own")
 		}
 	})

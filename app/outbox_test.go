@@ -29,7 +29,7 @@ func TestSyncOverALentConnection(t *testing.T) {
 	defer end()
 	lending := make(chan error, 1)
 	go func() {
-		lending <- guest.Lend(ctx, a.lentSocket("demo"), func(context.Context) (*guest.Client, error) { return kept, nil })
+		lending <- guest.Lend(ctx, a.lentSocket("demo"), func(context.Context) (*guest.Client, error) { return kept, nil }, "")
 	}()
 	var lent *guest.Client
 	for lent == nil && t.Context().Err() == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/snapshot"
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
@@ -233,6 +234,10 @@ func TestSessionSnapshotsHoldMemoryOnlyForAgentsAtWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
+	const socket = `mkdir "$TMUX_TMPDIR/tmux-1" && : >"$TMUX_TMPDIR/tmux-1/cal"` // a server's
+	if r, err := c.Output(t.Context(), guest.Cmd{Argv: []string{"sh", "-c", socket}}); err != nil || r.Exit != 0 {
+		t.Fatalf("%v: %s", err, r.Stderr)
+	}
 	if mode := a.sessionMode(t.Context(), c, w); mode != snapshot.ModeCold {
 		t.Errorf("nobody is at work: %s", mode)
 	}

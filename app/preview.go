@@ -70,6 +70,7 @@ func (a *App) previewOver(ctx context.Context, c *guest.Client, name, ref string
 		p.DiskAtMost, err = a.diskAtMost(ctx, w, m)
 		return p, err
 	}
+	go a.learnHelper()
 	known, err := a.State(ctx)
 	if err != nil {
 		return p, err

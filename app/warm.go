@@ -89,14 +89,17 @@ func (a *App) takeCold(
 		taken, err := a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{})
 		return taken, errors.Join(err, a.start(ctx, w, report))
 	}
+	go a.learnHelper()
 	c, done, err := a.borrow(ctx, c, w)
 	if err != nil {
 		return snapshot.Snapshot{}, err
 	}
 	defer done()
+	freezing := c.BeginFreeze(ctx, helperName(c))
+	defer freezing.Close()
 	s.Ask = a.describe(ctx, c, w)
 	report.Report(vm.Phase{Name: "freezing the file system"})
-	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Freeze: c.Freeze})
+	return a.catalog(w.Name).Create(ctx, s, vm.SnapshotOptions{Freeze: freezing.Freeze})
 }
 
 // describeTime bounds the look at where repositories stand, which a snapshot can do without.
@@ -182,7 +185,7 @@ func (a *App) halt(ctx context.Context, w *config.Workspace) error {
 	tryCtx, cancel := context.WithTimeout(ctx, frozenHalt)
 	defer cancel()
 	if c, err := a.Connect(tryCtx, w); err == nil {
-		err = c.Freeze(tryCtx, func() error { frozen = true; return off() })
+		err = c.Freeze(tryCtx, helperName(c), func() error { frozen = true; return off() })
 		_ = c.Close()
 		if err != nil && !frozen {
 			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("freezing before a rollback")

@@ -63,7 +63,7 @@ done`
 // HeadsAndStates is Heads with each one's State, as far as it is known when ctx ends: what came until then is returned with
 // the error.
 func HeadsAndStates(ctx context.Context, g Guest) ([]Head, error) {
-	r, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", headsScript + statesScript}, Limit: 256 << 10})
+	r, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", headsScript + statesScript}, Early: true, Limit: 256 << 10})
 	if err == nil && r.Exit != 0 {
 		err = fmt.Errorf("exit code %d", r.Exit)
 	}
@@ -76,7 +76,7 @@ func HeadsAndStates(ctx context.Context, g Guest) ([]Head, error) {
 // Heads tells where the repositories in the guest's ~/workspace stand, without asking git. It is for the record: what a
 // hostile guest says of itself is cut to size and made harmless, not made true.
 func Heads(ctx context.Context, g Guest) ([]Head, error) {
-	r, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", headsScript}, Limit: 256 << 10})
+	r, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", headsScript}, Early: true, Limit: 256 << 10})
 	if err == nil && r.Exit != 0 {
 		err = fmt.Errorf("exit code %d", r.Exit)
 	}

@@ -185,7 +185,7 @@ func checkDead(t *testing.T, c *Client, reason error) {
 		"Listen":    func() error { _, err := c.Listen("127.0.0.1:0"); return err },
 		"SFTP":      func() error { _, err := c.SFTP(); return err },
 		"WriteFile": func() error { return c.WriteFile(ctx, "x", 0o600, nil) },
-		"Freeze":    func() error { return c.Freeze(ctx, func() error { return nil }) },
+		"Freeze":    func() error { return c.Freeze(ctx, "", func() error { return nil }) },
 		"SetClock":  func() error { return c.SetClock(ctx, time.Now()) },
 		"PowerOff":  func() error { return c.PowerOff(ctx) },
 		"Ping":      func() error { return c.Ping(ctx) },

@@ -31,10 +31,13 @@ const (
 
 // Lend serves sessions over the connection that client returns to processes of this user, at a socket that it makes, until
 // ctx ends. The socket's directory must be the user's alone. What an ended process left there is replaced: the caller sees to
-// it that there is only one at a time. ready are commands that do nothing before they are told to on standard input: one of
-// each waits in the guest for the borrower that asks for it.
-func Lend(ctx context.Context, path string, client func(context.Context) (*Client, error), ready ...Cmd) error {
-	l, err := newLender(client, ready...)
+// it that there is only one at a time. What waits in the guest for a borrower that asks for it: a shell of the user's, one of
+// root's, root's run of CALMenu's program there, which helper names (empty: there is none), and one of each command that is
+// ready, which does nothing before it is told to on standard input.
+func Lend(
+	ctx context.Context, path string, client func(context.Context) (*Client, error), helper string, ready ...Cmd,
+) error {
+	l, err := newLender(client, helper, ready...)
 	if err == nil {
 		err = l.lend(ctx, path)
 	}
@@ -51,7 +54,7 @@ type lender struct {
 	spares []*spares
 }
 
-func newLender(client func(context.Context) (*Client, error), ready ...Cmd) (*lender, error) {
+func newLender(client func(context.Context) (*Client, error), helper string, ready ...Cmd) (*lender, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -60,10 +63,14 @@ func newLender(client func(context.Context) (*Client, error), ready ...Cmd) (*le
 	if err != nil {
 		return nil, err
 	}
-	l := &lender{client: client, config: &ssh.ServerConfig{NoClientAuth: true}, spares: []*spares{rootShells()}}
+	l := &lender{client: client, config: &ssh.ServerConfig{NoClientAuth: true}}
 	for _, cmd := range ready {
 		l.spares = append(l.spares, copies(cmd))
 	}
+	if helper != "" {
+		l.spares = append(l.spares, rootHelpers(helper))
+	}
+	l.spares = append(l.spares, rootShells(), userShells())
 	l.config.AddHostKey(signer)
 	return l, nil
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/calmenu/calmenu/internal/guest/standby"
 )
 
 // spares is one sort of program in the guest of which one is started before anybody needs it: sshd, a shell and what it
@@ -43,9 +45,46 @@ func rootShells() *spares {
 		if !ok || strings.HasPrefix(words, "'-") { // an option of sudo's
 			return "", false
 		}
-		// Every end of a line is within quotes.
-		return "exec " + strings.ReplaceAll(words, "\n", `'"$n"'`) + "\n", true
+		return shellLine(words), true
 	})
+}
+
+// userShells are shells of the user's, for commands that may run in one that was there before.
+func userShells() *spares {
+	return newSpares(func(*Client) (string, error) {
+		return Cmd{Argv: []string{"sh", "-c", spareScript}}.line()
+	}, func(line string) (string, bool) {
+		words, ok := strings.CutPrefix(line, earlyPrefix+"exec ")
+		return shellLine(words), ok
+	})
+}
+
+// rootHelpers are runs of CALMenu's program by root that wait for what they are to become.
+func rootHelpers(name string) *spares {
+	return newSpares(func(c *Client) (string, error) {
+		return Cmd{Argv: c.sudo(name, standby.Verb)}.line()
+	}, func(line string) (string, bool) {
+		words, ok := strings.CutPrefix(line, sudoPrefix+Quote([]string{name})+" ")
+		if !ok {
+			return "", false
+		}
+		argv, ok := unquote(words)
+		return standby.Words(argv), ok
+	})
+}
+
+// earlyPrefix marks the lines of commands that may run in a shell that was started before. It does nothing.
+const earlyPrefix = ": early; "
+
+// shellLine is the line that has spareScript go on as the program that words, of a shell's, name. What is a script for a shell
+// of its own is run by this one, which is as good and there already.
+func shellLine(words string) string {
+	command := "exec " + words
+	if argv, ok := unquote(words); ok && len(argv) == 3 && argv[0] == "sh" && argv[1] == "-c" {
+		command = "eval " + Quote(argv[2:])
+	}
+	// Every end of a line is within quotes.
+	return strings.ReplaceAll(command, "\n", `'"$n"'`) + "\n"
 }
 
 // spareScript reads a command line, in which $n stands for the ends of lines.
@@ -79,12 +118,12 @@ func (l *lender) startSpare(c *Client, r *ssh.Request) *guestSession {
 		}
 		s := k.take(c)
 		if s == nil {
-			return nil
+			continue
 		}
 		if first != "" {
 			if _, err := io.WriteString(s, first); err != nil {
 				_ = s.Close()
-				return nil
+				continue
 			}
 		}
 		if r.WantReply {

@@ -20,7 +20,7 @@ import (
 // lending lends a connection until the test ends, and returns where, and what ends it.
 func lending(t *testing.T, client func(context.Context) (*Client, error)) (path string, stop func()) {
 	t.Helper()
-	l, err := newLender(client)
+	l, err := newLender(client, "")
 	must(t, err)
 	return lendingBy(t, l)
 }
@@ -164,7 +164,7 @@ func TestFreezeOverABorrowedConnection(t *testing.T) {
 	s, frozen := freezable(t)
 	path, stop := lending(t, always(s.connect()))
 	c := borrow(t, path, s.options())
-	must(t, c.Freeze(t.Context(), func() error {
+	must(t, c.Freeze(t.Context(), "", func() error {
 		if !frozen() {
 			t.Error("not frozen")
 		}
@@ -173,7 +173,7 @@ func TestFreezeOverABorrowedConnection(t *testing.T) {
 	if frozen() {
 		t.Error("not thawed")
 	}
-	err := c.Freeze(t.Context(), func() error { stop(); <-c.Done(); return nil })
+	err := c.Freeze(t.Context(), "", func() error { stop(); <-c.Done(); return nil })
 	if !errors.Is(err, ErrThawed) {
 		t.Errorf("got %v", err)
 	}
@@ -197,7 +197,7 @@ func TestLendAfterACrash(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	client := always(s.connect())
-	go func() { ended <- Lend(ctx, path, client) }()
+	go func() { ended <- Lend(ctx, path, client, "") }()
 	var c *Client
 	eventually(t, "the connection to be lent", func() bool { c, err = Borrow(ctx, path, s.options()); return err == nil })
 	_ = c.Close()
@@ -205,7 +205,7 @@ func TestLendAfterACrash(t *testing.T) {
 	if err := wait(t, "the lender", ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("lending ended with %v", err)
 	}
-	if err := Lend(t.Context(), filepath.Join(dir, strings.Repeat("x", 200)), nil); err == nil {
+	if err := Lend(t.Context(), filepath.Join(dir, strings.Repeat("x", 200)), nil, ""); err == nil {
 		t.Error("a name that is too long was taken")
 	}
 }
@@ -226,7 +226,7 @@ func TestBorrowWaitsForNobody(t *testing.T) {
 func TestSpareShell(t *testing.T) {
 	s := startSSHD(t)
 	s.program("sudo", `[ "$1" = -n ] && shift; echo "$@" >>"`+s.dir+`/sudo"; exec "$@"`)
-	l, err := newLender(always(s.connect()))
+	l, err := newLender(always(s.connect()), "")
 	must(t, err)
 	path, _ := lendingBy(t, l)
 	c := borrow(t, path, s.options())
@@ -254,7 +254,7 @@ func TestSpareCopy(t *testing.T) {
 	s := startSSHD(t)
 	started := filepath.Join(s.dir, "started")
 	cmd := Cmd{Argv: []string{"sh", "-c", `echo $$ >>"$0"; cat; echo over`, started}}
-	l, err := newLender(always(s.connect()), cmd)
+	l, err := newLender(always(s.connect()), "", cmd)
 	must(t, err)
 	path, _ := lendingBy(t, l)
 	c := borrow(t, path, s.options())
@@ -264,7 +264,7 @@ func TestSpareCopy(t *testing.T) {
 	}
 	asked := cmd
 	for i := range 3 {
-		eventually(t, "a spare copy", func() bool { return waits(l.spares[1]) && len(pids()) > i })
+		eventually(t, "a spare copy", func() bool { return waits(l.spares[0]) && len(pids()) > i })
 		before := len(pids())
 		asked.Stdin = strings.NewReader("in\nput\n")
 		r, err := c.Output(t.Context(), asked)
@@ -275,13 +275,13 @@ func TestSpareCopy(t *testing.T) {
 			t.Errorf("%d were started before anybody asked", before)
 		}
 	}
-	eventually(t, "a spare copy", func() bool { return waits(l.spares[1]) && len(pids()) == 4 })
+	eventually(t, "a spare copy", func() bool { return waits(l.spares[0]) && len(pids()) == 4 })
 	pid, err := strconv.Atoi(pids()[3])
 	must(t, err)
 	must(t, syscall.Kill(pid, syscall.SIGKILL))
-	l.spares[1].mu.Lock()
-	killed := l.spares[1].spare
-	l.spares[1].mu.Unlock()
+	l.spares[0].mu.Lock()
+	killed := l.spares[0].spare
+	l.spares[0].mu.Unlock()
 	<-killed.over
 	asked.Stdin = strings.NewReader("again\n")
 	if r, err := c.Output(t.Context(), asked); err != nil || string(r.Stdout) != "again\nover\n" {
@@ -290,5 +290,65 @@ func TestSpareCopy(t *testing.T) {
 	other := Cmd{Argv: []string{"sh", "-c", "cat; echo other"}, Stdin: strings.NewReader("")}
 	if r, err := c.Output(t.Context(), other); err != nil || string(r.Stdout) != "other\n" {
 		t.Errorf("another command: got %q, %v", r.Stdout, err)
+	}
+}
+
+// TestSpareOfTheUsers runs commands that may run in a shell that was there before in one, and others in none.
+func TestSpareOfTheUsers(t *testing.T) {
+	s := startSSHD(t)
+	l, err := newLender(always(s.connect()), "")
+	must(t, err)
+	path, _ := lendingBy(t, l)
+	c := borrow(t, path, s.options())
+	for _, x := range []struct {
+		argv []string
+		want string
+	}{
+		{[]string{"sh", "-c", "echo \"it's\n\n$0\"; cat; exit 3"}, "it's\n\nsh\nin\nput"},
+		{[]string{"sh", "-c", "echo \"$1\n$0\"; cat; exit 3", "a 'b'", "c\nd"}, "c\nd\na 'b'\nin\nput"},
+	} {
+		for _, early := range []bool{true, false} {
+			eventually(t, "a spare shell", func() bool { return waits(l.spares[1]) })
+			r, err := c.Output(t.Context(), Cmd{Argv: x.argv, Early: early, Stdin: strings.NewReader("in\nput")})
+			if err != nil || string(r.Stdout) != x.want || r.Exit != 3 {
+				t.Errorf("%q, early: %v: got %q, %q, exit %d, %v", x.argv, early, r.Stdout, r.Stderr, r.Exit, err)
+			}
+			if waits(l.spares[1]) == early {
+				t.Errorf("early: %v: the spare shell was left: %v", early, !early)
+			}
+		}
+	}
+	own := s.connect() // one's own connection knows no spares
+	if r, err := own.Output(t.Context(), Cmd{Argv: []string{"echo", "a"}, Early: true}); err != nil || string(r.Stdout) != "a\n" {
+		t.Errorf("got %q, %v", r.Stdout, err)
+	}
+}
+
+// TestSpareHelper has root's run of CALMenu's program become what is asked for; while there is none, root's shell does.
+func TestSpareHelper(t *testing.T) {
+	s := startSSHD(t)
+	s.program("sudo", `[ "$1" = -n ] && shift; exec "$@"`)
+	s.program("own", `if [ "$1" = standby ]; then
+	n=$(dd bs=1 count=6 2>/dev/null | sed 's/^0*//')
+	echo "became $(dd bs=1 count="$n" 2>/dev/null | tr '\000' '|')"
+else echo "started $*"; fi; cat`)
+	l, err := newLender(always(s.connect()), "own")
+	must(t, err)
+	path, _ := lendingBy(t, l)
+	c := borrow(t, path, s.options())
+	ask := func() string {
+		t.Helper()
+		r, err := c.Output(t.Context(), Cmd{Argv: c.sudo("own", "verb", "it's", ""), Stdin: strings.NewReader("in")})
+		must(t, err)
+		return string(r.Stdout)
+	}
+	for range 2 {
+		eventually(t, "a spare run", func() bool { return waits(l.spares[0]) })
+		if got := ask(); got != "became verb|it's|\nin" {
+			t.Errorf("got %q", got)
+		}
+		if got := ask(); got != "started verb it's \nin" {
+			t.Errorf("without one: got %q", got)
+		}
 	}
 }

@@ -28,6 +28,36 @@ func Quote(argv []string) string {
 	return b.String()
 }
 
+// unquote gives back what Quote wrote, and false for anything else.
+func unquote(words string) (argv []string, ok bool) {
+	for {
+		rest, ok := strings.CutPrefix(words, "'")
+		if !ok {
+			return nil, false
+		}
+		var arg strings.Builder
+		for {
+			part, after, ok := strings.Cut(rest, "'")
+			if !ok {
+				return nil, false
+			}
+			arg.WriteString(part)
+			if rest, ok = strings.CutPrefix(after, `\''`); !ok {
+				words = after
+				break
+			}
+			arg.WriteByte('\'')
+		}
+		argv = append(argv, arg.String())
+		if words == "" {
+			return argv, true
+		}
+		if words, ok = strings.CutPrefix(words, " "); !ok {
+			return nil, false
+		}
+	}
+}
+
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // line is the command line for the guest's shell: it changes directory if asked, then replaces itself by the program.
@@ -59,6 +89,9 @@ func (c Cmd) line() (string, error) {
 			dir = "./" + dir
 		}
 		line = "cd " + Quote([]string{dir}) + " && " + line
+	}
+	if c.Early {
+		line = earlyPrefix + line
 	}
 	if strings.IndexByte(line, 0) >= 0 {
 		return "", fmt.Errorf("run guest command %q: an argument contains a NUL byte", program)

@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -44,6 +45,12 @@ func FuzzQuote(f *testing.F) {
 			return
 		}
 		want := []byte(a + "\x00" + b + "\x00")
+		if back, ok := unquote(Quote([]string{a, b})); !ok || !slices.Equal(back, []string{a, b}) {
+			t.Errorf("%q, %q: unquoted as %q, %v", a, b, back, ok)
+		}
+		if back, ok := unquote(a); ok && Quote(back) != a {
+			t.Errorf("%q: unquoted as %q", a, back)
+		}
 		for _, shell := range all {
 			words := Quote([]string{"printf", `%s\0`, a, b})
 			out, err := exec.Command(shell[0], append(shell[1:], "-c", "exec "+words)...).CombinedOutput()

@@ -25,6 +25,9 @@ type Cmd struct {
 	Dir string
 	// Stdin is read to its end; nil is an empty input.
 	Stdin io.Reader
+	// Early lets it run in a shell that was started before it was asked for, where there is one: what has changed since in
+	// what a login is given, it does not see.
+	Early bool
 	// Limit is how many bytes of standard output, and of standard error, are taken before the command is killed: for
 	// Output 0 means DefaultLimit, for Stream and PTY no limit.
 	Limit int64

@@ -182,7 +182,7 @@ func TestFreeze(t *testing.T) {
 	c := s.connect()
 	for range 2 {
 		during := false
-		must(t, c.Freeze(t.Context(), func() error { during = frozen(); return nil }))
+		must(t, c.Freeze(t.Context(), "", func() error { during = frozen(); return nil }))
 		if !during || frozen() {
 			t.Fatalf("frozen during: %v, after: %v", during, frozen())
 		}
@@ -208,7 +208,7 @@ func TestFreezeThawsWhateverHappens(t *testing.T) {
 			var panicked any
 			func() {
 				defer func() { panicked = recover() }()
-				err := c.Freeze(ctx, func() error {
+				err := c.Freeze(ctx, "", func() error {
 					if !frozen() {
 						t.Error("not frozen")
 					}
@@ -229,7 +229,7 @@ func TestFreezeThawsWhateverHappens(t *testing.T) {
 func TestFreezeTooLong(t *testing.T) {
 	s, frozen := freezable(t)
 	s.program("sleep", "exec /bin/sleep 0.3")
-	err := s.connect().Freeze(t.Context(), func() error {
+	err := s.connect().Freeze(t.Context(), "", func() error {
 		eventually(t, "watchdog to thaw the guest", func() bool { return !frozen() })
 		return nil
 	})
@@ -242,13 +242,75 @@ func TestFreezeRefused(t *testing.T) {
 	s, _ := freezable(t)
 	s.program("fsfreeze", `echo "fsfreeze: /: freeze failed" >&2; exit 1`)
 	called := false
-	err := s.connect().Freeze(t.Context(), func() error { called = true; return nil })
+	err := s.connect().Freeze(t.Context(), "", func() error { called = true; return nil })
 	if err == nil || called || !strings.Contains(err.Error(), "freeze failed") {
 		t.Errorf("got %v, called %v", err, called)
 	}
 	s.program("sudo", `echo "sudo: a password is required" >&2; exit 1`)
-	err = s.connect().Freeze(t.Context(), func() error { called = true; return nil })
+	err = s.connect().Freeze(t.Context(), "", func() error { called = true; return nil })
 	if err == nil || called || !strings.Contains(err.Error(), "password is required") {
 		t.Errorf("got %v, called %v", err, called)
+	}
+}
+
+// TestFreezeByHelper has CALMenu's program freeze, which is told so only when it is ready; where it is missing, or cannot, the
+// guest's own tools do.
+func TestFreezeByHelper(t *testing.T) {
+	s, frozen := freezable(t)
+	told := filepath.Join(s.dir, "told")
+	s.program("own", `[ "$1" = freeze ] || exit 2
+echo ready
+while read -r x; do
+	echo "$x" >>`+told+`
+	case $x in
+	freeze) touch `+s.dir+`/frozen; echo frozen;;
+	thaw) rm `+s.dir+`/frozen; echo thawed; exit;;
+	esac
+done`)
+	s.program("broken", `echo "it cannot" >&2; exit 1`)
+	c := s.connect()
+	for _, x := range []struct{ helper, calls string }{{"own", ""}, {"missing", "-f /\n"}, {"broken", "-f /\n-f /\n"}} {
+		z := c.BeginFreeze(t.Context(), x.helper)
+		<-z.begun
+		if exists(told) && x.helper == "own" || frozen() {
+			t.Errorf("%s: told before it was to be", x.helper)
+		}
+		during := false
+		must(t, z.Freeze(t.Context(), func() error { during = frozen(); return nil }))
+		if !during || frozen() {
+			t.Errorf("%s: frozen during: %v, after: %v", x.helper, during, frozen())
+		}
+		if err := z.Freeze(t.Context(), func() error { return nil }); err == nil {
+			t.Errorf("%s: frozen twice", x.helper)
+		}
+		z.Close()
+		if calls, _ := os.ReadFile(filepath.Join(s.dir, "calls")); string(calls) != x.calls {
+			t.Errorf("%s: guest's own tools were asked %q", x.helper, calls)
+		}
+	}
+	if got, _ := os.ReadFile(told); string(got) != "freeze\nthaw\n" {
+		t.Errorf("it was told %q", got)
+	}
+}
+
+// TestFreezeGivenUp ends what was begun, and freezes nothing.
+func TestFreezeGivenUp(t *testing.T) {
+	s, frozen := freezable(t)
+	ended := filepath.Join(s.dir, "ended")
+	s.program("own", `echo ready; read -r x; echo "$x" >`+ended)
+	c := s.connect()
+	z := c.BeginFreeze(t.Context(), "own")
+	<-z.begun
+	z.Close()
+	eventually(t, "it to end", func() bool { return exists(ended) })
+	if got, _ := os.ReadFile(ended); string(got) != "\n" || frozen() {
+		t.Errorf("told %q, frozen: %v", got, frozen())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	z = c.BeginFreeze(ctx, "own")
+	defer z.Close()
+	if err := z.Freeze(t.Context(), func() error { t.Error("frozen"); return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }

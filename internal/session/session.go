@@ -219,12 +219,16 @@ func Running(ctx context.Context, g Guest, name string) (bool, error) {
 	return res.Exit == 0, nil
 }
 
-// listSessions names the tmux sessions there are; where no server runs there are none.
-var listSessions = []string{"tmux", "-L", "cal", "list-sessions", "-F", "#{session_name}"}
+// listSessions names the tmux sessions there are; where no server runs there are none. A server has a socket (tmux(1), -L):
+// without one tmux itself, which takes an emulated guest longer to start than all of this, need not be asked.
+const listSessions = `for s in "${TMUX_TMPDIR:-/tmp}"/tmux-*/cal; do
+	[ -O "$s" ] && exec tmux -L cal list-sessions -F '#{session_name}'
+done
+exit 0`
 
 // Sessions tells which agents are at work in the guest, by the names of their sessions.
 func Sessions(ctx context.Context, g Guest) (map[string]bool, error) {
-	res, err := g.Output(ctx, guest.Cmd{Argv: listSessions, Limit: 16 << 10})
+	res, err := g.Output(ctx, guest.Cmd{Argv: []string{"sh", "-c", listSessions}, Early: true, Limit: 16 << 10})
 	if err != nil {
 		return nil, fmt.Errorf("looking for running sessions: %w", err)
 	}

@@ -41,19 +41,28 @@ func (q *query) ask(ctx context.Context, g helper.Client) error {
 func (q *query) run(ctx context.Context, name string) error {
 	q.begin()
 	defer q.in.close()
-	a := &counted{home: q.home, system: q.system}
-	code, err := q.guest.Stream(ctx, guest.Cmd{
-		Argv: []string{
-			"sudo", "-n", name, "changes", strconv.Itoa(q.l.Top), strconv.Itoa(q.l.Repos), strconv.Itoa(q.l.Commits + 1),
-			commitsScript,
-		},
-		Stdin: q.in, Limit: maxOutput,
-	}, &splitter{field: a.field}, nil)
-	q.refused = a.refused
-	if err == nil && (a.refused || code != 0 && !q.home.saw('x')) {
-		return errNoHelper
+	a := newCounted(q.home, q.system)
+	ended := make(chan error, 1)
+	go func() {
+		code, err := q.guest.Stream(ctx, guest.Cmd{
+			Argv: []string{
+				"sudo", "-n", name, "changes", strconv.Itoa(q.l.Top), strconv.Itoa(q.l.Repos), strconv.Itoa(q.l.Commits + 1),
+				commitsScript,
+			},
+			Stdin: q.in, Limit: maxOutput,
+		}, &splitter{field: a.field}, nil)
+		if err == nil && (a.refused || code != 0 && !a.home.saw('x')) {
+			err = errNoHelper
+		}
+		ended <- err
+	}()
+	select {
+	case <-a.whole: // to end takes an emulated guest a while, and tells nothing more
+		return nil
+	case err := <-ended:
+		q.refused = a.refused
+		return err
 	}
-	return err
 }
 
 // counted reads the program's answer.
@@ -61,9 +70,18 @@ type counted struct {
 	home    *home
 	system  *system
 	refused bool
+	whole   chan struct{} // closed at the end of the answer: it is no longer written to
+	over    bool          // it is closed
+}
+
+func newCounted(h *home, s *system) *counted {
+	return &counted{home: h, system: s, whole: make(chan struct{})}
 }
 
 func (a *counted) field(f string) {
+	if a.over {
+		return
+	}
 	if f == "" {
 		a.home.strange = true
 		return
@@ -93,6 +111,9 @@ func (a *counted) field(f string) {
 		h.field(f)
 	}
 	h.strange = h.strange || !ok
+	if a.over = h.saw('z'); a.over {
+		close(a.whole)
+	}
 }
 
 // count reads a field of numbers.

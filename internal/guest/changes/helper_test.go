@@ -22,6 +22,7 @@ type helped struct {
 	missing int // how often the program is not there
 	asked   []string
 	since   string
+	lingers chan struct{} // unless nil, the program goes on after its answer until this is closed
 }
 
 func (h *helped) Stream(_ context.Context, c guest.Cmd, stdout, _ io.Writer) (int, error) {
@@ -34,11 +35,18 @@ func (h *helped) Stream(_ context.Context, c guest.Cmd, stdout, _ io.Writer) (in
 		h.missing--
 		return 1, nil
 	}
-	_, _ = io.WriteString(stdout, h.said)
-	line := make([]byte, 64)
-	if strings.Contains(h.said, "\x00c1") {
+	before, rest, asks := strings.Cut(h.said, "\x00n")
+	_, _ = io.WriteString(stdout, before)
+	if asks {
+		line := make([]byte, 64)
+		_, _ = io.WriteString(stdout, "\x00")
 		n, _ := c.Stdin.Read(line)
 		h.since = string(line[:n])
+		_, _ = io.WriteString(stdout, "n"+rest)
+	}
+	if h.lingers != nil {
+		<-h.lingers
+		_, _ = io.WriteString(stdout, "nyours 1 1 1\x00")
 	}
 	return 0, nil
 }
@@ -88,6 +96,19 @@ func TestHelper(t *testing.T) {
 	}
 }
 
+// TestHelperThatLingers has a program that does not end with its answer: it is not waited for, and what else it says is nothing.
+func TestHelperThatLingers(t *testing.T) {
+	if _, err := resources.CalHelper("linux"); err != nil {
+		t.Skipf("needs the guest's programs: %v", err)
+	}
+	g := &helped{said: helperAnswer, lingers: make(chan struct{})}
+	got, err := Scan(t.Context(), g, time.Now(), Limits{})
+	close(g.lingers)
+	if err != nil || got.Yours.Files != 50000 || got.Incomplete {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // TestHelperThatCannot has find do it where the program is missing for good or does not know the file system.
 func TestHelperThatCannot(t *testing.T) {
 	for name, x := range map[string]struct {
@@ -110,7 +131,7 @@ func FuzzHelper(f *testing.F) {
 	f.Add("u\x00t1 a\x00t2 b\x00t3 c\x00t4 d\x00g./a\x00g./b\x00g./c\x00g./d\x00x0\x00r./a\x00r./b\x00r./c\x00")
 	f.Fuzz(func(t *testing.T, said string) {
 		l := Limits{Top: 3, Repos: 2, Commits: 3, Newest: 2}.withDefaults()
-		a := &counted{home: newHome(l, func(string) {}, func([]string) {}), system: &system{l: l}}
+		a := newCounted(newHome(l, func(string) {}, func([]string) {}), &system{l: l})
 		w := &splitter{field: a.field}
 		_, _ = io.WriteString(w, said)
 		r := report(time.Unix(0, 0), a.home, a.system)

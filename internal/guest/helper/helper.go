@@ -101,13 +101,27 @@ func SeedFiles(guestOS, home string, uid int) []vm.SeedFile {
 	}
 }
 
+// own is a helper and its hash.
+type own struct {
+	program []byte
+	hash    string
+	err     error
+}
+
+// owns are the helpers by operating system: each is read and hashed once.
+var owns sync.Map // string: func() own
+
 func forGuest(guestOS string) (program []byte, hash string, err error) {
-	program, err = resources.CalHelper(guestOS)
-	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", ErrNone, err)
-	}
-	sum := sha256.Sum256(program)
-	return program, hex.EncodeToString(sum[:]), nil
+	read, _ := owns.LoadOrStore(guestOS, sync.OnceValue(func() own {
+		program, err := resources.CalHelper(guestOS)
+		if err != nil {
+			return own{err: fmt.Errorf("%w: %w", ErrNone, err)}
+		}
+		sum := sha256.Sum256(program)
+		return own{program: program, hash: hex.EncodeToString(sum[:])}
+	}))
+	o := read.(func() own)()
+	return o.program, o.hash, o.err
 }
 
 func nameOf(hash string) string { return path.Join(dir, "calhelper-"+hash[:16]) }
