@@ -28,8 +28,11 @@ const (
 )
 
 const (
-	// keptEvery is how often it is looked whether who keeps a workspace still does.
-	keptEvery = 3 * time.Second
+	// keptPoll is how often a keeper looks whether somebody else still keeps its workspace: what runs there has no network between
+	// the two.
+	keptPoll = 200 * time.Millisecond
+	// keepPause follows an attempt to keep a workspace that failed.
+	keepPause = 3 * time.Second
 	// keeperBegins is how long a keeper may take to be there.
 	keeperBegins = 2 * time.Second
 	// keeperRests is how long a keeper leaves a machine alone that has just started: an emulated guest that is asked for much takes
@@ -125,24 +128,29 @@ func (a *App) LookAfter(ctx context.Context, name string) error {
 			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("looking after it whatever agent begins")
 		}
 	}()
+	a.rest(ctx, w.Name)
 	for ctx.Err() == nil {
-		a.rest(ctx, w.Name)
 		err := a.Keep(ctx, w.Name, Hooks{})
-		if ctx.Err() == nil && !errors.Is(err, ErrKept) {
-			if err != nil {
-				a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("keeping")
+		if errors.Is(err, ErrKept) {
+			for ctx.Err() == nil && a.held(w.Name, keepLock) {
+				time.Sleep(keptPoll)
 			}
-			if over, err := a.endIfStopped(ctx, w.Name, l); over || err != nil {
-				return err
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("keeping")
+			select {
+			case <-time.After(keepPause):
+			case <-ctx.Done():
 			}
 		}
-		if err == nil {
-			continue // the machine has ended, and was started again
+		if over, err := a.endIfStopped(ctx, w.Name, l); over || err != nil {
+			return err
 		}
-		select {
-		case <-time.After(keptEvery):
-		case <-ctx.Done():
-		}
+		a.rest(ctx, w.Name) // it has been started again
 	}
 	return nil
 }

@@ -152,14 +152,17 @@ func (a *App) afterSnapshot(ctx context.Context, w *config.Workspace, c *guest.C
 	return fresh, c.Close()
 }
 
-// keepUnlessKept looks after the workspace while the session lasts, unless the menu-bar agent does.
+// keepUnlessKept looks after the workspace while the session lasts, unless the menu-bar agent does, or a process that was left
+// with it: that one goes on when the session is left.
 func (a *App) keepUnlessKept(ctx context.Context, name string) {
 	for ctx.Err() == nil {
-		if err := a.Keep(ctx, name, Hooks{}); err != nil && !errors.Is(err, ErrKept) && ctx.Err() == nil {
+		if a.held(name, keeperLock) {
+			a.Log.Debug().Str("workspace", name).Msg("a process was left with it")
+		} else if err := a.Keep(ctx, name, Hooks{}); err != nil && !errors.Is(err, ErrKept) && ctx.Err() == nil {
 			a.Log.Warn().Str("workspace", name).Err(err).Msg("keeping")
 		}
 		select {
-		case <-time.After(keptEvery):
+		case <-time.After(keepPause):
 		case <-ctx.Done():
 		}
 	}
