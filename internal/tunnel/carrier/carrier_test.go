@@ -93,6 +93,16 @@ func (b *box) curl(args ...string) (string, error) {
 	return b.run(append([]string{"curl", "-sS", "--max-time", "20"}, args...)...)
 }
 
+// askFromOnePort asks for the address of good.test, always from the same port: the kernel remembers for a while where what
+// comes from there is led.
+const askFromOnePort = `import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 40000))
+s.settimeout(20)
+s.connect(("8.8.8.8", 53))
+s.send(bytes.fromhex("123401000001000000000000") + b"\x04good\x04test\x00\x00\x01\x00\x01")
+print(s.recv(512)[7])`
+
 func testTransparent(t *testing.T, method string, ported bool) {
 	b := newBox(t)
 	var p *port
@@ -157,6 +167,12 @@ func testTransparent(t *testing.T, method string, ported bool) {
 	}
 	b.load("many", nettest.Count("CAL_TEST_CONNECTIONS", 300), nettest.Count("CAL_TEST_AT_ONCE", 60))
 	b.load("bulk", nettest.Count("CAL_TEST_BULK_MIB", 8), 1)
+	asked := func(when string) {
+		if out, err := b.run("python3", "-c", askFromOnePort); err != nil || out != "1\n" {
+			t.Errorf("a name, %s: %q, %v", when, out, err)
+		}
+	}
+	asked("at first")
 	b.load("names", nettest.Count("CAL_TEST_LOOKUPS", 500), 1)
 	b.git()
 	testEndings(t, b, e, outside)
@@ -193,6 +209,7 @@ func testTransparent(t *testing.T, method string, ported bool) {
 	if out := status("start"); !strings.Contains(out, "on, by "+method) {
 		t.Errorf("start: %s", out)
 	}
+	asked("started again")
 	if out := status("log"); !strings.Contains(out, "stopped") {
 		t.Errorf("log: %s", out)
 	}

@@ -30,8 +30,17 @@ type asker struct {
 	at   time.Time
 }
 
+// namesPort is where questions are led, if it is free. For a while the kernel leads what comes from a port that a question has
+// come from before to where that one was led: answers would be missing after each change if this was another port each time.
+const namesPort = 3131
+
 func newNames(out *wire.Writer) (*names, error) {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	at := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: namesPort}
+	conn, err := net.ListenUDP("udp4", at)
+	if err != nil {
+		at.Port = 0
+		conn, err = net.ListenUDP("udp4", at)
+	}
 	if err != nil {
 		return nil, err
 	}
