@@ -64,6 +64,7 @@ func TestWakeInARealGuest(t *testing.T) {
 	// The guest's network has a connection of its own, which comes and goes by itself.
 	const up, down, link = `"up":true`, `"up":false`, `"message":"guest connection"`
 	soon("the connection", func() bool { return said(up, link) == 1 })
+	soon("the network, which all probes wait for", func() bool { return a.held("demo", settledLock) })
 
 	must(c.SetClock(ctx, time.Now().Add(-time.Hour))) // what a guest's clock is like after an hour of sleep
 	a.Rhythm.Tell(host.WillSleep)
