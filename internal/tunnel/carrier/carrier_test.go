@@ -168,6 +168,9 @@ func testTransparent(t *testing.T, method string, ported bool) {
 	b.load("many", nettest.Count("CAL_TEST_CONNECTIONS", 300), nettest.Count("CAL_TEST_AT_ONCE", 60))
 	b.load("bulk", nettest.Count("CAL_TEST_BULK_MIB", 8), 1)
 	asked := func(when string) {
+		if method != catch.Redirect {
+			return // sshuttle's affair
+		}
 		if out, err := b.run("python3", "-c", askFromOnePort); err != nil || out != "1\n" {
 			t.Errorf("a name, %s: %q, %v", when, out, err)
 		}
