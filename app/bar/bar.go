@@ -102,13 +102,19 @@ const factsEvery = 5 * time.Second
 // agesEvery is how often the menu is redrawn for the ages in it alone.
 const agesEvery = time.Minute
 
+// lockTime is how long another agent must have held its lock to be one.
+const lockTime = 200 * time.Millisecond
+
 // Run is the agent's life. It returns when ctx ends or Quit is chosen. log is told, in a line each, what a person who
 // started it in a terminal wants to know.
 func (b *Agent) Run(ctx context.Context, log io.Writer) error {
 	defer close(b.ended)
 	l := flock.New(filepath.Join(b.app.Home.LocksDir(), "agent.lock"), flock.SetPermissions(0o600))
-	ok, err := l.TryLock()
-	if err != nil {
+	// Verbs that look whether an agent runs hold it for an instant.
+	soon, cancel := context.WithTimeout(ctx, lockTime)
+	defer cancel()
+	ok, err := l.TryLockContext(soon, lockTime/20)
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("locking the agent: %w", err)
 	}
 	if !ok {
