@@ -308,8 +308,8 @@ const (
 	floodBytes = 128 << 10
 	floodTime  = 10 * time.Millisecond
 	gatherTime = 4 * time.Millisecond
-	// gathered is how much at once needs no gathering: several packets.
-	gathered = 64 << 10
+	// gathered is how much at once needs no gathering: several packets of a terminal's, or one of a file's (32 KiB).
+	gathered = 24 << 10
 )
 
 func (g *gatherer) Read(p []byte) (int, error) {

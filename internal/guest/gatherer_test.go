@@ -11,6 +11,27 @@ type packets struct{}
 
 func (packets) Read(p []byte) (int, error) { return min(len(p), 4<<10), nil }
 
+// pieces is a file: each read is a packet, as large as SSH has them.
+type pieces struct{}
+
+func (pieces) Read(p []byte) (int, error) { return min(len(p), 32<<10), nil }
+
+func TestAFileDoesNotGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gatherer{r: pieces{}}
+		b := make([]byte, readAhead)
+		begun := time.Now()
+		for range 100 {
+			if _, err := g.Read(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("it waited %v", d)
+		}
+	})
+}
+
 func TestAFloodGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := gatherer{r: packets{}}

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"crypto/rand"
 	"errors"
 	"os"
 	"strconv"
@@ -19,12 +20,19 @@ type maker struct {
 	fd       int      // of dir
 	plain    map[os.FileMode]bool
 	nameless bool
+
+	apart int           // where inodes without a name are made: fd, or a directory in it
+	moved int           // how often that was changed
+	made  int           // inodes there, of the last tryInodes
+	took  time.Duration // making those
 }
 
 func (m *maker) close() {
-	if m.dir != nil {
-		_ = m.dir.Close()
+	if m.dir == nil {
+		return
 	}
+	m.leaveApart()
+	_ = m.dir.Close()
 }
 
 func (m *maker) open() (err error) {
@@ -32,8 +40,9 @@ func (m *maker) open() (err error) {
 		return err
 	}
 	m.fd, m.plain = int(m.dir.Fd()), map[os.FileMode]bool{}
+	m.apart = m.fd
 	const trial = "trial"
-	fd, err := m.inode(".", unix.O_TMPFILE, 0o600)
+	fd, err := m.inode(m.apart, ".", unix.O_TMPFILE, 0o600)
 	if err != nil {
 		return nil //nolint:nilerr // a kernel or a file system without such files
 	}
@@ -43,9 +52,75 @@ func (m *maker) open() (err error) {
 	return unix.Close(fd)
 }
 
-func (m *maker) inode(name string, how int, mode os.FileMode) (int, error) {
+const (
+	// slowInode is more than it takes to make an inode, many times over.
+	slowInode = 100 * time.Microsecond
+	tryInodes = 32
+	maxMoves  = 8
+)
+
+// moveAway has inodes made elsewhere if they take long. ext4 gives none a number that was given up in the last five minutes, and
+// for each searches anew past all of those in the block group of the directory it is made in (recently_deleted in
+// fs/ext4/ialloc.c): where somebody has just deleted some thousands, a file takes twenty times as long.
+func (m *maker) moveAway(took time.Duration) {
+	m.made++
+	m.took += took
+	if m.made < tryInodes {
+		return
+	}
+	slow := m.took > tryInodes*slowInode
+	m.made, m.took = 0, 0
+	if !slow || m.moved == maxMoves {
+		return
+	}
+	m.moved++
+	fd, err := makeApart(m.fd)
+	if err != nil {
+		m.moved = maxMoves
+		return
+	}
+	m.leaveApart()
+	m.apart = fd
+}
+
+func (m *maker) leaveApart() {
+	if m.apart != m.fd {
+		_ = unix.Close(m.apart)
+		m.apart = m.fd
+	}
+}
+
+// topDir is FS_TOPDIR_FL of linux/fs.h.
+const topDir = 0x20000
+
+// makeApart makes a directory in an open one whose inodes are in another block group, where the file system is ext4: those in a
+// directory that is marked as the top of a hierarchy are put where few others are, and the name decides among such places
+// (find_group_orlov in the same file).
+func makeApart(dir int) (int, error) {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(dir, &fs); err != nil {
+		return -1, err
+	}
+	if fs.Type != unix.EXT4_SUPER_MAGIC {
+		return -1, errors.ErrUnsupported
+	}
+	flags, err := unix.IoctlGetInt(dir, unix.FS_IOC_GETFLAGS)
+	if err == nil {
+		err = unix.IoctlSetPointerInt(dir, unix.FS_IOC_SETFLAGS, flags|topDir)
+	}
+	name := "apart-" + rand.Text()
+	if err == nil {
+		err = unix.Mkdirat(dir, name, 0o700)
+	}
+	if err != nil {
+		return -1, err
+	}
+	return unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+}
+
+func (m *maker) inode(dir int, name string, how int, mode os.FileMode) (int, error) {
 	return ignoringEINTR(func() (int, error) {
-		return unix.Openat(m.fd, name, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|how, uint32(mode))
+		return unix.Openat(dir, name, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|how, uint32(mode))
 	})
 }
 
@@ -61,11 +136,15 @@ func (m *maker) make(s *small) error {
 			return err
 		}
 	}
-	name, how := s.item.at, unix.O_CREAT|unix.O_EXCL
+	dir, name, how := m.fd, s.item.at, unix.O_CREAT|unix.O_EXCL
 	if m.nameless {
-		name, how = ".", unix.O_TMPFILE
+		dir, name, how = m.apart, ".", unix.O_TMPFILE
 	}
-	fd, err := m.inode(name, how, s.mode)
+	began := time.Now()
+	fd, err := m.inode(dir, name, how, s.mode)
+	if err == nil && m.nameless {
+		m.moveAway(time.Since(began))
+	}
 	if err == nil {
 		err = m.fill(fd, s)
 		if err == nil && m.nameless {

@@ -1,0 +1,76 @@
+package guest
+
+import (
+	"net"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestQuickAck has what comes acknowledged at once over a connection on which the kernel has begun to wait for answers to send
+// along.
+func TestQuickAck(t *testing.T) {
+	near, far := tcpPair(t)
+	b := make([]byte, 8)
+	exchange := func(read func([]byte) (int, error)) {
+		t.Helper()
+		if _, err := far.Write(b[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := read(b); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	for tries := 0; quick(t, near); tries++ {
+		if tries == 100 {
+			t.Skip("this kernel acknowledges everything at once")
+		}
+		exchange(near.Read)
+		if _, err := near.Write(b[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := far.Read(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exchange(newEar(near).Read)
+	if !quick(t, near) {
+		t.Error("what came by itself waits for an answer to be acknowledged with")
+	}
+	if quickAck(struct{ net.Conn }{near}) != nil {
+		t.Error("it is known how to acknowledge over any connection")
+	}
+}
+
+// quick tells whether the kernel acknowledges what comes at once.
+func quick(t *testing.T, conn *net.TCPConn) bool {
+	t.Helper()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var value int
+	cerr := raw.Control(func(fd uintptr) { value, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_QUICKACK) })
+	if cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
+	return value != 0
+}
+
+func tcpPair(t *testing.T) (near, far *net.TCPConn) {
+	t.Helper()
+	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if near, err = net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr)); err != nil {
+		t.Fatal(err)
+	}
+	if far, err = l.AcceptTCP(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { near.Close(); far.Close() })
+	return near, far
+}
