@@ -301,25 +301,32 @@ type gatherer struct {
 	since time.Time // when the stretch that bytes are of began
 	last  time.Time // when the last read returned
 	bytes int
-	large bool // the last read left something behind, or brought that much without waiting
+	large bool      // the last read brought that much without waiting
+	full  time.Time // when a read last left something behind
 }
 
 const (
 	floodBytes = 128 << 10
 	floodTime  = 10 * time.Millisecond
 	gatherTime = 4 * time.Millisecond
-	// gathered is how much at once needs no gathering: several packets of a terminal's, or one of a file's (32 KiB).
-	gathered = 24 << 10
+	// gathered is how much at once needs no gathering: several packets.
+	gathered = 64 << 10
+	// rushTime is how long nothing waits after a read that brought as much as there was room for: it comes so fast that to wait
+	// would hold up who sends.
+	rushTime = time.Second
 )
 
 func (g *gatherer) Read(p []byte) (int, error) {
-	waited := g.bytes >= floodBytes && !g.large
+	waited := g.bytes >= floodBytes && !g.large && time.Since(g.full) > rushTime
 	if waited {
 		time.Sleep(gatherTime - time.Since(g.last))
 	}
 	n, err := g.r.Read(p)
-	g.large = n == len(p) || n >= gathered && !waited
+	g.large = n >= gathered && !waited
 	now := time.Now()
+	if n == len(p) {
+		g.full = now
+	}
 	if now.Sub(g.since) > floodTime {
 		// What the last stretch brought says whether this is one of a flood.
 		g.since, g.bytes = now, min(g.bytes, floodBytes)*int(floodTime)/int(max(now.Sub(g.since), floodTime))

@@ -11,23 +11,43 @@ type packets struct{}
 
 func (packets) Read(p []byte) (int, error) { return min(len(p), 4<<10), nil }
 
-// pieces is a file: each read is a packet, as large as SSH has them.
-type pieces struct{}
+// rush is a file that comes as fast as this many bytes in a second.
+type rush struct {
+	rate  int
+	begun time.Time
+	read  int
+}
 
-func (pieces) Read(p []byte) (int, error) { return min(len(p), 32<<10), nil }
+func (r *rush) Read(p []byte) (int, error) {
+	come := func() int { return int(time.Since(r.begun).Microseconds())*(r.rate/1e6) - r.read }
+	for come() == 0 {
+		time.Sleep(100 * time.Microsecond)
+	}
+	n := min(come(), len(p))
+	r.read += n
+	return n, nil
+}
 
-func TestAFileDoesNotGather(t *testing.T) {
+// TestARushDoesNotGather is behind what has come for less than a tenth of the time.
+func TestARushDoesNotGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := gatherer{r: pieces{}}
+		r := &rush{rate: 200e6, begun: time.Now()}
+		g := gatherer{r: r}
 		b := make([]byte, readAhead)
-		begun := time.Now()
-		for range 100 {
+		var waited time.Duration
+		for time.Since(r.begun) < time.Second {
+			before := time.Since(r.begun)
+			last := r.read
 			if _, err := g.Read(b); err != nil {
 				t.Fatal(err)
 			}
+			// What comes in a tenth of a millisecond is what a read that does not wait brings.
+			if took := time.Since(r.begun) - before; took > 100*time.Microsecond && r.read > last {
+				waited += took
+			}
 		}
-		if d := time.Since(begun); d != 0 {
-			t.Errorf("it waited %v", d)
+		if waited > time.Second/10 {
+			t.Errorf("it waited %v of a second", waited)
 		}
 	})
 }
