@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -20,6 +21,8 @@ type Client struct {
 	options  Options
 	borrowed bool // of another process
 
+	terminals *atomic.Int32 // that are shown over it
+
 	forwards forwards
 
 	once sync.Once
@@ -27,8 +30,8 @@ type Client struct {
 	err  error // written before done is closed
 }
 
-func newClient(sc *ssh.Client, raw *ear, o Options) *Client {
-	c := &Client{ssh: sc, raw: raw, options: o, done: make(chan struct{})}
+func newClient(sc *ssh.Client, raw *ear, terminals *atomic.Int32, o Options) *Client {
+	c := &Client{ssh: sc, raw: raw, terminals: terminals, options: o, done: make(chan struct{})}
 	go func() {
 		err := sc.Wait()
 		if err == nil || errors.Is(err, io.EOF) {

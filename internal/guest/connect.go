@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -33,7 +34,7 @@ type Options struct {
 	GuestOS string
 	// Keepalive is how often the guest is asked for a sign of life; 0 is 10 s, negative never.
 	Keepalive time.Duration
-	// Bulk is for a connection that carries much and shows nobody a terminal: reads are not gathered.
+	// Bulk is for a connection that carries much and shows nobody a terminal: its packets are large.
 	Bulk bool
 	// Timeout bounds dialling plus handshake, and the wait for each answer to a request; 0 is 20 s.
 	Timeout time.Duration
@@ -93,10 +94,11 @@ func connect(ctx context.Context, o Options, banner time.Duration) (*Client, err
 		}
 		return nil, fmt.Errorf("connect to guest: %w", err)
 	}
-	raw := newEar(dialled)
+	terminals := &atomic.Int32{}
+	raw := newEar(dialled, terminals)
 	// Not every transport has deadlines (a pipe to a helper program), so the clock closes it.
 	ended := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	conn, err := awaitBanner(ctx, raw, banner, o.Bulk)
+	conn, err := awaitBanner(ctx, raw, banner, o.Bulk, terminals)
 	if err != nil {
 		ended()
 		_ = raw.Close()
@@ -123,7 +125,7 @@ func connect(ctx context.Context, o Options, banner time.Duration) (*Client, err
 		return nil, explainHandshake(ctx, err, refused)
 	}
 	whole.begin(sshConn)
-	return newClient(ssh.NewClient(sshConn, chans, acknowledge(sshConn, reqs)), raw, o), nil
+	return newClient(ssh.NewClient(sshConn, chans, acknowledge(sshConn, reqs)), raw, terminals, o), nil
 }
 
 // acknowledge hands on the server's requests, and says something itself when the first that tells its host keys comes, as
@@ -187,9 +189,11 @@ func explainHandshake(ctx context.Context, err, refused error) error {
 	return fmt.Errorf("connect to guest: %w", err)
 }
 
-// awaitBanner returns conn once its first byte arrived.
-func awaitBanner(ctx context.Context, conn net.Conn, limit time.Duration, bulk bool) (net.Conn, error) {
-	b := &buffered{Conn: conn, r: bufio.NewReaderSize(&gatherer{r: conn}, readAhead)}
+// awaitBanner returns conn once its first byte arrived. terminals counts those that are shown over it.
+func awaitBanner(
+	ctx context.Context, conn net.Conn, limit time.Duration, bulk bool, terminals *atomic.Int32,
+) (net.Conn, error) {
+	b := &buffered{Conn: conn, r: bufio.NewReaderSize(&gatherer{r: conn, terminals: terminals}, readAhead)}
 	if bulk {
 		b.r = bufio.NewReaderSize(conn, bulkAhead)
 	}
@@ -297,12 +301,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // cards moderate their interrupts for the same reason. What comes at a slower rate, such as the echo of a key, never waits; nor
 // does what comes in large pieces by itself, such as a file, nor who was busy for as long with what the last read brought.
 type gatherer struct {
-	r     io.Reader
-	since time.Time // when the stretch that bytes are of began
-	last  time.Time // when the last read returned
-	bytes int
-	large bool      // the last read brought that much without waiting
-	full  time.Time // when a read last left something behind
+	r         io.Reader
+	terminals *atomic.Int32 // while it is 0, nothing waits: a file, of which 32 KiB come at once, would take half as long again
+	since     time.Time     // when the stretch that bytes are of began
+	last      time.Time     // when the last read returned
+	bytes     int
+	large     bool // the last read left something behind, or brought that much without waiting
 }
 
 const (
@@ -311,22 +315,16 @@ const (
 	gatherTime = 4 * time.Millisecond
 	// gathered is how much at once needs no gathering: several packets.
 	gathered = 64 << 10
-	// rushTime is how long nothing waits after a read that brought as much as there was room for: it comes so fast that to wait
-	// would hold up who sends.
-	rushTime = time.Second
 )
 
 func (g *gatherer) Read(p []byte) (int, error) {
-	waited := g.bytes >= floodBytes && !g.large && time.Since(g.full) > rushTime
+	waited := g.bytes >= floodBytes && !g.large && g.terminals.Load() > 0
 	if waited {
 		time.Sleep(gatherTime - time.Since(g.last))
 	}
 	n, err := g.r.Read(p)
-	g.large = n >= gathered && !waited
+	g.large = n == len(p) || n >= gathered && !waited
 	now := time.Now()
-	if n == len(p) {
-		g.full = now
-	}
 	if now.Sub(g.since) > floodTime {
 		// What the last stretch brought says whether this is one of a flood.
 		g.since, g.bytes = now, min(g.bytes, floodBytes)*int(floodTime)/int(max(now.Sub(g.since), floodTime))

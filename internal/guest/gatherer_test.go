@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,50 +12,11 @@ type packets struct{}
 
 func (packets) Read(p []byte) (int, error) { return min(len(p), 4<<10), nil }
 
-// rush is a file that comes as fast as this many bytes in a second.
-type rush struct {
-	rate  int
-	begun time.Time
-	read  int
-}
-
-func (r *rush) Read(p []byte) (int, error) {
-	come := func() int { return int(time.Since(r.begun).Microseconds())*(r.rate/1e6) - r.read }
-	for come() == 0 {
-		time.Sleep(100 * time.Microsecond)
-	}
-	n := min(come(), len(p))
-	r.read += n
-	return n, nil
-}
-
-// TestARushDoesNotGather is behind what has come for less than a tenth of the time.
-func TestARushDoesNotGather(t *testing.T) {
+func TestATerminalsFloodGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rush{rate: 200e6, begun: time.Now()}
-		g := gatherer{r: r}
-		b := make([]byte, readAhead)
-		var waited time.Duration
-		for time.Since(r.begun) < time.Second {
-			before := time.Since(r.begun)
-			last := r.read
-			if _, err := g.Read(b); err != nil {
-				t.Fatal(err)
-			}
-			// What comes in a tenth of a millisecond is what a read that does not wait brings.
-			if took := time.Since(r.begun) - before; took > 100*time.Microsecond && r.read > last {
-				waited += took
-			}
-		}
-		if waited > time.Second/10 {
-			t.Errorf("it waited %v of a second", waited)
-		}
-	})
-}
-
-func TestAFloodGathers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := gatherer{r: packets{}}
+		terminals := &atomic.Int32{}
+		terminals.Add(1)
+		g := gatherer{r: packets{}, terminals: terminals}
 		b := make([]byte, 32<<10)
 		took := func() time.Duration {
 			begun := time.Now()
@@ -83,6 +45,12 @@ func TestAFloodGathers(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 			if d := took(); d != 0 {
 				t.Errorf("a key after the flood took %v", d)
+			}
+		}
+		terminals.Add(-1)
+		for range 2 * floodBytes / (4 << 10) {
+			if d := took(); d != 0 {
+				t.Fatalf("without a terminal a read took %v", d)
 			}
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -208,7 +209,8 @@ func borrowOver(socket *net.UnixConn, o Options) (*Client, error) {
 	if err := sameUser(socket); err != nil {
 		return nil, err
 	}
-	raw := newEar(socket)
+	terminals := &atomic.Int32{}
+	raw := newEar(socket, terminals)
 	conn, channels, requests, err := ssh.NewClientConn(raw, "lender", &ssh.ClientConfig{
 		User: o.User,
 		// The socket says who this is, which only this user can have made. Its key is of no account.
@@ -217,7 +219,7 @@ func borrowOver(socket *net.UnixConn, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newClient(ssh.NewClient(conn, channels, requests), raw, o)
+	c := newClient(ssh.NewClient(conn, channels, requests), raw, terminals, o)
 	c.borrowed = true
 	return c, nil
 }

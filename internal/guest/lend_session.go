@@ -61,6 +61,10 @@ func (l *lender) session(ctx context.Context, c *Client, asked ssh.NewChannel) {
 		handOn(up, first)
 	}
 	defer up.Close()
+	if first.Type == "pty-req" { // nothing is asked before it: see PTY
+		c.terminals.Add(1)
+		defer c.terminals.Add(-1)
+	}
 	gone := make(chan struct{}) // the borrower has ended it: a program that goes on in the guest is nobody's any more
 	go func() {
 		defer close(gone)

@@ -38,6 +38,8 @@ func (c *Client) PTY(ctx context.Context, cmd Cmd, t Terminal) (exit int, err er
 	ended := make(chan struct{})
 	defer close(ended)
 	cmd.Stdin = t.In
+	c.terminals.Add(1)
+	defer c.terminals.Add(-1)
 	return c.run(ctx, cmd, t.Out, t.Out, func(ctx context.Context, s *ssh.Session) error {
 		cols, rows := size()
 		_, err := await(ctx, c, "get terminal", func() (struct{}, error) {

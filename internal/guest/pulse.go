@@ -21,18 +21,22 @@ const (
 // ear is a connection that remembers when something came, and acknowledges a burst's end at once where that can be done.
 type ear struct {
 	net.Conn
-	ack  func() // nil: it cannot
-	born time.Time
-	last atomic.Int64 // nanoseconds since born
+	ack func() // nil: it cannot
+	// terminals are those that are shown over it. While there are any, the server sends all at once by itself.
+	terminals *atomic.Int32
+	born      time.Time
+	last      atomic.Int64 // nanoseconds since born
 }
 
-func newEar(conn net.Conn) *ear { return &ear{Conn: conn, ack: quickAck(conn), born: time.Now()} }
+func newEar(conn net.Conn, terminals *atomic.Int32) *ear {
+	return &ear{Conn: conn, ack: quickAck(conn), terminals: terminals, born: time.Now()}
+}
 
 func (e *ear) Read(p []byte) (int, error) {
 	n, err := e.Conn.Read(p)
 	if n > 0 {
 		e.last.Store(int64(time.Since(e.born)))
-		if e.ack != nil && n < len(p) {
+		if e.ack != nil && n < len(p) && e.terminals.Load() == 0 {
 			e.ack()
 		}
 	}

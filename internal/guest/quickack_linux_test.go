@@ -2,6 +2,7 @@ package guest
 
 import (
 	"net"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -34,8 +35,14 @@ func TestQuickAck(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	exchange(newEar(near).Read)
-	if !quick(t, near) {
+	terminals := &atomic.Int32{}
+	heard := newEar(near, terminals)
+	terminals.Add(1)
+	if exchange(heard.Read); quick(t, near) {
+		t.Error("a key's echo is acknowledged apart")
+	}
+	terminals.Add(-1)
+	if exchange(heard.Read); !quick(t, near) {
 		t.Error("what came by itself waits for an answer to be acknowledged with")
 	}
 	if quickAck(struct{ net.Conn }{near}) != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -85,6 +86,9 @@ func (c *Client) run(
 		}
 	}
 	out, errOut := newOutlet(stdout, cmd.Limit, cancel), newOutlet(stderr, cmd.Limit, cancel)
+	if prepare != nil { // for a terminal
+		out.terminals = c.terminals
+	}
 	defer out.shut()
 	defer errOut.shut()
 	session.Stdout, session.Stderr = out, errOut
@@ -214,6 +218,8 @@ type outlet struct {
 	limit  int64 // bytes still taken; negative: no limit
 	closed bool
 	cancel context.CancelCauseFunc
+
+	terminals *atomic.Int32 // see gatherer
 }
 
 func newOutlet(w io.Writer, limit int64, cancel context.CancelCauseFunc) *outlet {
@@ -223,7 +229,7 @@ func newOutlet(w io.Writer, limit int64, cancel context.CancelCauseFunc) *outlet
 	if limit == 0 {
 		limit = -1
 	}
-	return &outlet{w: w, limit: limit, cancel: cancel}
+	return &outlet{w: w, limit: limit, cancel: cancel, terminals: new(atomic.Int32)}
 }
 
 func (o *outlet) Write(b []byte) (int, error) {
@@ -255,7 +261,7 @@ func (o *outlet) Write(b []byte) (int, error) {
 
 // ReadFrom is io.Copy with moderation: see gatherer.
 func (o *outlet) ReadFrom(r io.Reader) (int64, error) {
-	g := gatherer{r: r}
+	g := gatherer{r: r, terminals: o.terminals}
 	b := make([]byte, 32<<10)
 	var all int64
 	for {

@@ -191,6 +191,33 @@ func TestPTY(t *testing.T) {
 	}
 }
 
+// TestTerminalsAreCounted while they are shown, over a connection of one's own and over one that is lent.
+func TestTerminalsAreCounted(t *testing.T) {
+	s := startSSHD(t)
+	own := s.connect()
+	path, stop := lending(t, always(own))
+	defer stop()
+	for what, c := range map[string]*Client{"own": own, "borrowed": borrow(t, path, s.options())} {
+		in, typed := io.Pipe()
+		ran := make(chan error, 1)
+		go func() {
+			_, err := c.PTY(t.Context(), Cmd{Argv: []string{"head", "-n", "1"}}, Terminal{In: in, Out: io.Discard})
+			ran <- err
+		}()
+		eventually(t, what+": to be counted", func() bool { return own.terminals.Load() == 1 && c.terminals.Load() == 1 })
+		_, err := io.WriteString(typed, "x\n")
+		must(t, err)
+		must(t, wait(t, what, ran))
+		must(t, typed.Close())
+		eventually(t, what+": to be gone", func() bool { return own.terminals.Load() == 0 && c.terminals.Load() == 0 })
+		_, err = c.Output(t.Context(), Cmd{Argv: []string{"true"}})
+		must(t, err)
+		if n := own.terminals.Load(); n != 0 {
+			t.Errorf("%s: %d terminals of a command that has none", what, n)
+		}
+	}
+}
+
 func TestPTYTypingAndResize(t *testing.T) {
 	c := startSSHD(t).connect()
 	in, typed := io.Pipe()
