@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/calmenu/calmenu/internal/tunnel/catch"
 )
@@ -18,6 +19,7 @@ func tunnel(ctx context.Context, args []string) error {
 	port := f.Uint("port", 0, "port that leads redirected connections to the host")
 	stream := f.Uint("stream", 0, "port that leads sshuttle to its server")
 	serial := f.String("serial", "", "serial port for redirected connections, when the host says so")
+	proxied := f.String("proxy", "", "ports of the proxy, with commas: what is said to it goes over the serial port too")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -25,11 +27,17 @@ func tunnel(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	var proxy []uint16
+	if *proxied != "" {
+		if proxy, err = ports(strings.Split(*proxied, ",")...); err != nil {
+			return err
+		}
+	}
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	o := catch.Options{Method: *method, Port: p[0], Stream: p[1], Serial: *serial, Program: program}
+	o := catch.Options{Method: *method, Port: p[0], Stream: p[1], Serial: *serial, Program: program, Proxy: proxy}
 	return catch.Run(ctx, o, os.Stdin, os.Stdout)
 }
 

@@ -342,6 +342,7 @@ type wire struct {
 func (w *wire) Read(b []byte) (int, error)  { return w.in.Read(b) }
 func (w *wire) Write(b []byte) (int, error) { return w.out.Write(b) }
 func (w *wire) Close() error                { return nil }
+func (w *wire) CloseWrite() error           { return nil }
 
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte("CONNECT a.test:443 HTTP/1.1\r\n\r\n"))

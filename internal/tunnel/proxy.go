@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -22,14 +21,57 @@ const (
 // form. Only Gate must be set.
 type Proxy struct {
 	Gate *Gate
-	// MaxConns is how many connections the guest may have at once; 0 is DefaultMaxConns. More are closed unread.
+	// MaxConns is how many connections the guest may have at once, whichever way they come; 0 is DefaultMaxConns. More
+	// are closed unread.
 	MaxConns int
 
 	headerTime time.Duration // for tests; 0 is the constant
+
+	mu   sync.Mutex // guards what follows
+	open int        // connections
+	told time.Time  // when the log was told last that there are too many
 }
 
-// Serve proxies for the connections of l until ctx ends (then the error is ctx's) or l fails, closes l and all
-// connections, and returns when nothing of it runs any more.
+// enter takes a place for a connection, which leave gives back; false if there is none.
+func (p *Proxy) enter() bool {
+	limit := p.MaxConns
+	if limit <= 0 {
+		limit = DefaultMaxConns
+	}
+	now := time.Now()
+	p.mu.Lock()
+	full := p.open >= limit
+	if !full {
+		p.open++
+	}
+	tell := full && now.Sub(p.told) >= time.Second
+	if tell {
+		p.told = now
+	}
+	p.mu.Unlock()
+	if tell {
+		p.Gate.log(Connection{Time: now, Reason: fmt.Sprintf("is refused: the guest has %d connections open", limit)})
+	}
+	return !full
+}
+
+func (p *Proxy) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+}
+
+// ServeConn proxies for one connection until it or ctx ends, and closes it.
+func (p *Proxy) ServeConn(ctx context.Context, conn Stream) {
+	defer conn.Close()
+	if p.enter() {
+		defer p.leave()
+		p.serveConn(ctx, conn)
+	}
+}
+
+// Serve proxies for the connections of l, which must be Streams, until ctx ends (then the error is ctx's) or l fails,
+// closes l and all connections, and returns when nothing of it runs any more.
 func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	if p.Gate == nil || p.Gate.Policy == nil {
 		return errors.New("serve tunnel: no policy given")
@@ -43,12 +85,6 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 		_ = l.Close()
 		running.Wait()
 	}()
-	limit := int64(p.MaxConns)
-	if limit <= 0 {
-		limit = DefaultMaxConns
-	}
-	var open atomic.Int64
-	var told time.Time
 	for {
 		conn, err := l.Accept()
 		if ctx.Err() != nil {
@@ -60,19 +96,15 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return fmt.Errorf("serve tunnel: %w", err)
 		}
-		if open.Add(1) > limit {
+		near, ok := conn.(Stream)
+		if !ok || !p.enter() {
 			// Never wait here: connections nobody accepts hold up the whole SSH connection.
-			open.Add(-1)
 			_ = conn.Close()
-			if now := time.Now(); now.Sub(told) >= time.Second {
-				told = now
-				p.Gate.log(Connection{Time: now, Reason: fmt.Sprintf("is refused: the guest has %d connections open", limit)})
-			}
 			continue
 		}
 		running.Go(func() {
-			defer open.Add(-1)
-			p.serveConn(ctx, conn)
+			defer p.leave()
+			p.serveConn(ctx, near)
 		})
 	}
 }

@@ -18,13 +18,13 @@ import (
 type session struct {
 	gate  *Gate
 	slow  time.Duration // how long a request's header may take
-	conn  net.Conn
+	conn  Stream
 	limit *headerLimit
 	in    *bufio.Reader
 	plain *forwarder // for plain HTTP; nil until used
 }
 
-func (p *Proxy) serveConn(ctx context.Context, conn net.Conn) {
+func (p *Proxy) serveConn(ctx context.Context, conn Stream) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
@@ -109,6 +109,14 @@ func (s *session) serveRequest(ctx context.Context) bool {
 	return s.forward(req)
 }
 
+// begun is a connection of which a part was read already.
+type begun struct {
+	Stream
+	in io.Reader
+}
+
+func (b *begun) Read(p []byte) (int, error) { return b.in.Read(p) }
+
 // refuse answers in one line and ends the connection.
 func (s *session) refuse(status int, reason string) bool {
 	reason = oneLine(reason)
@@ -160,7 +168,7 @@ func (s *session) connect(req *http.Request) {
 		s.refuse(http.StatusBadRequest, "CONNECT needs host:port")
 		return
 	}
-	near := &buffered{Conn: s.conn, in: s.in}
+	near := &begun{s.conn, s.in}
 	s.gate.Carry(req.Context(), Destination{Host: host, Port: port, Way: WayConnect}, near, func(err error) error {
 		if err != nil {
 			s.refuseFor(err)

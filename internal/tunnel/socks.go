@@ -47,7 +47,7 @@ func (s *session) serveSOCKS(ctx context.Context) {
 		_ = s.answerSOCKS(code)
 		return
 	}
-	near := &buffered{Conn: s.conn, in: s.in}
+	near := &begun{s.conn, s.in}
 	s.gate.Carry(ctx, d, near, func(err error) error { return s.answerSOCKS(socksCode(err)) })
 }
 

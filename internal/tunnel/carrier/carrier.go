@@ -1,7 +1,8 @@
 // Package carrier leads a guest's connections to a tunnel.Gate over the SSH connection into that guest: ports on the
 // guest's loopback that its SSH server forwards here, and CALMenu's program in the guest (cmd/calhelper, package catch),
 // which has the kernel or sshuttle lead there what programs send without knowing of any proxy. Where the guest's machine
-// has a serial port, what the kernel redirects goes over that: an emulated guest's SSH server is many times as slow.
+// has a serial port, what the kernel redirects goes over that, and with it what is said to the proxy's ports, which the
+// kernel then redirects too: an emulated guest's SSH server is many times as slow.
 //
 // What must hold: no port is opened on the host, and the guest gets no key, shell or interpreter on it. One guest costs a
 // bounded number of connections, lookups and bytes, whatever it sends. The parts fail and start again one by one.
@@ -33,6 +34,9 @@ const (
 	caughtPort = 3129 // connections the guest's kernel redirects
 	streamPort = 3130 // sshuttle's conversation with its server
 )
+
+// proxyPorts are those of the proxy.
+var proxyPorts = []uint16{ProxyPort, SOCKSPort}
 
 const (
 	maxCaught  = catch.MaxCaught // connections at once; what is left of the client's bound is for the proxy
@@ -113,9 +117,9 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 	}
 	// The listeners first: each would be tried again by itself, but what is dialled before it is there is refused.
 	proxy := &tunnel.Proxy{Gate: r.Gate}
-	for _, port := range []int{ProxyPort, SOCKSPort} {
+	for _, port := range proxyPorts {
 		part(func(ctx context.Context) error {
-			l, err := r.listen(ctx, c, port)
+			l, err := r.listen(ctx, c, int(port))
 			if err != nil {
 				return err
 			}
@@ -129,7 +133,7 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 	origins, places := newCaught(r.Gate), make(chan struct{}, maxCaught)
 	part(func(ctx context.Context) error { return r.serve(ctx, c, caughtPort, places, origins.carry) })
 	if r.Port != nil {
-		part(func(ctx context.Context) error { return r.overPort(ctx, origins, places) })
+		part(func(ctx context.Context) error { return r.overPort(ctx, &portServer{origins, places, proxy}) })
 	}
 	part(func(ctx context.Context) error { return r.converse(ctx, c, origins) })
 	select {
@@ -234,7 +238,7 @@ func (r *Carrier) converse(ctx context.Context, c *guest.Client, origins *caught
 	}
 	argv := []string{
 		"sudo", "-n", program, "tunnel", "-method", method, "-port", strconv.Itoa(caughtPort), "-stream", strconv.Itoa(streamPort),
-		"-serial", vm.NetworkPort,
+		"-serial", vm.NetworkPort, "-proxy", fmt.Sprintf("%d,%d", ProxyPort, SOCKSPort),
 	}
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest/serial"
+	"github.com/calmenu/calmenu/internal/tunnel"
 	"github.com/calmenu/calmenu/internal/tunnel/catch"
 	"github.com/calmenu/calmenu/internal/tunnel/mux"
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
@@ -23,9 +25,10 @@ const portTime = 30 * time.Second
 
 var errPort = errors.New("the guest's serial port")
 
-// overPort carries redirected connections over the guest's serial port, as long as that and the conversation with the
-// guest's program last. Without it they go through the SSH server.
-func (r *Carrier) overPort(ctx context.Context, g *caught, places chan struct{}) error {
+// overPort carries redirected connections and the proxy's over the guest's serial port, as long as that and the
+// conversation with the guest's program last. Without it they go through the SSH server.
+func (r *Carrier) overPort(ctx context.Context, s *portServer) error {
+	g := s.caught
 	n, p := g.told()
 	for ; p.Way != catch.Redirect; n, p = g.told() {
 		if err := g.news(ctx, n); err != nil {
@@ -61,7 +64,7 @@ func (r *Carrier) overPort(ctx context.Context, g *caught, places chan struct{})
 	}
 	if err == nil {
 		session := mux.Server(conn, in, maxCaught)
-		err = r.servePort(ctx, session, g, places)
+		err = s.serve(ctx, session)
 		_ = session.Close()
 	}
 	if ctx.Err() != nil {
@@ -86,8 +89,15 @@ func (g *caught) hasPort(ctx context.Context, n uint64) error {
 	}
 }
 
-// servePort serves the streams of a session until that is over. The error is why.
-func (r *Carrier) servePort(ctx context.Context, session *mux.Session, g *caught, places chan struct{}) error {
+// portServer serves what comes over the serial port.
+type portServer struct {
+	caught *caught
+	places chan struct{} // of redirected connections, whichever way they come
+	proxy  *tunnel.Proxy
+}
+
+// serve serves the streams of a session until that is over. The error is why.
+func (s *portServer) serve(ctx context.Context, session *mux.Session) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer func() {
@@ -101,16 +111,26 @@ func (r *Carrier) servePort(ctx context.Context, session *mux.Session, g *caught
 		}
 		running.Go(func() {
 			defer func() { _ = st.Close() }()
-			select {
-			case places <- struct{}{}:
-			default:
-				return
-			}
-			defer func() { <-places }()
 			defer context.AfterFunc(ctx, func() { _ = st.Close() })()
 			if to, err := netip.ParseAddrPort(st.Target()); err == nil && to.Addr().Zone() == "" {
-				g.carryTo(ctx, to, st)
+				s.serveStream(ctx, to, st)
 			}
 		})
 	}
 }
+
+// serveStream serves one stream that leads somewhere, in the guest's words.
+func (s *portServer) serveStream(ctx context.Context, to netip.AddrPort, st tunnel.Stream) {
+	if to.Addr() == loopback && slices.Contains(proxyPorts, to.Port()) {
+		s.proxy.ServeConn(ctx, st)
+		return
+	}
+	select {
+	case s.places <- struct{}{}:
+		defer func() { <-s.places }()
+		s.caught.carryTo(ctx, to, st)
+	default:
+	}
+}
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})

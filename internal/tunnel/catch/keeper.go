@@ -35,6 +35,9 @@ type Options struct {
 	Stream  uint16 // for sshuttle's conversation with its server
 	Serial  string // name of the serial port to the host; used when that says so
 	Program string // this program's file, for sshuttle to start
+
+	// Proxy are the ports of the host's proxy. Connections to them are led to the serial port as well, while that is used.
+	Proxy []uint16
 }
 
 // Run catches the guest's connections until the host ends the conversation (in ends: no error), goes silent, or ctx ends.

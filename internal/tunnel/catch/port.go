@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest/serial"
@@ -27,8 +29,8 @@ type port struct {
 
 func (p *port) number() uint16 { return uint16(p.l.Addr().(*net.TCPAddr).Port) }
 
-// usePort has what is redirected go over the serial port, on which the host waits for a word, until that ends. What is
-// redirected after that goes through the SSH server again.
+// usePort has what is redirected go over the serial port, on which the host waits for a word, until that ends, and what is
+// said to the proxy too. All that is dialled after that goes through the SSH server again.
 func (k *keeper) usePort(word string) {
 	p, err := k.openPort(word)
 	if err != nil {
@@ -86,8 +88,8 @@ func (k *keeper) openPort(word string) (*port, error) {
 func (k *keeper) setPort(p *port, problem error) {
 	k.port = p
 	r := k.report
-	if m, ok := k.method.(interface{ lead(port uint16) error }); ok {
-		if err := m.lead(k.caughtPort()); err != nil {
+	if m, ok := k.method.(interface{ lead(t target) error }); ok {
+		if err := m.lead(k.target()); err != nil {
 			r.Problem = line(err)
 		}
 	}
@@ -98,13 +100,29 @@ func (k *keeper) setPort(p *port, problem error) {
 	k.tell(r)
 }
 
-// caughtPort is where the kernel is to lead connections. Its caller holds mu.
-func (k *keeper) caughtPort() uint16 {
-	if k.port != nil {
-		return k.port.number()
-	}
-	return k.options.Port
+// target is where the kernel is to lead which connections.
+type target struct {
+	port  uint16   // of the loopback
+	proxy []uint16 // ports of the loopback that are led there too, though what is dialled there goes nowhere else
 }
+
+// target is the present one: the SSH server serves the proxy's ports itself. Its caller holds mu.
+func (k *keeper) target() target {
+	if k.port != nil {
+		return target{k.port.number(), k.options.Proxy}
+	}
+	return target{port: k.options.Port}
+}
+
+// led tells whether a connection that wanted to go somewhere is the host's affair.
+func (o *Options) led(to netip.AddrPort) bool {
+	if to.Addr().IsLoopback() {
+		return to.Addr() == loopback && slices.Contains(o.Proxy, to.Port()) // else somebody dialled the port itself
+	}
+	return to.IsValid()
+}
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // serve leads connections to the host until the session is over. The error is why.
 func (p *port) serve(k *keeper) error {
@@ -120,8 +138,8 @@ func (p *port) serve(k *keeper) error {
 		go func() {
 			defer conn.Close()
 			to, err := wantedTo(conn)
-			if err != nil || !to.IsValid() || to.Addr().IsLoopback() {
-				return // somebody dialled the port itself
+			if err != nil || !k.options.led(to) {
+				return
 			}
 			st, err := p.session.Open(to.String())
 			if err != nil {

@@ -19,7 +19,7 @@ func (k *keeper) startRedirect(ctx context.Context) (method, error) {
 	}
 	o, err := newOrigins(k.options.Port)
 	if err == nil {
-		if err = install(ctx, rules(k.caughtPort(), n.port(), networks())); err != nil {
+		if err = install(ctx, rules(k.target(), n.port(), networks())); err != nil {
 			o.close()
 		}
 	}
@@ -35,11 +35,11 @@ func (*redirect) name() string                                { return Redirect 
 func (r *redirect) answer(id uint32, message []byte)          { r.names.answer(id, message) }
 func (r *redirect) origin(from netip.AddrPort) netip.AddrPort { return r.origins.of(from) }
 
-// lead leads connections to another port of the loopback, from now on.
-func (r *redirect) lead(port uint16) error {
+// lead leads connections elsewhere, from now on.
+func (r *redirect) lead(t target) error {
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 	defer cancel()
-	return install(ctx, rules(port, r.names.port(), networks()))
+	return install(ctx, rules(t, r.names.port(), networks()))
 }
 
 func (r *redirect) stop() {

@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"strconv"
 	"strings"
 )
 
 // table is the name of the rules' table in the guest's kernel.
 const table = "calmenu"
 
-// rules are what the kernel is told: to lead TCP to port, and questions for names to names (0: they are sshuttle's
+// rules are what the kernel is told: to lead TCP to a target, and questions for names to names (0: they are sshuttle's
 // affair, which then catches both). What is left of UDP, IPv6 and the rest is refused with an answer, so that programs try
 // something else at once. kept are the networks the guest itself is in: in one of them is the host.
-func rules(port, names uint16, kept []netip.Prefix) string {
+func rules(t target, names uint16, kept []netip.Prefix) string {
 	var b strings.Builder
 	// The first line makes the second one hold also where there is no such table yet.
 	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n", table)
@@ -26,10 +27,14 @@ func rules(port, names uint16, kept []netip.Prefix) string {
 		}
 	}
 	if names != 0 {
-		b.WriteString("chain lead {\ntype nat hook output priority -100; policy accept;\nip daddr 127.0.0.0/8 return\n")
+		b.WriteString("chain lead {\ntype nat hook output priority -100; policy accept;\n")
+		if len(t.proxy) > 0 {
+			fmt.Fprintf(&b, "ip daddr %v tcp dport { %s } redirect to :%d\n", loopback, list(t.proxy), t.port)
+		}
+		b.WriteString("ip daddr 127.0.0.0/8 return\n")
 		fmt.Fprintf(&b, "meta nfproto ipv4 udp dport 53 redirect to :%d\n", names)
 		fmt.Fprintf(&b, "ip daddr { %s } return\n", strings.Join(direct, ", "))
-		fmt.Fprintf(&b, "meta nfproto ipv4 meta l4proto tcp redirect to :%d\n}\n", port)
+		fmt.Fprintf(&b, "meta nfproto ipv4 meta l4proto tcp redirect to :%d\n}\n", t.port)
 	}
 	b.WriteString("chain refuse {\ntype filter hook output priority 10; policy accept;\noifname \"lo\" accept\n")
 	fmt.Fprintf(&b, "ip daddr { %s } accept\n", strings.Join(direct, ", "))
@@ -39,6 +44,14 @@ func rules(port, names uint16, kept []netip.Prefix) string {
 		"icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept\n" +
 		"meta nfproto ipv6 reject with icmpv6 type admin-prohibited\n}\n}\n")
 	return b.String()
+}
+
+func list(ports []uint16) string {
+	var words []string
+	for _, p := range ports {
+		words = append(words, strconv.Itoa(int(p)))
+	}
+	return strings.Join(words, ", ")
 }
 
 func install(ctx context.Context, text string) error {
