@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -46,9 +47,9 @@ func (c counted) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// TestNetworkOfARealGuest has a real guest's connections go over its serial port: at first, after its program was killed,
-// with the port taken by somebody else, while its machine stood still, and when it has been saved and resumed, or rolled
-// back.
+// TestNetworkOfARealGuest has a real guest's connections, and what it says to the proxy, go over its serial port: at first,
+// after its program was killed, with the port taken by somebody else, with nothing redirected, while its machine stood
+// still, and when it has been saved and resumed, or rolled back.
 func TestNetworkOfARealGuest(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 15*time.Minute)
 	defer cancel()
@@ -116,19 +117,25 @@ func TestNetworkOfARealGuest(t *testing.T) {
 		_ = link.Close()
 		served.Wait()
 	}()
-	await := func(over bool) {
+	reported := func(what string, good func(wire.Report) bool) {
 		t.Helper()
 		for {
 			select {
 			case r := <-reports:
 				t.Logf("report %+v", r)
-				if r.Way == catch.Redirect && r.Port == over {
+				if good(r) {
 					return
 				}
 			case <-ctx.Done():
-				t.Fatalf("over the serial port: %v: never", over)
+				t.Fatalf("%s: never", what)
 			}
 		}
+	}
+	await := func(over bool) {
+		t.Helper()
+		reported(fmt.Sprintf("over the serial port: %v", over), func(r wire.Report) bool {
+			return r.Way == catch.Redirect && r.Port == over
+		})
 	}
 	const fetch = "curl -sS --max-time 300 http://8.8.8.8/large | sha256sum"
 	check := func(what, got string, over bool, before int64) {
@@ -147,8 +154,16 @@ func TestNetworkOfARealGuest(t *testing.T) {
 		before := passed.Load()
 		check(what, g.run(ctx, fetch), over, before)
 	}
+	proxied := func(what string, over bool) {
+		t.Helper()
+		for _, by := range []string{" --socks5-hostname 127.0.0.1:1080", " -x http://127.0.0.1:3128"} {
+			before := passed.Load()
+			check(what+by, g.run(ctx, strings.Replace(fetch, " http:", by+" http:", 1)), over, before)
+		}
+	}
 	await(true)
 	get("at first", true)
+	proxied("at first", true)
 	if said := g.run(ctx, "proxy-status"); !strings.Contains(said, "over the serial port") {
 		t.Errorf("proxy-status: %s", said)
 	}
@@ -165,11 +180,20 @@ func TestNetworkOfARealGuest(t *testing.T) {
 	}
 	await(false)
 	get("the port taken", false)
+	proxied("the port taken", false)
 	if err := other.Close(); err != nil {
 		t.Error(err)
 	}
 	await(true)
 	get("the port free", true)
+	proxied("the port free", true)
+
+	r.SetMethod(catch.Off)
+	reported("nothing redirected", func(r wire.Report) bool { return r.Way == "" })
+	proxied("nothing redirected", false)
+	r.SetMethod(catch.Auto)
+	await(true)
+	proxied("redirected again", true)
 
 	// The machine stands still in the midst of it.
 	m, err := g.a.Driver.Machine(ctx, "demo")

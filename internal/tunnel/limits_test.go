@@ -175,6 +175,10 @@ func TestProxyBoundsConnections(t *testing.T) {
 	if n := log.count(); n > 30 {
 		t.Errorf("%d records of connections beyond the limit", n)
 	}
+	other := &wire{in: bytes.NewReader([]byte("GET http://a.test/ HTTP/1.1\r\nHost: x\r\n\r\n"))}
+	if p.ServeConn(t.Context(), other); other.out.Len() > 0 {
+		t.Errorf("one that came another way got %q", other.out.String())
+	}
 	// ... and give them back.
 	for _, conn := range held {
 		conn.Close()

@@ -39,9 +39,9 @@ const (
 var proxyPorts = []uint16{ProxyPort, SOCKSPort}
 
 const (
-	maxCaught  = catch.MaxCaught // connections at once; what is left of the client's bound is for the proxy
-	maxStreams = 4               // of sshuttle: one, and those that have not ended yet
-	restart    = time.Second     // after what failed, at first
+	maxCaught  = 200         // connections at once; what is left of the client's bound, and the port's, is for the proxy
+	maxStreams = 4           // of sshuttle: one, and those that have not ended yet
+	restart    = time.Second // after what failed, at first
 	maxRestart = 30 * time.Second
 )
 

@@ -63,7 +63,7 @@ func (r *Carrier) overPort(ctx context.Context, s *portServer) error {
 		_, err = io.WriteString(conn, word) // what is left of an earlier session is before it
 	}
 	if err == nil {
-		session := mux.Server(conn, in, maxCaught)
+		session := mux.Server(conn, in, catch.MaxStreams)
 		err = s.serve(ctx, session)
 		_ = session.Close()
 	}

@@ -127,10 +127,24 @@ func testPort(t *testing.T, c *carried, e *ender) {
 		}
 		c.load("bulk", 1, 1)
 	}
+	proxied := func(what string, yes bool) {
+		t.Helper()
+		for _, by := range []string{"--socks5-hostname 127.0.0.1:1080", "-x http://127.0.0.1:3128", "-p -x http://127.0.0.1:3128"} {
+			_, before := p.last()
+			if out, err := c.curl(append(strings.Fields(by), "http://good.test/")...); err != nil || out != "hello\n" {
+				t.Errorf("%s, %s: %q, %v", what, by, out, err)
+			}
+			if _, after := p.last(); (after > before) != yes {
+				t.Errorf("%s, %s: %d bytes came over the port", what, by, after-before)
+			}
+		}
+	}
+	proxied("at first", true)
 	// Another method leaves connections that exist alone.
 	use := c.idle()
 	c.carrier.SetMethod(Off)
 	c.await("")
+	proxied("nothing redirected", false)
 	c.carrier.SetMethod(catch.Redirect)
 	c.await(catch.Redirect)
 	if err := use(); err != nil {
@@ -158,12 +172,14 @@ func testPort(t *testing.T, c *carried, e *ender) {
 		}
 		_, before := p.last()
 		fetch(what)
+		proxied(what, false)
 		if _, after := p.last(); after != before {
 			t.Errorf("%s: %d bytes came over the port", what, after-before)
 		}
 		p.setBusy(false)
 		c.awaitReport(what, over(true))
 		fetch(what + ", and another session begun")
+		proxied(what+", and another session begun", true)
 		if conn, passed := p.last(); passed < 1<<20 {
 			t.Errorf("%s: over the next session came %d bytes, %v", what, passed, conn.p.opened)
 		}

@@ -15,8 +15,8 @@ import (
 	"github.com/calmenu/calmenu/internal/tunnel/mux"
 )
 
-// MaxCaught is how many redirected connections there may be at once.
-const MaxCaught = 200
+// MaxStreams is how many connections there may be at once over the serial port: as many as over SSH.
+const MaxStreams = 256
 
 // portTime is how long the host may take to say its word on the serial port.
 const portTime = 20 * time.Second
@@ -81,7 +81,7 @@ func (k *keeper) openPort(word string) (*port, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	return &port{mux.Client(f, in, MaxCaught), l}, nil
+	return &port{mux.Client(f, in, MaxStreams), l}, nil
 }
 
 // setPort leads what is redirected to the serial port, or back, and tells the host. Its caller holds mu.
@@ -181,7 +181,7 @@ type half interface {
 }
 
 func pass(to half, from io.Reader) error {
-	b := make([]byte, mux.MaxData)
+	b := make([]byte, mux.Piece)
 	for {
 		n, err := from.Read(b)
 		if n > 0 {

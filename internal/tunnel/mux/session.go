@@ -30,10 +30,16 @@ const (
 
 const (
 	headerLength = 8
-	// MaxData is the most bytes in a frame: with its header it is what Linux passes to a serial port at once.
-	MaxData = 32<<10 - headerLength
+	// MaxData is the most bytes in a frame: as much as the host passes on at once.
+	MaxData = 64 << 10
+	// Piece is how many bytes the guest's end best writes at once: Linux passes 32 KiB at a time to a serial port, and these
+	// are two of them with the header.
+	Piece = 64<<10 - headerLength
 	// window is how much of a stream may be on its way, or wait to be read, in bytes.
-	window    = 256 << 10
+	window = 256 << 10
+	// tellAfter is how much of a window has been read when the other end is told. What is left keeps that busy until then:
+	// told more often, both would be woken more often for nothing.
+	tellAfter = window * 3 / 4
 	maxTarget = 64
 	// grace is how many streams more than agreed on may be open: those whose end is on its way.
 	grace = 16

@@ -157,7 +157,7 @@ func (st *Stream) Read(b []byte) (int, error) {
 	}
 	st.taken += n
 	more := 0
-	if st.taken >= window/2 && !st.finished && st.cut == nil {
+	if st.taken >= tellAfter && !st.finished && st.cut == nil {
 		more, st.taken = st.taken, 0
 		st.room += more
 	}
