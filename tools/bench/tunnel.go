@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,11 +39,13 @@ func tunnels(ctx context.Context, b *bench) (err error) {
 	return errors.Join(socksFigures(ctx, b, dir, outside), sshuttleFigures(ctx, b, outside), tunnelInGuest(ctx, b))
 }
 
-// flow is one way through, for one direction.
+// flow is one way through.
 type flow struct {
 	name string
 	pid  int
 	dial func(ctx context.Context) (net.Conn, error)
+	// move, unless nil, is how bytes pass that are sent by somebody else than this program; it returns how long it took.
+	move func(ctx context.Context, kind byte, size int64) (time.Duration, error)
 }
 
 // cost is what a gigabyte takes, in seconds: of the clock, and of the processor of the process that stands for the host.
@@ -50,24 +53,33 @@ type cost struct{ clock, processor float64 }
 
 // pass sends or gets size bytes and takes the cost.
 func (f flow) pass(ctx context.Context, kind byte, size int64) (cost, error) {
+	move := f.move
+	if move == nil {
+		move = f.transfer
+	}
 	before, err := usedBy(f.pid)
 	if err != nil {
 		return cost{}, err
 	}
-	conn, err := f.dial(ctx)
+	took, err := move(ctx, kind, size)
 	if err != nil {
 		return cost{}, fmt.Errorf("%s: %w", f.name, err)
+	}
+	after, err := usedBy(f.pid)
+	per := 1e9 / float64(size)
+	return cost{took.Seconds() * per, (after - before) * per}, err
+}
+
+func (f flow) transfer(ctx context.Context, kind byte, size int64) (time.Duration, error) {
+	conn, err := f.dial(ctx)
+	if err != nil {
+		return 0, err
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	began := time.Now()
-	if err := transfer(conn, kind, size); err != nil {
-		return cost{}, fmt.Errorf("%s: %w", f.name, err)
-	}
-	took := time.Since(began)
-	after, err := usedBy(f.pid)
-	per := 1e9 / float64(size)
-	return cost{took.Seconds() * per, (after - before) * per}, err
+	err = transfer(conn, kind, size)
+	return time.Since(began), err
 }
 
 // direction is what is measured of flows, and the ratios that are aimed at.
@@ -76,6 +88,7 @@ type direction struct {
 	kind             byte // 'd' or 'u'
 	size             int64
 	clock, processor float64
+	per              float64 // bytes of the clock's figure; 0 is 1 GB
 }
 
 // duelOf measures flows, of which the first is ours, in turns and adds the figures of one direction.
@@ -97,12 +110,17 @@ func duelOf(ctx context.Context, b *bench, way direction, all []flow) error {
 		}
 		return list
 	}
-	clockOf, processorOf := func(c cost) float64 { return c.clock }, func(c cost) float64 { return c.processor }
+	per := cmp.Or(way.per, 1e9)
+	unit := "1 GB"
+	if per < 1e9 {
+		unit = number(per/1e6) + " MB"
+	}
+	clockOf, processorOf := func(c cost) float64 { return c.clock * per / 1e9 }, func(c cost) float64 { return c.processor }
 	for _, p := range peers {
 		value := median(of(ours, clockOf))
 		b.add(Figure{
-			Name: way.name + ", 1 GB", Value: value, Unit: "s", Target: &Target{Max: way.clock, OfRatio: true},
-			Note: fmt.Sprintf("%s MB/s; %s", number(1000/value), spread(of(ours, clockOf))),
+			Name: way.name + ", " + unit, Value: value, Unit: "s", Target: &Target{Max: way.clock, OfRatio: true},
+			Note: fmt.Sprintf("%s MB/s; %s", number(per/1e6/value), spread(of(ours, clockOf))),
 		}.against(p.name, median(of(p, clockOf))))
 		b.add(Figure{
 			Name: way.name + ", processor for 1 GB", Value: median(of(ours, processorOf)), Unit: "s",
@@ -146,7 +164,9 @@ func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
 		return err
 	}
 	defer end(ours)
-	flows := []flow{{"CALMenu", ours.Process.Pid, throughSOCKS("127.0.0.1:"+ports[0], outside)}}
+	flows := []flow{{
+		name: "CALMenu", pid: ours.Process.Pid, dial: throughSOCKS("127.0.0.1:"+ports[0], outside),
+	}}
 	for i, option := range []string{"-R", "-D"} {
 		address := "127.0.0.1:" + ports[i+1]
 		cmd := peer.command(ctx, []string{"-N", "-o", "ExitOnForwardFailure=yes", "-c", "aes128-gcm@openssh.com", option, address})
@@ -158,12 +178,14 @@ func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
 		if err := untilListening(ctx, address); err != nil {
 			return err
 		}
-		flows = append(flows, flow{"ssh " + option, cmd.Process.Pid, throughSOCKS(address, outside)})
+		flows = append(flows, flow{
+			name: "ssh " + option, pid: cmd.Process.Pid, dial: throughSOCKS(address, outside),
+		})
 	}
 	var failed error
 	for _, way := range []direction{
-		{"SOCKS, to the guest", 'd', bulkSize, 1.0, 1.2},
-		{"SOCKS, from the guest", 'u', bulkSize, 1.0, 1.2},
+		{name: "SOCKS, to the guest", kind: 'd', size: bulkSize, clock: 1.0, processor: 1.2},
+		{name: "SOCKS, from the guest", kind: 'u', size: bulkSize, clock: 1.0, processor: 1.2},
 	} {
 		failed = errors.Join(failed, duelOf(ctx, b, way, flows))
 	}
@@ -237,7 +259,7 @@ func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
 			return fmt.Errorf("talking to %s: %w", s.name, err)
 		}
 		defer func() { _ = c.Close() }()
-		flows = append(flows, flow{s.name, cmd.Process.Pid, func(context.Context) (net.Conn, error) {
+		flows = append(flows, flow{name: s.name, pid: cmd.Process.Pid, dial: func(context.Context) (net.Conn, error) {
 			conn, err := c.Dial(outside)
 			if err != nil {
 				return nil, err
@@ -247,8 +269,8 @@ func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
 	}
 	var failed error
 	for _, way := range []direction{
-		{"sshuttle server, to the client", 'd', sshuttleSize, 0.2, 0.2},
-		{"sshuttle server, from the client", 'u', sshuttleSize, 0.2, 0.2},
+		{name: "sshuttle server, to the client", kind: 'd', size: sshuttleSize, clock: 0.2, processor: 0.2},
+		{name: "sshuttle server, from the client", kind: 'u', size: sshuttleSize, clock: 0.2, processor: 0.2},
 	} {
 		failed = errors.Join(failed, duelOf(ctx, b, way, flows))
 	}

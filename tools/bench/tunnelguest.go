@@ -56,7 +56,7 @@ func tunnelInGuest(ctx context.Context, b *bench) (err error) {
 		_ = agent.Cancel()
 		_ = agent.Wait() // it was ended
 	}()
-	g := &guestWays{c: c, b: b, outside: outside}
+	g := &guestWays{c: c, b: b, outside: outside, agent: agent.Process.Pid}
 	if g.at, err = c.endpoint(ctx, fast); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func tunnelInGuest(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer func() { _ = g.client.Close() }()
-	return errors.Join(g.redirect(ctx), g.keys(ctx), g.sshuttle(ctx), g.userNetwork(ctx))
+	return errors.Join(g.redirect(ctx), g.socks(ctx), g.keys(ctx), g.sshuttle(ctx), g.userNetwork(ctx))
 }
 
 // ownAddress is an address of this host that is not its loopback: what is dialled there in a guest leaves the guest.
@@ -85,6 +85,7 @@ type guestWays struct {
 	c       *cal
 	b       *bench
 	outside string
+	agent   int // CALMenu's process that carries the guest's connections
 	at      endpoint
 	client  *guest.Client
 
@@ -149,33 +150,44 @@ func request(ctx context.Context, in shell, outside, options string) (float64, e
 	return seconds * 1000, err
 }
 
+// peerSOCKS are curl's options for the SOCKS proxy that OpenSSH serves in the guest.
+const peerSOCKS = "--socks5 127.0.0.1:1090"
+
+// remoteForward has OpenSSH serve a SOCKS proxy in the guest, and returns when that works.
+func (g *guestWays) remoteForward(ctx context.Context) (*exec.Cmd, error) {
+	peer, err := g.c.openSSH(ctx, fast)
+	if err != nil {
+		return nil, err
+	}
+	cmd := peer.command(ctx, []string{
+		"-N", "-o", "ExitOnForwardFailure=yes", "-c", guest.Ciphers(g.at.Emulated)[0], "-R", "127.0.0.1:1090",
+	})
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting ssh: %w", err)
+	}
+	if err := g.until(ctx, "curl -sS --max-time 20 -o /dev/null "+peerSOCKS+" http://"+g.outside+"/1"); err != nil {
+		end(cmd)
+		return nil, err
+	}
+	return cmd, nil
+}
+
 // redirect is the fast way, beside OpenSSH's.
 func (g *guestWays) redirect(ctx context.Context) error {
-	if err := g.until(ctx, "proxy-status | grep -q 'by redirect'"); err != nil {
+	if err := g.until(ctx, "proxy-status | grep -q 'over the serial port'"); err != nil {
 		return err
 	}
-	peer, err := g.c.openSSH(ctx, fast)
+	cmd, err := g.remoteForward(ctx)
 	if err != nil {
 		return err
 	}
-	const port = "1090"
-	cmd := peer.command(ctx, []string{
-		"-N", "-o", "ExitOnForwardFailure=yes", "-c", guest.Ciphers(g.at.Emulated)[0], "-R", "127.0.0.1:" + port,
-	})
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting ssh: %w", err)
-	}
 	defer end(cmd)
-	socks := "--socks5 127.0.0.1:" + port
-	if err := g.until(ctx, "curl -sS --max-time 20 -o /dev/null "+socks+" http://"+g.outside+"/1"); err != nil {
-		return err
-	}
 	var ours, theirs, oursOne, theirsOne []float64
 	for range g.b.runs {
 		for _, way := range []struct {
 			options   string
 			bulk, one *[]float64
-		}{{"", &ours, &oursOne}, {socks, &theirs, &theirsOne}} {
+		}{{"", &ours, &oursOne}, {peerSOCKS, &theirs, &theirsOne}} {
 			s, err := g.fetch(ctx, guestBulk, way.options)
 			if err != nil {
 				return err
