@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/calmenu/calmenu/internal/tunnel/catch"
 	"github.com/calmenu/calmenu/internal/tunnel/sshuttle/sshuttletest"
 )
 
@@ -87,7 +88,7 @@ type direction struct {
 	name             string
 	kind             byte // 'd' or 'u'
 	size             int64
-	clock, processor float64
+	clock, processor float64 // 0: none
 	per              float64 // bytes of the clock's figure; 0 is 1 GB
 }
 
@@ -119,15 +120,23 @@ func duelOf(ctx context.Context, b *bench, way direction, all []flow) error {
 	for _, p := range peers {
 		value := median(of(ours, clockOf))
 		b.add(Figure{
-			Name: way.name + ", " + unit, Value: value, Unit: "s", Target: &Target{Max: way.clock, OfRatio: true},
+			Name: way.name + ", " + unit, Value: value, Unit: "s", Target: ratioOf(way.clock),
 			Note: fmt.Sprintf("%s MB/s; %s", number(per/1e6/value), spread(of(ours, clockOf))),
 		}.against(p.name, median(of(p, clockOf))))
 		b.add(Figure{
 			Name: way.name + ", processor for 1 GB", Value: median(of(ours, processorOf)), Unit: "s",
-			Target: &Target{Max: way.processor, OfRatio: true}, Note: spread(of(ours, processorOf)),
+			Target: ratioOf(way.processor), Note: spread(of(ours, processorOf)),
 		}.against(p.name, median(of(p, processorOf))))
 	}
 	return nil
+}
+
+// ratioOf is a target for a ratio; 0 is none.
+func ratioOf(most float64) *Target {
+	if most == 0 {
+		return nil
+	}
+	return &Target{Max: most, OfRatio: true}
 }
 
 func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
@@ -229,11 +238,25 @@ func connectionFigures(ctx context.Context, b *bench, flows []flow) error {
 	return nil
 }
 
-// pythonServer is sshuttle's own server, started as its assembler starts it.
-const pythonServer = "import sshuttle.helpers\nsshuttle.helpers.verbose = 0\nfrom sshuttle.server import main\n" +
-	"main(True, 32768, False, None, False)\n"
+// pythonServer is sshuttle's own server, started as its assembler starts it for a client with this --latency-buffer-size.
+func pythonServer(window int) string {
+	return fmt.Sprintf("import sshuttle.helpers\nsshuttle.helpers.verbose = 0\nfrom sshuttle.server import main\n"+
+		"main(True, %d, False, None, False)\n", window)
+}
 
+// sshuttleFigures measures with a client as CALMenu starts it in a guest, and as it is by itself.
 func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
+	return errors.Join(
+		sshuttleDuel(ctx, b, outside, catch.LatencyBuffer, []direction{
+			{name: "sshuttle server, to the client", kind: 'd', size: sshuttleSize, clock: 0.2, processor: 0.2},
+			{name: "sshuttle server, from the client", kind: 'u', size: sshuttleSize, clock: 0.2, processor: 0.2},
+		}),
+		sshuttleDuel(ctx, b, outside, sshuttletest.StockWindow, []direction{
+			{name: "sshuttle server, from the client with its own buffer", kind: 'u', size: sshuttleSize},
+		}))
+}
+
+func sshuttleDuel(ctx context.Context, b *bench, outside string, window int, ways []direction) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program: %w", err)
@@ -246,7 +269,7 @@ func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
 		argv         []string
 	}{
 		{"CALMenu", sshuttletest.Upload, []string{self, sshuttleVerb, outside}},
-		{"sshuttle's own server", "", []string{"/usr/bin/python3", "-c", pythonServer}},
+		{"sshuttle's own server", "", []string{"/usr/bin/python3", "-c", pythonServer(window)}},
 	} {
 		cmd := exec.CommandContext(ctx, s.argv[0], s.argv[1:]...)
 		conn, err := startOnSocket(cmd, b.log)
@@ -258,6 +281,7 @@ func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
 		if err != nil {
 			return fmt.Errorf("talking to %s: %w", s.name, err)
 		}
+		c.Window = window
 		defer func() { _ = c.Close() }()
 		flows = append(flows, flow{name: s.name, pid: cmd.Process.Pid, dial: func(context.Context) (net.Conn, error) {
 			conn, err := c.Dial(outside)
@@ -268,10 +292,7 @@ func sshuttleFigures(ctx context.Context, b *bench, outside string) error {
 		}})
 	}
 	var failed error
-	for _, way := range []direction{
-		{name: "sshuttle server, to the client", kind: 'd', size: sshuttleSize, clock: 0.2, processor: 0.2},
-		{name: "sshuttle server, from the client", kind: 'u', size: sshuttleSize, clock: 0.2, processor: 0.2},
-	} {
+	for _, way := range ways {
 		failed = errors.Join(failed, duelOf(ctx, b, way, flows))
 	}
 	return failed

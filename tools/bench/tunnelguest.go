@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/tunnel/sshuttle/sshuttletest"
 )
 
 const (
@@ -353,7 +354,7 @@ func servePython(ctx context.Context, log io.Writer) (string, func(), error) {
 				const discard = "import sys, os\nsys.stdin = os.fdopen(0, 'rb', 0)\nline = b''\nwhile line != b'sshuttle\\n':\n" +
 					"    line = sys.stdin.readline()\nwhile line != b'\\n':\n    n = int(sys.stdin.readline())\n" +
 					"    while n:\n        n -= len(sys.stdin.read(n))\n    line = sys.stdin.readline()\n"
-				cmd := exec.CommandContext(ctx, "/usr/bin/python3", "-c", discard+pythonServer)
+				cmd := exec.CommandContext(ctx, "/usr/bin/python3", "-c", discard+pythonServer(sshuttletest.StockWindow))
 				f, err := conn.(*net.TCPConn).File()
 				if err != nil {
 					return

@@ -27,13 +27,18 @@ type sshuttle struct {
 // sshuttleUp is how long sshuttle may take to say that it is connected.
 const sshuttleUp = 2 * time.Minute
 
+// LatencyBuffer is how many bytes sshuttle sends before it waits for the host to have read them. By itself it takes 32 KiB, and
+// then waits more than it sends: uploads of an emulated guest are a third faster with this, and a small request beside one takes
+// no longer, which with a mebibyte takes twice as long.
+const LatencyBuffer = 256 << 10
+
 func (k *keeper) startSshuttle(ctx context.Context) (method, error) {
 	program, err := exec.LookPath("sshuttle")
 	if err != nil {
 		return nil, errors.New("sshuttle is not installed in this guest")
 	}
 	argv := []string{
-		program, "--method", sshuttleMethod, "--dns", "--disable-ipv6",
+		program, "--method", sshuttleMethod, "--dns", "--disable-ipv6", "--latency-buffer-size", strconv.Itoa(LatencyBuffer),
 		"-e", k.options.Program + " pipe " + strconv.Itoa(int(k.options.Stream)), "-r", "calmenu",
 	}
 	for _, p := range networks() {

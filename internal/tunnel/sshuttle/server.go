@@ -21,13 +21,14 @@ const (
 	maxQuestions = 256  // for names, at once; more are not answered
 	uploadTime   = 2 * time.Minute
 
-	// What the client has sent and a destination has not taken: from softWaiting on the client's pings are answered a
-	// little later, which has it send more slowly; at the others nothing more is read, and a destination that then takes
-	// nothing for stallTime loses its connection.
+	// What the client has sent and a destination has not taken: from softWaiting on the client's pings are not answered until it
+	// has become less, or for pongDelay, which has it send more slowly; at the others nothing more is read, and a destination that
+	// then takes nothing for stallTime loses its connection.
 	softWaiting  = 1 << 20
 	hardWaiting  = 8 << 20
 	totalWaiting = 64 << 20
 	pongDelay    = time.Second
+	maxHeld      = 64 // pings that are not answered yet; a client asks no more before it has an answer
 	stallTime    = 30 * time.Second
 )
 
@@ -96,6 +97,7 @@ type session struct {
 	channels map[uint16]*channel
 	udp      map[uint16]*packets
 	over     *channel // the one that is over softWaiting, if any
+	held     []string // pings that are not answered because of it
 }
 
 // read takes frames until one is none or the client ends. Whoever waits for data is told when all that has come by then was
@@ -274,33 +276,67 @@ func (s *session) drained(n int) {
 	s.waiting.Add(-int64(n))
 	s.mu.Lock()
 	s.less.Broadcast()
+	held := s.caughtUp()
 	s.mu.Unlock()
+	s.answer(held)
 }
 
-// pong answers a ping, a little later while a destination takes less than the client sends.
+// pong answers a ping, later while a destination takes less than the client sends.
 func (s *session) pong(data string) {
 	s.mu.Lock()
-	over := s.over
-	if over != nil && over.waits() <= softWaiting {
-		s.over, over = nil, nil
-	}
-	s.mu.Unlock()
-	if over == nil {
+	if held := s.caughtUp(); s.over == nil || len(s.held) == maxHeld {
+		s.mu.Unlock()
+		s.answer(held)
 		s.out.answer(cmdPong, []byte(data))
 		return
 	}
-	time.AfterFunc(pongDelay, func() { s.out.send(0, cmdPong, []byte(data), true) })
+	s.held = append(s.held, data)
+	first := len(s.held) == 1
+	s.mu.Unlock()
+	if first {
+		time.AfterFunc(pongDelay, func() {
+			s.mu.Lock()
+			held := s.release()
+			s.mu.Unlock()
+			s.answer(held)
+		})
+	}
+}
+
+// caughtUp looks whether the destination that was behind still is, and returns the pings to answer if not. Its caller holds mu.
+func (s *session) caughtUp() []string {
+	if s.over == nil || s.over.waits() > softWaiting {
+		return nil
+	}
+	s.over = nil
+	return s.release()
+}
+
+// release returns the pings that were held back. Its caller holds mu.
+func (s *session) release() []string {
+	held := s.held
+	s.held = nil
+	return held
+}
+
+func (s *session) answer(held []string) {
+	for _, data := range held {
+		s.out.send(0, cmdPong, []byte(data), true)
+	}
 }
 
 func (s *session) forget(c *channel) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.channels[c.id] == c {
 		delete(s.channels, c.id)
 	}
+	var held []string
 	if s.over == c {
 		s.over = nil
+		held = s.release()
 	}
+	s.mu.Unlock()
+	s.answer(held)
 }
 
 func (s *session) endAll() {

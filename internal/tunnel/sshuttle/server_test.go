@@ -260,6 +260,52 @@ func TestADestinationThatDoesNotRead(t *testing.T) {
 	<-done
 }
 
+// TestPingsWaitForADestinationThatIsBehind until it has taken what came, or ends; and no more of them than there is room for.
+func TestPingsWaitForADestinationThatIsBehind(t *testing.T) {
+	begin := func() (s *session, c *channel, answered func(want int, when string)) {
+		s = &session{out: newOutbox(io.Discard, func() {})}
+		s.less.L = &s.mu
+		c = newChannel(s, 1)
+		s.channels = map[uint16]*channel{1: c}
+		s.out.writing = true // what is answered stays in the queue
+		s.data(c, make([]byte, softWaiting+1000))
+		return s, c, func(want int, when string) {
+			t.Helper()
+			s.out.mu.Lock()
+			defer s.out.mu.Unlock()
+			if n := bytes.Count(s.out.queue, []byte("ask")); n != want {
+				t.Errorf("%s: %d of the pings were answered, not %d", when, n, want)
+			}
+		}
+	}
+	s, c, answered := begin()
+	s.pong("ask 1")
+	s.pong("ask 2")
+	answered(0, "behind")
+	some := make([]byte, 999)
+	if _, err := c.Read(some); err != nil {
+		t.Fatal(err)
+	}
+	answered(0, "still behind")
+	if _, err := c.Read(some); err != nil {
+		t.Fatal(err)
+	}
+	answered(2, "caught up")
+	s.pong("ask 3")
+	answered(3, "no longer behind")
+
+	s, c, answered = begin()
+	s.pong("ask")
+	must(t, c.Close())
+	answered(1, "ended")
+
+	s, _, answered = begin()
+	for range maxHeld + 3 {
+		s.pong("ask")
+	}
+	answered(3, "too many")
+}
+
 func TestServeEndsHostileClients(t *testing.T) {
 	server := nettest.Serve(t, echo)
 	for name, sent := range map[string]string{

@@ -4,6 +4,7 @@ package sshuttletest
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -38,6 +39,9 @@ const Upload = "import sys\nwhile 1:\n    name = sys.stdin.readline()\nsshuttle\
 
 // Client is one client.
 type Client struct {
+	// Window is how many bytes are sent before it waits for the server to have read them; 0 is StockWindow.
+	Window int
+
 	conn io.ReadWriteCloser
 	in   *bufio.Reader
 
@@ -201,15 +205,17 @@ func (c *Client) number() (uint16, error) {
 	return 0, errors.New("no channel is free")
 }
 
-// What stock sshuttle sends at once, and before it waits for the server to have read it, in bytes (ssnet.py).
+// What stock sshuttle sends at once, and before it waits for the server to have read it unless told otherwise, in bytes
+// (ssnet.py).
 const (
-	frameSize = 2048
-	window    = 32 << 10
+	frameSize   = 2048
+	StockWindow = 32 << 10
 )
 
 // Write sends data as stock sshuttle does, in small frames, waiting while the server has not read what came before.
 func (ch *Conn) Write(p []byte) (n int, err error) {
 	c := ch.c
+	window := cmp.Or(c.Window, StockWindow)
 	for n < len(p) {
 		part := p[n:min(len(p), n+window)]
 		c.mu.Lock()
