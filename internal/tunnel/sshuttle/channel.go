@@ -13,8 +13,7 @@ type channel struct {
 
 	mu      sync.Mutex // guards all below; never held while sending
 	arrived sync.Cond  // data, or the end
-	buf     []byte     // from the client, not read yet
-	off     int        // of which these bytes are read
+	in      queue      // from the client
 
 	inEnded  bool // the client sends nothing more, or was told to
 	outEnded bool // the client takes nothing more, or was told that nothing comes
@@ -34,13 +33,9 @@ func (c *channel) push(data []byte) int {
 	if c.inEnded || c.closed {
 		return 0
 	}
-	if c.off > 0 && len(c.buf)+len(data) > cap(c.buf) {
-		c.buf = c.buf[:copy(c.buf, c.buf[c.off:])]
-		c.off = 0
-	}
-	c.buf = append(c.buf, data...)
+	c.in.push(data)
 	c.s.waiting.Add(int64(len(data)))
-	return len(c.buf) - c.off
+	return c.in.size
 }
 
 func (c *channel) tell() {
@@ -53,28 +48,19 @@ func (c *channel) tell() {
 func (c *channel) waits() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.buf) - c.off
+	return c.in.size
 }
-
-// keptBuffer is how large a buffer a channel keeps that has nothing in it.
-const keptBuffer = 64 << 10
 
 func (c *channel) Read(p []byte) (int, error) {
 	c.mu.Lock()
-	for len(c.buf) == c.off && !c.inEnded && !c.closed {
+	for c.in.size == 0 && !c.inEnded && !c.closed {
 		c.arrived.Wait()
 	}
 	if c.closed {
 		c.mu.Unlock()
 		return 0, io.ErrClosedPipe
 	}
-	n := copy(p, c.buf[c.off:])
-	if c.off += n; c.off == len(c.buf) {
-		c.off = 0
-		if c.buf = c.buf[:0]; cap(c.buf) > keptBuffer {
-			c.buf = nil
-		}
-	}
+	n := c.in.read(p)
 	ended := n == 0 && c.inEnded
 	c.mu.Unlock()
 	c.s.drained(n)
@@ -122,10 +108,10 @@ func (c *channel) Close() error {
 	c.mu.Lock()
 	first := !c.closed
 	stop, eof := first && !c.inEnded, first && !c.outEnded
-	left := len(c.buf) - c.off
+	left := 0
 	if first {
 		c.closed, c.inEnded, c.outEnded = true, true, true
-		c.buf, c.off = nil, 0
+		left = c.in.clear()
 		c.arrived.Broadcast()
 	}
 	c.mu.Unlock()

@@ -45,7 +45,8 @@ type Client struct {
 	conn io.ReadWriteCloser
 	in   *bufio.Reader
 
-	writing sync.Mutex // held while writing a frame
+	writing sync.Mutex // held while writing a frame; guards out
+	out     []byte
 
 	mu       sync.Mutex // guards all below
 	channels map[uint16]*Conn
@@ -247,7 +248,9 @@ func (ch *Conn) Write(p []byte) (n int, err error) {
 
 // frames sends data in frames, and a ping behind it.
 func (c *Client) frames(id uint16, data []byte, ping bool) error {
-	b := make([]byte, 0, len(data)+len(data)/frameSize*8+64)
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	b := c.out[:0]
 	for part := range slices.Chunk(data, frameSize) {
 		b = append(appendHeader(b, id, Data, len(part)), part...)
 	}
@@ -255,8 +258,7 @@ func (c *Client) frames(id uint16, data []byte, ping bool) error {
 		const text = "rttest"
 		b = append(appendHeader(b, 0, Ping, len(text)), text...)
 	}
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	c.out = b
 	_, err := c.conn.Write(b)
 	return err
 }
