@@ -143,8 +143,8 @@ func TestOutboxOfARealGuest(t *testing.T) {
 		t.Logf("%d swaps, %d passes", n, passes)
 	})
 
+	shell(`mkdir -p many && cd many && head -c 8000000 /dev/urandom | split -b 4000 -a 3 - f`)
 	t.Run("cut", func(t *testing.T) {
-		shell(`mkdir -p many && cd many && head -c 8000000 /dev/urandom | split -b 4000 -a 3 - f`)
 		o := options("many", "cut")
 		for i, way := range []string{helper, port, port} {
 			connection, err := in.a.Connect(ctx, in.w)
@@ -189,15 +189,17 @@ func TestOutboxOfARealGuest(t *testing.T) {
 			if err != nil || m.PID == 0 {
 				t.Fatal(m, err)
 			}
-			tr := open(in.c, o, port)
-			_, err = outbox.Once(ctx, tr, o, func(p outbox.Progress) {
+			slow := o
+			slow.RateLimit = 4e6 // two seconds: what progress tells is a tenth of one old
+			tr := open(in.c, slow, port)
+			_, err = outbox.Once(ctx, tr, slow, func(p outbox.Progress) {
 				if p.Files >= at && !p.Over {
 					_ = syscall.Kill(m.PID, syscall.SIGKILL)
 				}
 			})
 			_ = tr.Close()
 			if err == nil {
-				t.Error("all has come before the machine was killed")
+				t.Fatal("all has come before the machine was killed")
 			}
 			for m.Running && ctx.Err() == nil {
 				if m, err = in.a.Driver.Machine(ctx, "demo"); err != nil {
