@@ -126,6 +126,10 @@ func (m *maker) inode(dir int, name string, how int, mode os.FileMode) (int, err
 
 // linkNew gives an open inode that has no name one in an open directory, in which there is none of that name (open(2)).
 func linkNew(fd, dir int, as string) error {
+	// Linux 6.10 lets everybody name what they have opened; before, only who may read everything.
+	if err := unix.Linkat(fd, "", dir, as, unix.AT_EMPTY_PATH); err == nil || errors.Is(err, unix.EEXIST) {
+		return err
+	}
 	return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir, as, unix.AT_SYMLINK_FOLLOW)
 }
 

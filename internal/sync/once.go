@@ -55,8 +55,9 @@ type engine struct {
 	last     Listing   // as of the last pass
 }
 
-// fetchItems bounds what is asked of a transport at a time, and so what is held of what is on its way.
-const fetchItems = 3000
+// fetchItems bounds what is asked of a transport at a time, and so what is held of what is on its way. Where there is more,
+// memory is collected early.
+const fetchItems = 6000
 
 // remeasure is how long a count of the destination is good for.
 const remeasure = 30 * time.Second
@@ -206,7 +207,7 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 	for _, it := range todo {
 		p.tries[it.Name]++
 	}
-	if len(todo) > 2*fetchItems {
+	if len(todo) > fetchItems {
 		defer beFrugal()()
 	}
 	p.report.Landed = slices.Grow(p.report.Landed, len(todo))
