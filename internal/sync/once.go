@@ -14,6 +14,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/calmenu/calmenu/internal/heap"
 	"github.com/calmenu/calmenu/internal/hint"
 )
 
@@ -208,7 +209,7 @@ func (p *pass) round(ctx context.Context, l Listing) (again bool, err error) {
 		p.tries[it.Name]++
 	}
 	if len(todo) > fetchItems {
-		defer beFrugal()()
+		defer heap.Frugal()()
 	}
 	p.report.Landed = slices.Grow(p.report.Landed, len(todo))
 	for some := range slices.Chunk(todo, fetchItems) {
@@ -322,7 +323,9 @@ func (p *pass) land(ld *lander, batch []*staged) error {
 	b := ld.built()
 	for i := range landed {
 		if l := &landed[i]; l.Event == eventLanded {
-			l.Repository, l.Commit = b.Repository, b.Commit
+			if b != (Build{}) {
+				l.Repository, l.Commit, l.text = b.Repository, b.Commit, nil
+			}
 			p.report.Landed = append(p.report.Landed, *l.Artifact)
 		}
 	}
@@ -344,8 +347,11 @@ func (p *pass) landOne(ld *lander, s *staged, l *line) (bool, error) {
 	case err != nil:
 		return false, fmt.Errorf("landing %s: %w", display(s.Name), err)
 	}
+	if a.Version != l.Version {
+		l.text = nil
+	}
 	if same && before.SHA256 == a.SHA256 {
-		l.Event = eventSeen
+		l.Event, l.text = eventSeen, nil
 		p.seen++
 	} else {
 		p.report.Bytes += a.Size

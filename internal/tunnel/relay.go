@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"github.com/calmenu/calmenu/internal/heap"
 )
 
 // Stream is a connection whose sides end one by one.
@@ -38,7 +40,7 @@ func pass(to io.Writer, from io.Reader) (n int64, err error) {
 		read, err := from.Read(buf)
 		if read > 0 {
 			if large != nil {
-				carrying.carried(read)
+				heap.Carried(read)
 			}
 			wrote, werr := to.Write(buf[:read])
 			n += int64(wrote)
