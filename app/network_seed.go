@@ -2,10 +2,10 @@ package app
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/calmenu/calmenu/internal/config"
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/vm"
 	"github.com/calmenu/calmenu/resources"
 )
@@ -39,7 +39,7 @@ func networkSeed(w *config.Workspace) ([]vm.SeedFile, error) {
 	}, nil
 }
 
-var proxyVariable = regexp.MustCompile(` (https?|no)_proxy=\S+`)
+var proxyVariable = lazyre.New(` (https?|no)_proxy=\S+`)
 
 // directEnvironment is the environment the image's SSH server gives, without the proxy.
 func directEnvironment() (string, error) {

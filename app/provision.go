@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/guest/provision"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -189,7 +189,7 @@ func (a *App) setup(ctx context.Context, name string) (string, error) {
 	return fmt.Sprintf("set up: %d of %d steps hold", len(results), len(results)), nil
 }
 
-var zonePattern = regexp.MustCompile(`zoneinfo/([A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*)$`)
+var zonePattern = lazyre.New(`zoneinfo/([A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*)$`)
 
 // hostTimezone is the name of this host's time zone, by the link that says so, or UTC.
 func hostTimezone(link string) string {

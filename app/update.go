@@ -10,12 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 const (
@@ -248,8 +248,8 @@ func (u *updates) ask(ctx context.Context) (string, error) {
 }
 
 var (
-	numbered = regexp.MustCompile(`^v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(.*)$`)
-	since    = regexp.MustCompile(`^-[0-9]+-g[0-9a-f]+`) // commits after a tag, as git describe says
+	numbered = lazyre.New(`^v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(.*)$`)
+	since    = lazyre.New(`^-[0-9]+-g[0-9a-f]+`) // commits after a tag, as git describe says
 )
 
 // isRelease says whether a version is one of a release, not of what was built before or after one.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/atomicfile"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // label is the launch agent's name, and the application's.
@@ -73,7 +74,7 @@ type launchAgent struct {
 const launchctlTakes = 5 * time.Second
 
 // disabledLine is how launchctl print-disabled tells of what the person has switched off in System Settings.
-var disabledLine = regexp.MustCompile(`"` + regexp.QuoteMeta(label) + `" => (disabled|true)\b`)
+var disabledLine = lazyre.New(`"` + regexp.QuoteMeta(label) + `" => (disabled|true)\b`)
 
 func (l launchAgent) file() string   { return filepath.Join(l.folder, label+".plist") }
 func (l launchAgent) domain() string { return "gui/" + strconv.Itoa(l.uid) }

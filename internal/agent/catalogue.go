@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/resources/agents"
 )
 
@@ -234,10 +234,10 @@ func (e entry) agent() Agent {
 }
 
 var (
-	anchorRE   = regexp.MustCompile(`(?m)(^|[\s\[{,:-])&[A-Za-z0-9]`)
-	packageRE  = regexp.MustCompile(`^(@[a-z0-9-]+/)?[a-z0-9][a-z0-9._-]*$`)
-	variableRE = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
-	idRE       = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	anchorRE   = lazyre.New(`(?m)(^|[\s\[{,:-])&[A-Za-z0-9]`)
+	packageRE  = lazyre.New(`^(@[a-z0-9-]+/)?[a-z0-9][a-z0-9._-]*$`)
+	variableRE = lazyre.New(`^[A-Za-z_][A-Za-z0-9_]*=`)
+	idRE       = lazyre.New(`^[a-z0-9][a-z0-9-]{0,39}$`)
 )
 
 // check tells what keeps an agent from being used.

@@ -1,11 +1,11 @@
 package agent
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // path is where installers put programs that a guest's non-login shell does not look for: npm and pipx below the home,
@@ -79,8 +79,8 @@ type Found struct {
 }
 
 var (
-	versionRE = regexp.MustCompile(`^v?[0-9][0-9A-Za-z.+_-]{0,39}$`)
-	wordRE    = regexp.MustCompile(`[^\s(),;]+`)
+	versionRE = lazyre.New(`^v?[0-9][0-9A-Za-z.+_-]{0,39}$`)
+	wordRE    = lazyre.New(`[^\s(),;]+`)
 )
 
 // ParseSurvey reads what SurveyCommand printed: the agents of the list that are installed, by identifier. Lines it does

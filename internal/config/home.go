@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // Home is the directory everything of CALMenu on the host lives in: ~/.cal, or what CAL_HOME says.
@@ -67,7 +67,7 @@ func (h Home) Ensure() error {
 }
 
 var (
-	nameRE       = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	nameRE       = lazyre.New(`^[a-z0-9][a-z0-9-]{0,39}$`)
 	errName      = errors.New("must be 1 to 40 of a-z, 0-9 and -, and begin with a letter or digit")
 	nameExpected = "1 to 40 of a-z, 0-9 and -, beginning with a letter or digit"
 )

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"gopkg.in/yaml.v3"
 
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/netpolicy"
 )
 
@@ -106,7 +106,7 @@ func printable(s string) bool {
 func anyText(string) bool { return true }
 
 func matching(expected, expr string) kind {
-	return text(expected, regexp.MustCompile(expr).MatchString)
+	return text(expected, lazyre.New(expr).MatchString)
 }
 
 func oneOf(values ...string) kind {
@@ -129,7 +129,7 @@ func listOf(expected string, check func(string) bool) kind {
 	return element
 }
 
-var sizeRE = regexp.MustCompile(`^[0-9]{1,12}(\.[0-9]{1,3})? ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$`)
+var sizeRE = lazyre.New(`^[0-9]{1,12}(\.[0-9]{1,3})? ?(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$`)
 
 // byteSize is a number of bytes with its unit; kB to TB count by 1000, KiB to TiB by 1024.
 func byteSize(least, most string) kind {
@@ -268,7 +268,7 @@ func isPAC(s string) bool {
 
 func isOptionalPath(s string) bool { return s == "" || isHostPath(s) }
 
-var signInHostRE = regexp.MustCompile(`^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$`)
+var signInHostRE = lazyre.New(`^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$`)
 
 // signInHost tells whether s is a host name of the public kind: such are the sites a browser may be sent to.
 func signInHost(s string) bool { return len(s) <= 253 && signInHostRE.MatchString(s) }

@@ -7,12 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // Limits on a file, so that no file can take the program's time or memory.
@@ -114,7 +115,7 @@ func invalidColumn(line []byte) int {
 	return column
 }
 
-var yamlLineRE = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+var yamlLineRE = lazyre.New(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
 func syntaxProblem(file string, err error) Problem {
 	first, _, _ := strings.Cut(err.Error(), "\n")
@@ -358,7 +359,7 @@ func listText(n *yaml.Node) string {
 	return text + "]"
 }
 
-var plainRE = regexp.MustCompile(`^[!-~]{1,60}$`)
+var plainRE = lazyre.New(`^[!-~]{1,60}$`)
 
 func join(prefix, name string) string {
 	if prefix == "" {

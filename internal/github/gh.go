@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // ghScript starts gh where Homebrew puts it as well, which a shell that is no login shell does not know.
@@ -54,7 +54,7 @@ var tokenKinds = []struct{ prefix, kind string }{
 }
 
 // tokenForm is what a token may look like.
-var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_]{20,255}$`)
+var tokenForm = lazyre.New(`^[A-Za-z0-9_]{20,255}$`)
 
 const maxToken = 1 << 10 // bytes read where a token is expected
 
@@ -109,7 +109,7 @@ func SignIn(ctx context.Context, g Guest, token io.Reader, force bool) (Account,
 }
 
 // notSignedIn is what gh says if it has no token, in all its versions.
-var notSignedIn = regexp.MustCompile(`(?i)not logged in(to)? `)
+var notSignedIn = lazyre.New(`(?i)not logged in(to)? `)
 
 // SignedIn asks gh whether the guest is signed in to GitHub. What it cannot tell is Unknown, which is not signed in.
 func SignedIn(ctx context.Context, g Guest) (Account, error) {
@@ -160,7 +160,7 @@ func SignOut(ctx context.Context, g Guest) error {
 }
 
 // pullURL is the address of a pull request, on GitHub or a GitHub Enterprise server.
-var pullURL = regexp.MustCompile(`https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/pull/[0-9]+`)
+var pullURL = lazyre.New(`https://[A-Za-z0-9.-]+(:[0-9]+)?/[A-Za-z0-9._-]+/[A-Za-z0-9._-]+/pull/[0-9]+`)
 
 // PullRequest opens a pull request for a repository's branch, which it pushes first, and returns its address; if there is
 // one already, that one's. Uncommitted work is an error: it would not be in it.

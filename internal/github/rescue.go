@@ -6,13 +6,13 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 //go:embed scripts/rescue.sh
@@ -59,7 +59,7 @@ func Bundle(ctx context.Context, g Guest, home string, r Repo, prefix string, no
 	return rescue(ctx, g, "bundle", home, r, prefix, file, nil, now)
 }
 
-var unfit = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+var unfit = lazyre.New(`[^A-Za-z0-9._-]+`)
 
 // base is the last part of a path.
 func base(name string) string {

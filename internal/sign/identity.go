@@ -3,11 +3,11 @@ package sign
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // Identity is a certificate with its private key in a keychain.
@@ -20,10 +20,10 @@ type Identity struct {
 }
 
 // identityLine is one of `security find-identity -v`: number, hash, name.
-var identityLine = regexp.MustCompile(`^\s*\d+\) ([0-9A-F]{40}) "([^"]{1,300})"\s*$`)
+var identityLine = lazyre.New(`^\s*\d+\) ([0-9A-F]{40}) "([^"]{1,300})"\s*$`)
 
 // teamOf finds the team at the end of an identity's name.
-var teamOf = regexp.MustCompile(`\(([A-Z0-9]{10})\)$`)
+var teamOf = lazyre.New(`\(([A-Z0-9]{10})\)$`)
 
 // parseIdentities reads what `security find-identity -v` prints.
 func parseIdentities(text string) []Identity {

@@ -12,10 +12,10 @@ import (
 	"io"
 	"net"
 	"os"
-	"regexp"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // Errors callers decide on. Drivers wrap them; test with errors.Is.
@@ -316,8 +316,8 @@ func (p Progress) Report(ph Phase) {
 }
 
 var (
-	namePattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
-	snapshotPattern = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
+	namePattern     = lazyre.New(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	snapshotPattern = lazyre.New(`^[a-z0-9]{1,32}$`)
 )
 
 // ValidName returns an error that says what a workspace name must look like, or nil.

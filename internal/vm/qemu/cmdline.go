@@ -3,11 +3,11 @@ package qemu
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -128,7 +128,7 @@ func seeded(argv []string) bool {
 	return slices.ContainsFunc(argv, func(arg string) bool { return strings.HasSuffix(arg, " "+fromTemplate) })
 }
 
-var forwardedPort = regexp.MustCompile(`(?:^|,)hostfwd=tcp:127\.0\.0\.1:(\d+)-:22(?:,|$)`)
+var forwardedPort = lazyre.New(`(?:^|,)hostfwd=tcp:127\.0\.0\.1:(\d+)-:22(?:,|$)`)
 
 // sshPort finds the forwarded port in a running machine's command line.
 func sshPort(argv []string) (int, error) {

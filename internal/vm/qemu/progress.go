@@ -3,11 +3,11 @@ package qemu
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -25,7 +25,7 @@ type buildLog struct {
 
 const tailLines = 30
 
-var newlyInstalled = regexp.MustCompile(`(\d+) newly installed`)
+var newlyInstalled = lazyre.New(`(\d+) newly installed`)
 
 // Write takes output as it comes. It never fails.
 func (b *buildLog) Write(p []byte) (int, error) {
@@ -78,45 +78,45 @@ const networkHint = "Check the network connection and apt's proxy settings, then
 
 // failures are the ways a build fails that a person can do something about, by what the tools say.
 var failures = []struct {
-	pattern *regexp.Regexp
+	pattern *lazyre.Regexp
 	says    string
 	hint    string
 	wrap    error
 }{
 	{
-		regexp.MustCompile(`(?i)no space left on device|not enough free space|disk quota exceeded`),
+		lazyre.New(`(?i)no space left on device|not enough free space|disk quota exceeded`),
 		"the disk is full", "Free some disk space (an image takes about 4 GiB to build), or set CAL_CACHE to another disk.",
 		vm.ErrNoSpace,
 	},
 	{
-		regexp.MustCompile(`(?i)could not resolve|temporary failure resolving|temporary failure in name resolution`),
+		lazyre.New(`(?i)could not resolve|temporary failure resolving|temporary failure in name resolution`),
 		"the package archive's name cannot be resolved", networkHint,
 		nil,
 	},
 	{
-		regexp.MustCompile(`(?i)(could not|unable to) connect|connection (refused|timed out|reset)|network is unreachable`),
+		lazyre.New(`(?i)(could not|unable to) connect|connection (refused|timed out|reset)|network is unreachable`),
 		"the package archive cannot be reached", networkHint,
 		nil,
 	},
 	{
-		regexp.MustCompile(`(?i)NO_PUBKEY|is not signed|invalid signature|EXPKEYSIG|no keyring`),
+		lazyre.New(`(?i)NO_PUBKEY|is not signed|invalid signature|EXPKEYSIG|no keyring`),
 		"apt does not trust the package archive", "Install Debian's keys: `apt-get install debian-archive-keyring`.",
 		nil,
 	},
 	{
-		regexp.MustCompile(`(?i)release file .*(expired|not valid yet)`),
+		lazyre.New(`(?i)release file .*(expired|not valid yet)`),
 		"the package archive's index is out of date",
 		"Check the host's clock; for a frozen mirror set apt's Acquire::Check-Valid-Until.",
 		nil,
 	},
 	{
-		regexp.MustCompile(`(?i)unable to locate package|has no installation candidate|\b404 +not found`),
+		lazyre.New(`(?i)unable to locate package|has no installation candidate|\b404 +not found`),
 		"the package archive lacks a package",
 		"Check that the mirror in apt's sources is a complete Debian mirror with bookworm.",
 		nil,
 	},
 	{
-		regexp.MustCompile(`(?i)newuidmap|newgidmap|/etc/subuid|/etc/subgid|unshare.*(not permitted|failed)`),
+		lazyre.New(`(?i)newuidmap|newgidmap|/etc/subuid|/etc/subgid|unshare.*(not permitted|failed)`),
 		"this account may not use user namespaces",
 		"Install uidmap and give the account sub-ids: `sudo apt-get install uidmap && sudo usermod " +
 			subordinateFlags + " $USER`.",

@@ -5,6 +5,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"github.com/calmenu/calmenu/internal/lazyre"
 )
 
 // aptSource is one stanza of APT sources, as far as it matters for a debootstrap (sources.list(5)).
@@ -182,9 +184,9 @@ func sourceLines(sources []aptSource) []string {
 }
 
 var (
-	passedSetting = regexp.MustCompile(
+	passedSetting = lazyre.New(
 		`(?i)^Acquire::(Check-Valid-Until|Check-Date|Retries|https?::(Proxy|CAInfo|Verify-Peer|Timeout)(::\S+)?) ".*";$`)
-	emptySetting = regexp.MustCompile(` "";$`)
+	emptySetting = lazyre.New(` "";$`)
 )
 
 // passedSettings picks from `apt-config dump` what the host needs to reach its package archive at all: proxies, and

@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/calmenu/calmenu/internal/atomicfile"
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -43,7 +43,7 @@ const (
 	coldVersion   = 1
 )
 
-var layerPattern = regexp.MustCompile(`^[0-9a-f]{12}$`)
+var layerPattern = lazyre.New(`^[0-9a-f]{12}$`)
 
 // record is machine.json: all that is remembered of a machine.
 type record struct {

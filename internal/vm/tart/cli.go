@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -161,7 +161,7 @@ func (d *Driver) checkVersion(ctx context.Context) error {
 	return nil
 }
 
-var versionPattern = regexp.MustCompile(`^(\d{1,4})\.(\d{1,4})\.(\d{1,4})`)
+var versionPattern = lazyre.New(`^(\d{1,4})\.(\d{1,4})\.(\d{1,4})`)
 
 func newEnough(version string) error {
 	if version == "SNAPSHOT" {
@@ -188,48 +188,48 @@ const keychainHint = "Log in to this Mac's screen once, or run `security unlock-
 
 // reasons are what Tart's texts mean (sections 1, 7, 8, 12), first match first.
 var reasons = []struct {
-	pattern  *regexp.Regexp
+	pattern  *lazyre.Regexp
 	sentinel error
 	hint     string
 }{
 	{
-		regexp.MustCompile(`The number of VMs exceeds the system limit`), vm.ErrLimit,
+		lazyre.New(`The number of VMs exceeds the system limit`), vm.ErrLimit,
 		"Apple allows two running macOS virtual machines on one Mac: stop one of them, or one of another program.",
 	},
-	{regexp.MustCompile(`VM ".*" is already running!|^VM "[^"]*" is running$`), vm.ErrRunning, ""},
-	{regexp.MustCompile(`is not running$`), vm.ErrNotRunning, ""},
-	{regexp.MustCompile(`the specified VM "[^"]*" does not exist|non-existent local VM`), vm.ErrNotFound, ""},
-	{regexp.MustCompile(`target VM \S+ already exists`), vm.ErrExists, ""},
+	{lazyre.New(`VM ".*" is already running!|^VM "[^"]*" is running$`), vm.ErrRunning, ""},
+	{lazyre.New(`is not running$`), vm.ErrNotRunning, ""},
+	{lazyre.New(`the specified VM "[^"]*" does not exist|non-existent local VM`), vm.ErrNotFound, ""},
+	{lazyre.New(`target VM \S+ already exists`), vm.ErrExists, ""},
 	{
-		regexp.MustCompile(`(?i)no space left on device|not enough (free )?disk space`), vm.ErrNoSpace,
+		lazyre.New(`(?i)no space left on device|not enough (free )?disk space`), vm.ErrNoSpace,
 		"Free disk space: CALMenu's snapshots are listed by `CALMenu snapshot list`.",
 	},
-	{regexp.MustCompile(`code: 404`), vm.ErrNoImage, "Check the image's name in config.yaml."},
-	{regexp.MustCompile(`AuthFailed|code: 40[13]`), nil, "Sign in to the image's registry with `tart login`."},
+	{lazyre.New(`code: 404`), vm.ErrNoImage, "Check the image's name in config.yaml."},
+	{lazyre.New(`AuthFailed|code: 40[13]`), nil, "Sign in to the image's registry with `tart login`."},
 	{
-		regexp.MustCompile(`softnet not found in PATH`), nil,
+		lazyre.New(`softnet not found in PATH`), nil,
 		"Install it with `brew install cirruslabs/cli/softnet`.",
 	},
 	{
-		regexp.MustCompile(`Softnet process terminated prematurely`), nil,
+		lazyre.New(`Softnet process terminated prematurely`), nil,
 		"Softnet needs to run as root: `sudo chown root $(which softnet) && sudo chmod u+s $(which softnet)`.",
 	},
-	{regexp.MustCompile(`VZErrorDomain Code=(1|-9) |-25308`), nil, keychainHint},
+	{lazyre.New(`VZErrorDomain Code=(1|-9) |-25308`), nil, keychainHint},
 	{
-		regexp.MustCompile(`LessThanMinimalResourcesError`), nil,
+		lazyre.New(`LessThanMinimalResourcesError`), nil,
 		"Give the workspace more processors or memory in its vm.yaml.",
 	},
-	{regexp.MustCompile(`new disk size of .* should be larger`), nil, "A disk can grow, but not shrink."},
+	{lazyre.New(`new disk size of .* should be larger`), nil, "A disk can grow, but not shrink."},
 	{
-		regexp.MustCompile(`(?i)bind.*control ?\.?sock`), nil,
+		lazyre.New(`(?i)bind.*control ?\.?sock`), nil,
 		"Set TART_HOME to a shorter path: the sockets in it need one.",
 	},
 	{
-		regexp.MustCompile(`VM is missing some of its files`), nil,
+		lazyre.New(`VM is missing some of its files`), nil,
 		"Roll the workspace back to a snapshot, or delete it.",
 	},
 	{
-		regexp.MustCompile(`(?i)internet connection|offline|could not be found|timed out`), nil,
+		lazyre.New(`(?i)internet connection|offline|could not be found|timed out`), nil,
 		"Check this Mac's network connection.",
 	},
 }

@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/calmenu/calmenu/internal/hint"
+	"github.com/calmenu/calmenu/internal/lazyre"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -20,7 +20,7 @@ import (
 func (d *Driver) DefaultImage() string { return DefaultImage }
 
 // imagePattern is a local machine's name or HOST/NAMESPACE[:TAG][@DIGEST]; above all, it is no option.
-var imagePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,254}$`)
+var imagePattern = lazyre.New(`^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,254}$`)
 
 func checkImage(image string) error {
 	if !imagePattern.MatchString(image) || strings.Contains(image, "..") {
@@ -130,9 +130,9 @@ type pullState struct {
 }
 
 var (
-	ansiPattern    = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`)
-	percentPattern = regexp.MustCompile(`^(\d{1,3})%$`)
-	diskPattern    = regexp.MustCompile(`^pulling disk \((\d{1,6}(?:\.\d{1,3})?) GB compressed\)\.\.\.$`)
+	ansiPattern    = lazyre.New(`\x1b\[[0-9;]*[A-Za-z]`)
+	percentPattern = lazyre.New(`^(\d{1,3})%$`)
+	diskPattern    = lazyre.New(`^pulling disk \((\d{1,6}(?:\.\d{1,3})?) GB compressed\)\.\.\.$`)
 )
 
 // read returns what a line says about the download, if anything.
