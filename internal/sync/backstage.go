@@ -6,6 +6,8 @@ import (
 	gosync "sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/heap"
 )
 
 // Most files are small, and making one takes longer than receiving it. So they are received in memory, made by one
@@ -182,6 +184,7 @@ func (f *Staged) keep(b []byte) error {
 		_, err := f.f.Write(b)
 		return err
 	}
+	heap.Carried(len(b))
 	hashed := make(chan struct{})
 	go func() {
 		f.hash.Write(b)

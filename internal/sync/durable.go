@@ -16,11 +16,16 @@ import (
 // intentName is where a batch is noted that is about to land.
 const intentName = "landing.jsonl"
 
-// intend notes what is about to land; nothing when it has, and is in the manifest.
+// intend notes what is about to land, and keeps the text with each line; nothing when it has, and is in the manifest.
 func (m *manifest) intend(lines []line) error {
-	text, _, err := encode(lines)
+	text, ends, err := encode(lines)
 	if err != nil {
 		return err
+	}
+	from := int64(0)
+	for i, end := range ends {
+		lines[i].text = text[from:end]
+		from = end
 	}
 	if err := rewriteInPlace(m.intent(), text); err != nil {
 		return fmt.Errorf("noting what is about to land: %w", err)

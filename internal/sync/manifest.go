@@ -48,6 +48,8 @@ type line struct {
 	Up time.Duration `json:"up,omitempty"` // nanoseconds, of a boot: since it, when the line was written
 
 	*Artifact
+
+	text []byte // as it was encoded, while it has not changed since; a line is written twice
 }
 
 // record is what is known about a name: no more than is asked for again, since there may be many.
@@ -319,9 +321,13 @@ func encode(lines []line) (text []byte, ends []int64, err error) {
 	var b bytes.Buffer
 	to := json.NewEncoder(&b)
 	for _, l := range lines {
-		l.V = manifestVersion
-		if err := to.Encode(l); err != nil {
-			return nil, nil, fmt.Errorf("writing the manifest: %w", err)
+		if l.text != nil {
+			b.Write(l.text)
+		} else {
+			l.V = manifestVersion
+			if err := to.Encode(l); err != nil {
+				return nil, nil, fmt.Errorf("writing the manifest: %w", err)
+			}
 		}
 		ends = append(ends, int64(b.Len()))
 	}

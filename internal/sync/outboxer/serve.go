@@ -178,7 +178,12 @@ type output struct {
 	err error // the first
 }
 
-func newOutput(w io.Writer) *output { return &output{w: bufio.NewWriterSize(w, 256<<10)} }
+func newOutput(w io.Writer) *output {
+	if f, ok := w.(*os.File); ok {
+		widen(f)
+	}
+	return &output{w: bufio.NewWriterSize(w, 256<<10)}
+}
 
 func (o *output) frame(kind byte, payload []byte) {
 	o.write(wire.AppendFrame(make([]byte, 0, wire.HeaderSize+len(payload)), kind, payload))

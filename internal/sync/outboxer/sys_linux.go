@@ -89,3 +89,14 @@ func openForWriting() map[inode]bool {
 	}
 	return open
 }
+
+// widePipe is how much a pipe to OpenSSH's server is to hold, in bytes: as much as anybody may ask for without privileges.
+const widePipe = 1 << 20
+
+// widen has a pipe hold more: with 64 KiB, as pipes have by themselves, its two ends wait for each other all the time. What is no
+// pipe stays as it is.
+func widen(f *os.File) {
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, widePipe) })
+	}
+}
