@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,7 +29,7 @@ func (f HookFailure) Error() string {
 // processes runs it. What failed is journaled, logged and returned; it keeps back nothing else.
 func (a *App) runHooks(ctx context.Context, w *config.Workspace, landed []outbox.Artifact) ([]HookFailure, error) {
 	hooks := a.Config().Hooks
-	if len(hooks) == 0 || len(landed) == 0 {
+	if !anyRuns(hooks, landed) {
 		return nil, nil
 	}
 	l := a.lockFile(w.Name, "hooks")
@@ -51,6 +52,13 @@ func (a *App) runHooks(ctx context.Context, w *config.Workspace, landed []outbox
 		}
 	}
 	return failed, nil
+}
+
+// anyRuns tells whether one of the hooks is for one of the artifacts.
+func anyRuns(hooks []config.Hook, landed []outbox.Artifact) bool {
+	return slices.ContainsFunc(landed, func(x outbox.Artifact) bool {
+		return slices.ContainsFunc(hooks, func(h config.Hook) bool { return h.Runs(x.Name) })
+	})
 }
 
 func (a *App) runHook(ctx context.Context, w *config.Workspace, h config.Hook, x outbox.Artifact) error {

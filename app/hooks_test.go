@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/calmenu/calmenu/internal/config"
 	outbox "github.com/calmenu/calmenu/internal/sync"
 )
 
@@ -43,4 +44,25 @@ func TestHooksRunInOrder(t *testing.T) {
 			t.Error(d)
 		}
 	})
+}
+
+// TestHooksForNothing: what no hook is for makes nobody wait for hooks.
+func TestHooksForNothing(t *testing.T) {
+	landed := []outbox.Artifact{{Name: "notes.txt"}, {Name: "dir/Demo.ipa"}}
+	zip, ipa, all := config.Hook{Match: []string{"*.zip"}}, config.Hook{Match: []string{"*.ipa"}}, config.Hook{}
+	for _, tt := range []struct {
+		hooks  []config.Hook
+		landed []outbox.Artifact
+		want   bool
+	}{
+		{nil, landed, false},
+		{[]config.Hook{zip}, landed, false},
+		{[]config.Hook{zip, ipa}, landed, true},
+		{[]config.Hook{all}, landed, true},
+		{[]config.Hook{all}, nil, false},
+	} {
+		if got := anyRuns(tt.hooks, tt.landed); got != tt.want {
+			t.Errorf("%v on %d artifacts: %v", tt.hooks, len(tt.landed), got)
+		}
+	}
 }

@@ -44,7 +44,7 @@ func (a *App) Sync(ctx context.Context, name string, p vm.Progress) (r outbox.Re
 		op.PhaseDetail(ph.Name, ph.Detail, ph.Done, ph.Total)
 		p.Report(ph)
 	})
-	if len(a.Config().Hooks) > 0 && len(r.Landed) > 0 && ctx.Err() == nil { // also if it ended early: nobody else will
+	if anyRuns(a.Config().Hooks, r.Landed) && ctx.Err() == nil { // also if it ended early: nobody else will
 		op.Phase("running hooks", 0, 0)
 		p.Report(vm.Phase{Name: "running hooks"})
 		var hooksErr error
