@@ -37,8 +37,9 @@ type App struct {
 	// Rhythm says when probes rest, as far as somebody tells it what happens to the computer: the menu-bar agent does.
 	Rhythm *host.Rhythm
 
-	keepers  bool     // see Options
-	links    sync.Map // by workspace that this process keeps: its *guest.Link
+	keepers  bool                   // see Options
+	program  func() (string, error) // this one's path; Self, but in tests
+	links    sync.Map               // by workspace that this process keeps: its *guest.Link
 	flags    map[string]string
 	settings atomic.Pointer[settings]
 	logFile  *os.File
@@ -105,7 +106,7 @@ func Open(o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{Home: home, Journal: j, Driver: o.Driver, Rhythm: host.NewRhythm(), flags: o.Flags, keepers: o.Keepers}
+	a := &App{Home: home, Journal: j, Driver: o.Driver, Rhythm: host.NewRhythm(), flags: o.Flags, keepers: o.Keepers, program: Self}
 	if err := a.Reload(); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,9 @@ import (
 // LookAfterVerb is the verb of a process that looks after one workspace.
 const LookAfterVerb = "look-after"
 
+// keeperLog is where what such a process prints goes.
+const keeperLog = "keeper.log"
+
 // The locks that tell who is with a workspace, beside the one of operations.
 const (
 	keepLock    = "keep"    // held by who keeps it
@@ -66,7 +69,7 @@ func (a *App) leaveKept(ctx context.Context, name string) {
 	if m, err := a.Driver.Machine(ctx, name); err != nil || !m.Running {
 		return
 	}
-	if err := a.spawn("keeper.log", LookAfterVerb, name); err != nil {
+	if err := a.spawn(keeperLog, LookAfterVerb, name); err != nil {
 		a.Log.Warn().Str("workspace", name).Err(err).Msg("leaving a process with it")
 		return
 	}
@@ -105,7 +108,8 @@ func (a *App) awaitNetwork(ctx context.Context, name string) {
 }
 
 // LookAfter keeps a workspace whenever nobody else does, until its machine has ended, an agent has begun, which looks after all
-// of them, or ctx ends. One process does this for a workspace; it returns at once if there is one.
+// of them, or ctx ends. One process does this for a workspace; it returns at once if there is one. When the machine is started
+// again after an update, it leaves it to the program that has taken this one's place.
 func (a *App) LookAfter(ctx context.Context, name string) error {
 	w, err := a.Workspace(name)
 	if err != nil {
@@ -128,6 +132,7 @@ func (a *App) LookAfter(ctx context.Context, name string) error {
 			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("looking after it whatever agent begins")
 		}
 	}()
+	own := a.ownFile()
 	a.rest(ctx, w.Name)
 	for ctx.Err() == nil {
 		err := a.Keep(ctx, w.Name, Hooks{})
@@ -150,7 +155,12 @@ func (a *App) LookAfter(ctx context.Context, name string) error {
 		if over, err := a.endIfStopped(ctx, w.Name, l); over || err != nil {
 			return err
 		}
-		a.rest(ctx, w.Name) // it has been started again
+		// It has been started again.
+		if own.replaced(a.ownFile()) {
+			a.Log.Info().Str("workspace", w.Name).Msg("leaving it to the program that has taken this one's place")
+			return errors.Join(l.Close(), a.spawn(keeperLog, LookAfterVerb, w.Name))
+		}
+		a.rest(ctx, w.Name)
 	}
 	return nil
 }

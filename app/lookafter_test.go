@@ -2,8 +2,12 @@ package app
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/calmenu/calmenu/internal/atomicfile"
 	"github.com/calmenu/calmenu/internal/journal"
 )
 
@@ -14,6 +18,12 @@ func left(ctx context.Context, t *testing.T, a *App) (ended chan error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return leftBy(ctx, t, a, other)
+}
+
+// leftBy is left by this App, which it closes.
+func leftBy(ctx context.Context, t *testing.T, a, other *App) (ended chan error) {
+	t.Helper()
 	ended = make(chan error, 1)
 	go func() {
 		ended <- other.LookAfter(ctx, "demo")
@@ -65,6 +75,42 @@ func TestLookAfterGoesOnAfterRestart(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLookAfterAfterAnUpdate: when the machine is started again, the program looks after it that is there then.
+func TestLookAfterAfterAnUpdate(t *testing.T) {
+	a, _ := demo(t)
+	program, called := filepath.Join(t.TempDir(), "CALMenu"), filepath.Join(t.TempDir(), "called")
+	install := func(script string) {
+		t.Helper()
+		if err := atomicfile.Write(program, []byte("#!/bin/sh\n"+script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	install("exit 1")
+	other, err := Open(Options{Driver: a.Driver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.program = func() (string, error) { return program, nil }
+	ended := leftBy(t.Context(), t, a, other)
+	install(`echo "$@" >` + called)
+	if err := a.Restart(t.Context(), "demo", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if args, _ := os.ReadFile(called); string(args) == LookAfterVerb+" demo\n" {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("the new program was called with %q", args)
+		}
+	}
+	if a.held("demo", keeperLock) || a.held("demo", keepLock) {
+		t.Error("who has left it to another holds a lock")
 	}
 }
 

@@ -78,7 +78,7 @@ func (a *App) SpawnAgent() error {
 // spawn starts this program once more, as a process of its own that outlives this one. What it says goes to a file of the
 // logs.
 func (a *App) spawn(log string, args ...string) error {
-	self, err := Self()
+	self, err := a.program()
 	if err != nil {
 		return err
 	}
