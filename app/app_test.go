@@ -280,6 +280,41 @@ func TestKeepBringsArtifactsInAndEndsWithTheMachine(t *testing.T) {
 	}
 }
 
+// TestKeepGoesByTheOutboxSettingsAsTheyAre: what is set while a workspace is kept holds for what comes then.
+func TestKeepGoesByTheOutboxSettingsAsTheyAre(t *testing.T) {
+	a, d := demo(t)
+	reports := make(chan outbox.Report, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- a.Keep(ctx, "demo", Hooks{Landed: func(_ *config.Workspace, r outbox.Report) { reports <- r }})
+	}()
+	next := func() outbox.Report {
+		t.Helper()
+		select {
+		case r := <-reports:
+			return r
+		case <-time.After(30 * time.Second):
+			t.Fatal("nothing landed and nothing was refused")
+			return outbox.Report{}
+		}
+	}
+	put(t, d, "output/small", "1")
+	next()
+	if err := a.Config().Set(a.Home.ConfigFile(), "outbox.max_file", "1kB"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * outboxEvery)
+	put(t, d, "output/large", strings.Repeat("x", 2000))
+	if r := next(); len(r.Landed) != 0 || len(r.New) != 1 || r.New[0].Name != "large" {
+		t.Errorf("with a limit that was set meanwhile: %+v", r)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNewGoesOnWithWhatAKilledOneLeft(t *testing.T) {
 	a, _ := open(t)
 	if err := a.Config().CreateWorkspace("demo", nil); err != nil {

@@ -2,16 +2,68 @@ package app
 
 import (
 	"context"
+	"errors"
+	"reflect"
+	"time"
 
+	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
 	"github.com/calmenu/calmenu/internal/hint"
 	"github.com/calmenu/calmenu/internal/journal"
 	outbox "github.com/calmenu/calmenu/internal/sync"
 )
 
-// outbox brings in what the guest puts into its outbox.
+// outboxEvery is how soon a change of the outbox's settings is in force.
+const outboxEvery = time.Second
+
+// outbox brings in what the guest puts into its outbox, by the settings as they are.
 func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {
-	t, o, err := k.openOutbox(ctx, k.w, func(context.Context) (*guest.Client, error) { return c, nil })
+	for {
+		w, err := k.Workspace(k.w.Name)
+		if err != nil {
+			return err
+		}
+		same, changed := context.WithCancel(ctx)
+		go k.followOutbox(same, w.Outbox, changed)
+		err = k.outboxBy(same, w, c)
+		again := same.Err() != nil && ctx.Err() == nil
+		changed()
+		if !again {
+			return err
+		}
+		k.Log.Info().Str("workspace", k.w.Name).Msg("the outbox's settings have changed")
+	}
+}
+
+// followOutbox calls changed when the outbox's settings are others, unless ctx ends before. While they cannot be read, the last
+// ones hold.
+func (k *keeper) followOutbox(ctx context.Context, was config.OutboxSettings, changed func()) {
+	ticker := time.NewTicker(outboxEvery)
+	defer ticker.Stop()
+	var looked [2]fileStamp
+	for {
+		if now := [2]fileStamp{stampOf(k.Home.ConfigFile()), stampOf(k.Home.VMFile(k.w.Name))}; now != looked {
+			looked = now
+			err := k.Reload()
+			w, werr := k.Workspace(k.w.Name)
+			if err = errors.Join(err, werr); err != nil {
+				k.Log.Warn().Str("workspace", k.w.Name).Err(err).Msg("the outbox's settings cannot be read; the last ones hold")
+			} else if !reflect.DeepEqual(w.Outbox, was) {
+				changed()
+				return
+			}
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// outboxBy brings in until ctx ends.
+func (k *keeper) outboxBy(ctx context.Context, w *config.Workspace, c *guest.Client) error {
+	t, o, err := k.openOutbox(ctx, w, func(context.Context) (*guest.Client, error) { return c, nil })
 	if err != nil {
 		return err
 	}
