@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -304,10 +305,17 @@ func TestKeepGoesByTheOutboxSettingsAsTheyAre(t *testing.T) {
 	if err := a.Config().Set(a.Home.ConfigFile(), "outbox.max_file", "1kB"); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(2 * outboxEvery)
-	put(t, d, "output/large", strings.Repeat("x", 2000))
-	if r := next(); len(r.Landed) != 0 || len(r.New) != 1 || r.New[0].Name != "large" {
-		t.Errorf("with a limit that was set meanwhile: %+v", r)
+	for i := 0; ; i++ { // it holds soon, not at once
+		name := fmt.Sprintf("large%d", i)
+		put(t, d, "output/"+name, strings.Repeat("x", 2000))
+		r := next()
+		if len(r.New) > 0 {
+			break
+		}
+		if i == 100 || len(r.Landed) != 1 || r.Landed[0].Name != name {
+			t.Fatalf("with a limit that was set meanwhile: %+v", r)
+		}
+		time.Sleep(outboxEvery / 4)
 	}
 	cancel()
 	if err := <-done; err != nil {

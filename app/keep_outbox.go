@@ -18,14 +18,14 @@ const outboxEvery = time.Second
 
 // outbox brings in what the guest puts into its outbox, by the settings as they are.
 func (k *keeper) outbox(ctx context.Context, c *guest.Client) error {
+	w := k.w
 	for {
-		w, err := k.Workspace(k.w.Name)
-		if err != nil {
-			return err
+		if now, err := k.Workspace(k.w.Name); err == nil { // or followOutbox says why not, and the last ones hold
+			w = now
 		}
 		same, changed := context.WithCancel(ctx)
 		go k.followOutbox(same, w.Outbox, changed)
-		err = k.outboxBy(same, w, c)
+		err := k.outboxBy(same, w, c)
 		again := same.Err() != nil && ctx.Err() == nil
 		changed()
 		if !again {

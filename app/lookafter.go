@@ -157,8 +157,11 @@ func (a *App) LookAfter(ctx context.Context, name string) error {
 		}
 		// It has been started again.
 		if own.replaced(a.ownFile()) {
-			a.Log.Info().Str("workspace", w.Name).Msg("leaving it to the program that has taken this one's place")
-			return errors.Join(l.Close(), a.spawn(keeperLog, LookAfterVerb, w.Name))
+			err := a.spawn(keeperLog, LookAfterVerb, w.Name)
+			if err == nil {
+				return l.Close() // which that one waits for
+			}
+			a.Log.Warn().Str("workspace", w.Name).Err(err).Msg("leaving it to the program that has taken this one's place")
 		}
 		a.rest(ctx, w.Name)
 	}
