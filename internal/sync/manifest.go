@@ -22,6 +22,7 @@ const (
 	manifestName    = "manifest.jsonl"
 	manifestVersion = 1
 	maxLine         = 64 << 10 // bytes
+	usualLine       = 512      // the same, of most
 	compactAbove    = 32 << 20 // bytes
 )
 
@@ -319,6 +320,8 @@ func (m *manifest) append(lines ...line) (err error) {
 // encode writes lines, and where each ends.
 func encode(lines []line) (text []byte, ends []int64, err error) {
 	var b bytes.Buffer
+	b.Grow(usualLine * len(lines))
+	ends = make([]int64, 0, len(lines))
 	to := json.NewEncoder(&b)
 	for _, l := range lines {
 		if l.text != nil {

@@ -30,7 +30,9 @@ type usage struct {
 // makePlan decides what becomes of each entry of a listing. known are the sources of what has landed. It is a pure
 // function: the same listing in any order gives the same plan. The listing is the plan's from then on.
 func makePlan(l Listing, known map[string]string, used usage, o Options) plan {
-	p := planner{o: o, known: known, dead: map[string]bool{}, dirs: map[string]bool{}, bundles: map[string]*Item{}}
+	p := planner{
+		o: o, known: known, dead: map[string]bool{}, dirs: map[string]bool{}, bundles: map[string]*Item{}, most: len(l.Entries),
+	}
 	if l.Root == nil {
 		return p.plan
 	}
@@ -67,6 +69,7 @@ type planner struct {
 	dead    map[string]bool // directories whose content has been decided upon already
 	bundles map[string]*Item
 	items   []Item
+	most    int // items that there can be
 	plan    plan
 }
 
@@ -141,6 +144,9 @@ func (p *planner) sort(e *Entry, alone []Entry) {
 			p.plan.Unchanged++
 			return
 		}
+		if p.items == nil {
+			p.items = make([]Item, 0, p.most)
+		}
 		p.items = append(p.items, Item{Name: e.Name, Files: alone, Size: e.Size, Source: source})
 	}
 }
@@ -180,6 +186,7 @@ func (p *planner) finish(open map[string]bool, used usage) {
 		p.items = append(p.items, *b)
 	}
 	slices.SortFunc(p.items, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
+	p.plan.Fetch = p.items[:0] // never more than has been looked at
 	for _, it := range p.items {
 		switch {
 		case p.known[it.Name] == it.Source:

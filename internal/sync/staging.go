@@ -103,8 +103,15 @@ func newStaging(
 	if o.RateLimit > 0 {
 		s.limit = rate.NewLimiter(rate.Limit(o.RateLimit), int(max(o.RateLimit/10, 4<<10)))
 	}
+	files := 0
+	for _, it := range items {
+		files += len(it.Files)
+	}
+	sums := make([]string, files)
 	for i, it := range items {
-		s.items[i] = staged{Item: it, at: strconv.Itoa(i), sums: make([]string, len(it.Files))}
+		n := len(it.Files)
+		s.items[i] = staged{Item: it, at: strconv.Itoa(i), sums: sums[:n:n]}
+		sums = sums[n:]
 		if it.Bundle {
 			s.items[i].mode = 0o755
 		}
