@@ -112,10 +112,11 @@ test: ## Everything CI runs: build, lint, tests with the race detector, macOS ty
 test-fast: build/guest ## Unit tests only: no VM, no desktop, no race detector
 	$(GO) test $(GCFLAGS) ./...
 
+# It is built as CALMenu is: it takes its part, and to start is some of what is measured.
 .PHONY: bench
 bench: build ## Benchmarks, as a table and in build/bench.jsonl (one group: make bench BENCH=loop)
 	@GO='$(GO)' scripts/setup.sh test
-	$(GO) run ./tools/bench $(BENCH)
+	CGO_ENABLED=$(CGO) $(GO) run -trimpath -ldflags='-s -w' ./tools/bench $(BENCH)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) lint-actions ## Static checks, formatting and the layers of the packages

@@ -62,10 +62,10 @@ func (e *engine) recover() error {
 	}
 	var landed []line
 	for _, l := range lines {
-		if l.Artifact == nil || checkName(l.Name, e.o.Limits) != "" || e.manifest.sources[l.Name] == l.Source {
+		if l.Artifact == nil || checkName(l.Name, e.o.Limits) != "" || e.manifest.known[l.Name].Source == l.Source {
 			continue
 		}
-		if e.holds(l.Name, recordOf(l.Artifact, l.Source)) {
+		if e.holds(l.Name, l.fact().record()) {
 			landed = append(landed, l)
 		}
 	}
@@ -104,10 +104,11 @@ func noteFlushed(ctx context.Context, o Options, names []string) error {
 	if err := m.read(); err != nil {
 		return err
 	}
-	if m.boot != m.now || len(m.suspect) == 0 {
+	suspects := m.suspects()
+	if m.boot != m.now || suspects == 0 {
 		return nil // all that was written since the host has booted is flushed; the rest has to be looked at first
 	}
-	through, suspects := m.at, len(m.suspect)
+	through := m.at
 	if suspects > len(names) {
 		names = nil
 	}

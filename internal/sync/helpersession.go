@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	gosync "sync"
 	"time"
 
@@ -270,6 +271,9 @@ func (s *session) watched(kind byte, d *wire.Decoder) error {
 	return nil
 }
 
+// firstEntries is how many a listing has room for at first.
+const firstEntries = 1024
+
 // taker makes a listing of entries as they come, no longer than it may be.
 type taker struct {
 	max     int
@@ -283,10 +287,14 @@ var errEndless = errors.New("the helper lists without end")
 func (t *taker) take(e Entry) error {
 	switch {
 	case e.Name == "" && t.listing.Root == nil:
-		t.listing.Root = &e
+		root := e // of thousands, none but this goes to the heap by itself
+		t.listing.Root = &root
 	case e.Name == "":
 		return errProtocol
 	case len(t.listing.Entries) < t.max:
+		if n := len(t.listing.Entries); n == cap(t.listing.Entries) {
+			t.listing.Entries = slices.Grow(t.listing.Entries, max(n, firstEntries)) // append alone copies each five times
+		}
 		t.listing.Entries = append(t.listing.Entries, e)
 	default:
 		t.listing.More = true

@@ -1,14 +1,10 @@
 package sync
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,39 +15,9 @@ import (
 )
 
 const (
-	manifestName    = "manifest.jsonl"
-	manifestVersion = 1
-	maxLine         = 64 << 10 // bytes
-	usualLine       = 512      // the same, of most
-	compactAbove    = 32 << 20 // bytes
+	manifestName = "manifest.jsonl"
+	compactAbove = 32 << 20 // bytes
 )
-
-// Events of the manifest.
-const (
-	eventLanded  = "landed"
-	eventSeen    = "seen" // content that is there already comes from another source now: not sent again
-	eventRefused = "refused"
-	eventBoot    = "boot"    // of the host, by Source: lines follow that were written since
-	eventFlushed = "flushed" // what the lines before the offset in Source say is on the disk
-	eventSettled = "settled" // what they say has been looked at since the host has booted
-	eventLost    = "lost"    // an artifact that was not on the disk when it had
-)
-
-// line is one of the manifest.
-type line struct {
-	V      int       `json:"v"`
-	Event  string    `json:"event"`
-	Time   time.Time `json:"time"`
-	Source string    `json:"source,omitempty"`
-	Entry  string    `json:"entry,omitempty"` // what was refused, escaped
-	Reason string    `json:"reason,omitempty"`
-
-	Up time.Duration `json:"up,omitempty"` // nanoseconds, of a boot: since it, when the line was written
-
-	*Artifact
-
-	text []byte // as it was encoded, while it has not changed since; a line is written twice
-}
 
 // record is what is known about a name: no more than is asked for again, since there may be many.
 type record struct {
@@ -60,10 +26,7 @@ type record struct {
 	SHA256  string
 	Bundle  bool
 	Source  string
-}
-
-func recordOf(a *Artifact, source string) record {
-	return record{Version: a.Version, Size: a.Size, SHA256: a.SHA256, Bundle: a.Bundle, Source: source}
+	end     int64 // offset behind the line that says so; 0: it was flushed by itself
 }
 
 // manifest is the append-only memory of an outbox: what has landed from which source. Processes take turns by the lock
@@ -77,14 +40,13 @@ type manifest struct {
 	at      int64       // bytes read or written by this process
 	file    fs.FileInfo // whose
 	known   map[string]record
-	sources map[string]string // of known
 	refused map[Refusal]bool
 	keep    int
 
-	boot    string           // of the last lines
-	suspect map[string]int64 // names whose last line is not flushed, with the offset behind it
-	doubted map[string]bool  // those of an earlier boot
-	now     string           // the boot this is
+	boot    string          // of the last lines
+	flushed int64           // offset up to which what lines say is on the disk, or doubted
+	doubted map[string]bool // names whose last line is of an earlier boot, and was not flushed
+	now     string          // the boot this is
 
 	clock func() time.Time
 }
@@ -116,9 +78,8 @@ func (m *manifest) refresh(flush func() error) error {
 }
 
 func (m *manifest) reset() {
-	m.at, m.file, m.boot = 0, nil, ""
-	m.known, m.sources, m.refused = map[string]record{}, map[string]string{}, map[Refusal]bool{}
-	m.suspect, m.doubted = map[string]int64{}, map[string]bool{}
+	m.at, m.flushed, m.file, m.boot = 0, 0, nil, ""
+	m.known, m.refused, m.doubted = map[string]record{}, map[Refusal]bool{}, map[string]bool{}
 	if m.now == "" {
 		m.now = bootID()
 	}
@@ -134,87 +95,102 @@ func (m *manifest) read() error {
 	if _, err := f.Seek(m.at, io.SeekStart); err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
+	if info, err := f.Stat(); err == nil && len(m.known) == 0 {
+		m.known = make(map[string]record, max(info.Size()-m.at, 0)/leastLine)
+	}
 	from := m.at
-	m.at, err = scanLines(f, func(l line, end int64) { m.apply(l, from+end) })
+	m.at, err = scanLines(f, func(text []byte, end int64) {
+		if l, ok := readFact(text); ok && l.valid() {
+			m.apply(l, from+end)
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("reading the manifest %s: %w", m.path, err)
 	}
 	m.at += from
 	if m.boot != m.now {
-		m.doubt()
+		m.doubt(m.at)
 	}
 	return nil
 }
 
 // rewrite reads the manifest and writes it anew, without what nobody asks for again.
 func (m *manifest) rewrite(flush func() error) error {
-	lines, err := readLines(m.path)
-	if err != nil {
-		return err
-	}
 	m.reset()
-	for _, l := range lines {
-		m.apply(l, 0)
-	}
-	if m.boot != m.now {
-		m.doubt()
+	if err := m.read(); err != nil {
+		return err
 	}
 	doubted := m.doubted
 	if err := flush(); err != nil {
 		return err
 	}
-	if lines, err = m.compact(lines); err != nil {
+	lines, err := readLines(m.path)
+	if err != nil {
+		return err
+	}
+	if err := m.compact(lines); err != nil {
 		return err
 	}
 	m.reset()
-	for _, l := range lines {
-		m.apply(l, 0)
+	if err := m.read(); err != nil {
+		return err
 	}
-	clear(m.suspect)
-	m.doubted = doubted
+	m.flushed, m.doubted = m.at, doubted
 	if m.file, err = os.Stat(m.path); err != nil {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
-	m.at = m.file.Size()
 	return nil
 }
 
 // apply learns from a line that ends at an offset.
-func (m *manifest) apply(l line, end int64) {
-	switch {
-	case l.Event == eventRefused:
+func (m *manifest) apply(l fact, end int64) {
+	switch l.Event {
+	case eventRefused:
 		m.refused[Refusal{Name: l.Entry, Reason: l.Reason}] = true
-	case l.Event == eventBoot:
+	case eventBoot:
 		if m.boot != "" && m.boot != l.Source {
-			m.doubt()
+			m.doubt(end)
 		}
 		m.boot = l.Source
-	case l.Event == eventFlushed:
+	case eventFlushed:
 		if through, err := strconv.ParseInt(l.Source, 10, 64); err == nil {
-			maps.DeleteFunc(m.suspect, func(_ string, end int64) bool { return end <= through })
+			m.flushed = max(m.flushed, min(through, end))
 		}
-	case l.Event == eventSettled:
+	case eventSettled:
 		clear(m.doubted)
-	case l.Event == eventLost:
+	case eventLost:
 		if r, ok := m.known[l.Entry]; ok {
 			r.Source = ""
-			m.known[l.Entry], m.sources[l.Entry] = r, ""
+			m.known[l.Entry] = r
 		}
-	case l.Artifact != nil:
-		m.known[l.Name], m.sources[l.Name] = recordOf(l.Artifact, l.Source), l.Source
-		delete(m.doubted, l.Name)
+	default:
+		r := l.record()
 		if m.boot != "" { // lines from before there were such marks were flushed one by one
-			m.suspect[l.Name] = end
+			r.end = end
 		}
+		m.known[l.Name] = r
+		delete(m.doubted, l.Name)
 	}
 }
 
-// doubt is called when the host has booted since the last line.
-func (m *manifest) doubt() {
-	for name := range m.suspect {
-		m.doubted[name] = true
+// suspects is how many names there are whose last line is not flushed.
+func (m *manifest) suspects() (n int) {
+	for _, r := range m.known {
+		if r.end > m.flushed {
+			n++
+		}
 	}
-	clear(m.suspect)
+	return n
+}
+
+// doubt is called when the host has booted since the line before an offset.
+func (m *manifest) doubt(at int64) {
+	for name, r := range m.known {
+		if r.end > m.flushed {
+			m.doubted[name] = true
+		}
+	}
+	m.flushed = max(m.flushed, at)
 }
 
 // settle resolves doubts: what has not the content that the manifest says is as if it had never landed.
@@ -233,7 +209,7 @@ func (m *manifest) settle(holds func(name string, r record) bool) error {
 }
 
 // compact drops what nobody asks for again: all but the last few lines of each name.
-func (m *manifest) compact(lines []line) ([]line, error) {
+func (m *manifest) compact(lines []line) error {
 	left := map[string]int{}
 	var kept []line
 	for _, l := range slices.Backward(lines) {
@@ -245,13 +221,11 @@ func (m *manifest) compact(lines []line) ([]line, error) {
 		}
 	}
 	slices.Reverse(kept)
-	var b bytes.Buffer
-	for _, l := range kept {
-		if err := json.NewEncoder(&b).Encode(l); err != nil {
-			return nil, fmt.Errorf("compacting the manifest: %w", err)
-		}
+	text, _, err := encode(kept)
+	if err != nil {
+		return err
 	}
-	return kept, atomicfile.Write(m.path, b.Bytes(), 0o600)
+	return atomicfile.Write(m.path, text, 0o600)
 }
 
 // usage is the most that what is recorded may take up, with all versions that may be kept. It is not sure where bundles
@@ -312,87 +286,7 @@ func (m *manifest) append(lines ...line) (err error) {
 	}
 	m.at, m.file = info.Size()+int64(len(text)), info
 	for i, l := range lines {
-		m.apply(l, from+ends[i])
+		m.apply(l.fact(), from+ends[i])
 	}
 	return nil
-}
-
-// encode writes lines, and where each ends.
-func encode(lines []line) (text []byte, ends []int64, err error) {
-	var b bytes.Buffer
-	b.Grow(usualLine * len(lines))
-	ends = make([]int64, 0, len(lines))
-	to := json.NewEncoder(&b)
-	for _, l := range lines {
-		if l.text != nil {
-			b.Write(l.text)
-		} else {
-			l.V = manifestVersion
-			if err := to.Encode(l); err != nil {
-				return nil, nil, fmt.Errorf("writing the manifest: %w", err)
-			}
-		}
-		ends = append(ends, int64(b.Len()))
-	}
-	return b.Bytes(), ends, nil
-}
-
-// readLines returns the lines of a manifest, oldest first. Lines torn by a crash, of a later version, or too long are
-// passed over.
-func readLines(name string) ([]line, error) {
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifest: %w", err)
-	}
-	defer f.Close()
-	lines, err := parseLines(f)
-	if err != nil {
-		return nil, fmt.Errorf("reading the manifest %s: %w", name, err)
-	}
-	return lines, nil
-}
-
-func parseLines(r io.Reader) (lines []line, err error) {
-	_, err = scanLines(r, func(l line, _ int64) { lines = append(lines, l) })
-	return lines, err
-}
-
-// scanLines hands on each line with the offset behind it, and returns how much it has read.
-func scanLines(r io.Reader, take func(l line, end int64)) (read int64, err error) {
-	in := bufio.NewReaderSize(r, maxLine)
-	tooLong := false
-	for {
-		text, err := in.ReadSlice('\n')
-		read += int64(len(text))
-		if errors.Is(err, bufio.ErrBufferFull) {
-			tooLong = true
-			continue
-		}
-		var l line
-		if !tooLong && json.Unmarshal(text, &l) == nil && l.V == manifestVersion && l.valid() {
-			take(l, read)
-		}
-		tooLong = false
-		if errors.Is(err, io.EOF) {
-			return read, nil
-		}
-		if err != nil {
-			return read, err
-		}
-	}
-}
-
-func (l line) valid() bool {
-	switch l.Event {
-	case eventRefused:
-		return l.Entry != "" && l.Artifact == nil
-	case eventLost:
-		return l.Entry != "" && l.Artifact == nil
-	case eventBoot, eventFlushed, eventSettled:
-		return l.Source != "" && l.Artifact == nil
-	}
-	return (l.Event == eventLanded || l.Event == eventSeen) && l.Artifact != nil && l.Name != ""
 }

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,11 +61,24 @@ func TestManifestLines(t *testing.T) {
 	if err := again.refresh(noFlush); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(m.known, again.known); d != "" {
+	if d := cmp.Diff(m.known, again.known, cmp.AllowUnexported(record{})); d != "" {
 		t.Errorf("what was written is not what is read:\n%s", d)
 	}
 	if d := cmp.Diff(m.refused, again.refused); d != "" {
 		t.Errorf("what was written is not what is read:\n%s", d)
+	}
+}
+
+// TestPlainLines: lines as they are written are read the quick way, but for names that encoding/json escapes.
+func TestPlainLines(t *testing.T) {
+	text, err := os.ReadFile("testdata/manifest.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for one := range bytes.Lines(text) {
+		if _, ok := readPlain(one); ok == bytes.ContainsRune(one, '\\') {
+			t.Errorf("%v: %s", ok, one)
+		}
 	}
 }
 
@@ -152,12 +166,37 @@ func TestCompaction(t *testing.T) {
 		a.Version = i
 		lines = append(lines, line{V: 1, Event: eventLanded, Artifact: &a}, line{V: 1, Event: eventRefused, Entry: "x"})
 	}
-	kept, err := m.compact(lines)
-	if err != nil || len(kept) != 2 || kept[0].Version != 8 || kept[1].Version != 9 {
+	if err := m.compact(lines); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := readLines(m.path); err != nil || len(kept) != 2 || kept[0].Version != 8 || kept[1].Version != 9 {
 		t.Errorf("%v, %v", kept, err)
 	}
-	if read, err := readLines(m.path); err != nil || len(read) != 2 {
-		t.Errorf("%v, %v", read, err)
+}
+
+// TestRewriteKeepsDoubts: what was not flushed when the host went down is still doubted after the manifest was written anew.
+func TestRewriteKeepsDoubts(t *testing.T) {
+	name := filepath.Join(t.TempDir(), manifestName)
+	before := &manifest{path: name, keep: 1, clock: time.Now}
+	if err := before.refresh(noFlush); err != nil {
+		t.Fatal(err)
+	}
+	before.now = "an earlier boot"
+	if err := before.append(goldenLines()...); err != nil {
+		t.Fatal(err)
+	}
+	if n := before.suspects(); n != 2 {
+		t.Errorf("%d are not flushed", n)
+	}
+	m := &manifest{path: name, keep: 1, clock: time.Now, now: "this boot"}
+	if err := m.rewrite(noFlush); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(map[string]bool{"dir/report.txt": true, "My.app": true}, m.doubted); d != "" {
+		t.Errorf("doubted (-want +got):\n%s", d)
+	}
+	if len(m.known) != 2 || m.suspects() != 0 {
+		t.Errorf("%d are known, and %d not flushed", len(m.known), m.suspects())
 	}
 }
 
@@ -168,7 +207,16 @@ func FuzzManifest(f *testing.F) {
 	}
 	f.Add(golden)
 	f.Add([]byte(`{"v":1,"event":"landed"}` + "\n" + `{"v":2,"event":"landed","name":"x"}` + "\nnull\n[]\n"))
+	f.Add([]byte(`{"v":1,"event":"lost","Event":"seen","entry":"ü","size":-0,"bundle":true,"bundle":false,"mode":07}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
+		for one := range bytes.Lines(text) {
+			if plain, ok := readPlain(one); ok {
+				var f fact
+				if err := json.Unmarshal(one, &f); err != nil || f != plain {
+					t.Fatalf("%q is\n%+v, and not\n%+v: %v", one, f, plain, err)
+				}
+			}
+		}
 		lines, err := parseLines(bytes.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
@@ -176,7 +224,7 @@ func FuzzManifest(f *testing.F) {
 		m := &manifest{}
 		m.reset()
 		for i, l := range lines {
-			m.apply(l, int64(i))
+			m.apply(l.fact(), int64(i))
 		}
 		// A line after whatever there was is read.
 		more, err := parseLines(bytes.NewReader(append(append(text, '\n'), golden...)))

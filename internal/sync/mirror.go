@@ -58,7 +58,8 @@ func (m *mirror) reset(l Listing) {
 
 func (m *mirror) put(e Entry) {
 	if e.Name == "" {
-		m.root = &e
+		root := e // of thousands, none but this goes to the heap by itself
+		m.root = &root
 		return
 	}
 	old, there := m.entries[e.Name]

@@ -29,11 +29,11 @@ func checkName(name string, l Limits) (reason string) {
 	case !utf8.ValidString(name):
 		return "name is not valid UTF-8"
 	}
-	elements := strings.Split(name, "/")
-	if len(elements)-1 > l.MaxDepth {
+	if strings.Count(name, "/") > l.MaxDepth {
 		return fmt.Sprintf("lies below more than %d directories", l.MaxDepth)
 	}
-	for i, e := range elements {
+	first := true
+	for e := range strings.SplitSeq(name, "/") {
 		switch {
 		case e == "":
 			return "name has an empty element"
@@ -46,9 +46,10 @@ func checkName(name string, l Limits) (reason string) {
 			r, _ := utf8.DecodeRuneInString(e[i:])
 			return fmt.Sprintf("name has the control character %U", r)
 		}
-		if i == 0 && reserved(e) {
+		if first && reserved(e) {
 			return "name is reserved for CALMenu"
 		}
+		first = false
 	}
 	return ""
 }
@@ -58,6 +59,8 @@ func checkName(name string, l Limits) (reason string) {
 // scripts and emoji need.
 func deceives(r rune) bool {
 	switch {
+	case r >= ' ' && r < '\u007f': // most
+		return false
 	case unicode.IsControl(r), r == '\u2028', r == '\u2029':
 		return true
 	case r == '\u200c', r == '\u200d':

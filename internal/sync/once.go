@@ -247,7 +247,7 @@ func (p *pass) settle(items []staged) (again bool) {
 // plan plans with what is known now. The destination is measured only when there is something to fetch, and what is
 // recorded of it does not leave ample room.
 func (e *engine) plan(l Listing) (plan, error) {
-	known := e.manifest.sources
+	known := e.manifest.known
 	if time.Since(e.measured) > remeasure {
 		used, sure := e.manifest.usage()
 		p := makePlan(l, known, used, e.o)

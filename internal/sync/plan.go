@@ -27,9 +27,9 @@ type usage struct {
 	Bytes int64
 }
 
-// makePlan decides what becomes of each entry of a listing. known are the sources of what has landed. It is a pure
+// makePlan decides what becomes of each entry of a listing. known is what has landed. It is a pure
 // function: the same listing in any order gives the same plan. The listing is the plan's from then on.
-func makePlan(l Listing, known map[string]string, used usage, o Options) plan {
+func makePlan(l Listing, known map[string]record, used usage, o Options) plan {
 	p := planner{
 		o: o, known: known, dead: map[string]bool{}, dirs: map[string]bool{}, bundles: map[string]*Item{}, most: len(l.Entries),
 	}
@@ -62,7 +62,7 @@ type inode struct{ device, inode uint64 }
 
 type planner struct {
 	o       Options
-	known   map[string]string
+	known   map[string]record
 	claims  map[string]string // clash key -> the name that has it
 	links   map[inode]uint64
 	dirs    map[string]bool // directories that things may lie in
@@ -79,15 +79,15 @@ func (p *planner) refuse(name, reason string) {
 
 // claim gives names that have landed, and the directories above them, the right of way over names that clash with them.
 func (p *planner) claim(entries []Entry) {
-	landed := make(map[string]bool, len(p.known))
+	above := map[string]bool{}
 	for name := range p.known {
-		for ; name != "." && !landed[name]; name = path.Dir(name) {
-			landed[name] = true
+		for dir := path.Dir(name); dir != "." && !above[dir]; dir = path.Dir(dir) {
+			above[dir] = true
 		}
 	}
 	p.claims = make(map[string]string, len(entries))
 	for _, e := range entries {
-		if landed[e.Name] {
+		if _, landed := p.known[e.Name]; landed || above[e.Name] {
 			key := clashKey(e.Name)
 			if _, ok := p.claims[key]; !ok {
 				p.claims[key] = e.Name
@@ -113,7 +113,12 @@ func (p *planner) sort(e *Entry, alone []Entry) {
 		return
 	}
 	bundle := p.bundles[bundleOf(e.Name)]
-	if reason := p.check(e, parent); reason != "" {
+	key := clashKey(e.Name)
+	owner, claimed := p.claims[key]
+	if !claimed {
+		owner = e.Name
+	}
+	if reason := p.check(e, parent, owner); reason != "" {
 		p.dead[e.Name] = e.Name != "." // which only a liar lists, and in which everything lies
 		if bundle == nil {
 			p.refuse(e.Name, reason)
@@ -124,7 +129,9 @@ func (p *planner) sort(e *Entry, alone []Entry) {
 		delete(p.bundles, bundle.Name)
 		return
 	}
-	p.claims[clashKey(e.Name)] = e.Name
+	if !claimed {
+		p.claims[key] = e.Name
+	}
 	if e.Kind == 'd' {
 		p.dirs[e.Name] = true
 	}
@@ -139,27 +146,26 @@ func (p *planner) sort(e *Entry, alone []Entry) {
 	case e.Kind == 'd' && bundleOf(e.Name) == e.Name:
 		p.bundles[e.Name] = &Item{Name: e.Name, Bundle: true, Dirs: []string{e.Name}}
 	case e.Kind == 'f':
-		source := e.Source()
-		if p.known[e.Name] == source { // most of them, most of the time
+		if e.HasSource(p.known[e.Name].Source) { // most of them, most of the time
 			p.plan.Unchanged++
 			return
 		}
 		if p.items == nil {
 			p.items = make([]Item, 0, p.most)
 		}
-		p.items = append(p.items, Item{Name: e.Name, Files: alone, Size: e.Size, Source: source})
+		p.items = append(p.items, Item{Name: e.Name, Files: alone, Size: e.Size, Source: e.Source()})
 	}
 }
 
-// check returns why an entry cannot land, or "".
-func (p *planner) check(e *Entry, parent string) string {
+// check returns why an entry cannot land, or "". owner has the right to its name, or to one that clashes with it.
+func (p *planner) check(e *Entry, parent, owner string) string {
 	if reason := checkName(e.Name, p.o.Limits); reason != "" {
 		return reason
 	}
 	if parent != "." && !p.dirs[parent] {
 		return "lies below something that is not a directory"
 	}
-	if owner, ok := p.claims[clashKey(e.Name)]; ok && owner != e.Name {
+	if owner != e.Name {
 		return fmt.Sprintf("differs from %s only by case or by how it is encoded", display(owner))
 	}
 	switch {
@@ -189,7 +195,7 @@ func (p *planner) finish(open map[string]bool, used usage) {
 	p.plan.Fetch = p.items[:0] // never more than has been looked at
 	for _, it := range p.items {
 		switch {
-		case p.known[it.Name] == it.Source:
+		case p.known[it.Name].Source == it.Source:
 			p.plan.Unchanged++
 		case slices.ContainsFunc(it.Files, func(e Entry) bool { return open[e.Name] }):
 			p.plan.Waiting = append(p.plan.Waiting, it.Name)

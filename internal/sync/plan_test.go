@@ -43,10 +43,10 @@ func planOptions() Options {
 func TestPlanProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l, o := drawListing(t), planOptions()
-		known := map[string]string{}
+		known := map[string]record{}
 		for _, e := range l.Entries {
 			if rapid.IntRange(0, 3).Draw(t, "known") == 0 {
-				known[e.Name] = rapid.SampledFrom([]string{e.Source(), "other"}).Draw(t, "source")
+				known[e.Name] = record{Source: rapid.SampledFrom([]string{e.Source(), "other"}).Draw(t, "source")}
 			}
 		}
 		used := usage{Files: rapid.IntRange(0, 8).Draw(t, "files"), Bytes: int64(rapid.IntRange(0, 300).Draw(t, "bytes"))}
@@ -76,7 +76,7 @@ func TestPlanProperties(t *testing.T) {
 					t.Fatalf("%q is fetched: %+v", e.Name, e)
 				}
 			}
-			if known[it.Name] == it.Source {
+			if known[it.Name].Source == it.Source {
 				t.Fatalf("%q is fetched again", it.Name)
 			}
 			size += it.Size
@@ -102,7 +102,7 @@ func TestPlanProperties(t *testing.T) {
 
 		// What has landed is not fetched again, and lets the rest be as it was.
 		for _, it := range p.Fetch {
-			known[it.Name] = it.Source
+			known[it.Name] = record{Source: it.Source}
 		}
 		next := makePlan(l, known, usage{Files: files, Bytes: size}, o)
 		for _, it := range next.Fetch {
@@ -126,7 +126,7 @@ func TestWhatHasLandedHasTheRightOfWay(t *testing.T) {
 	l := Listing{Root: &Entry{Kind: 'd'}, Entries: []Entry{
 		file("README"), file("readme"), {Name: "DIR", Kind: 'd'}, file("DIR/x"), {Name: "dir", Kind: 'd'}, file("dir/x"),
 	}}
-	p := makePlan(l, map[string]string{"readme": "earlier", "dir/x": "earlier"}, usage{}, planOptions())
+	p := makePlan(l, map[string]record{"readme": {Source: "earlier"}, "dir/x": {Source: "earlier"}}, usage{}, planOptions())
 	var got []string
 	for _, it := range p.Fetch {
 		got = append(got, it.Name)

@@ -22,7 +22,7 @@ func (s *server) list(number uint32, bundle string) {
 	s.out.flush()
 }
 
-// lister sends entries as they are found.
+// lister sends entries as they are found: who asks takes some while others are looked for.
 type lister struct {
 	s      *server
 	number uint32
@@ -87,10 +87,14 @@ func (l *lister) walk(dir *os.File, name string, depth int, entering func(string
 	if entering != nil {
 		entering(name, dir)
 	}
+	fd, under := int(dir.Fd()), name
+	if under != "" {
+		under += "/"
+	}
 	for {
 		names, err := dir.Readdirnames(1024)
 		for _, n := range names {
-			e, err := statEntry(int(dir.Fd()), n, path.Join(name, n))
+			e, err := statEntry(fd, n, under+n)
 			if err != nil {
 				continue // gone meanwhile
 			}
@@ -136,6 +140,7 @@ func (l *lister) send(e *wire.Entry) bool {
 func (l *lister) flush() {
 	if len(l.batch) > 0 {
 		l.s.out.frame(l.kind, l.batch)
+		l.s.out.flush()
 		l.batch, l.before = l.batch[:0], wire.Entry{}
 	}
 }

@@ -80,13 +80,15 @@ func (d *Decoder) Bytes(n uint64) []byte {
 }
 
 // Text takes a string.
-func (d *Decoder) Text() string {
+func (d *Decoder) Text() string { return string(d.text()) }
+
+func (d *Decoder) text() []byte {
 	n := d.Uint()
 	if n > maxText {
 		d.fail()
-		return ""
+		return nil
 	}
-	return string(d.Bytes(n))
+	return d.Bytes(n)
 }
 
 // AppendText appends a string, cut where it is longer than the other side takes.
@@ -154,12 +156,12 @@ func (d *Decoder) Entry(before *Entry) Entry {
 	flags := d.Byte()
 	e.Kind = d.Byte()
 	shared := d.Uint()
-	rest := d.Text()
+	rest := d.text()
 	if shared > uint64(len(before.Name)) || shared+uint64(len(rest)) > maxText {
 		d.fail()
 		return e
 	}
-	e.Name = before.Name[:shared] + rest
+	e.Name = before.Name[:shared] + string(rest)
 	if e.Size = d.Int(); e.Size < 0 {
 		d.fail()
 	}

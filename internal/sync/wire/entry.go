@@ -37,12 +37,21 @@ func (s Stamp) Time() time.Time {
 
 // Source identifies content without reading it: whatever changes it changes this. (The time of the last change of the
 // inode cannot be set by a program.)
-func (e *Entry) Source() string {
-	b := make([]byte, 0, 96)
+func (e *Entry) Source() string { return string(e.appendSource(make([]byte, 0, maxSource))) }
+
+// HasSource tells whether an entry's source is s.
+func (e *Entry) HasSource(s string) bool {
+	return string(e.appendSource(make([]byte, 0, maxSource))) == s
+}
+
+// maxSource is how long a source can be: seven numbers of 64 bits and what is between them.
+const maxSource = 7*20 + 6
+
+func (e *Entry) appendSource(b []byte) []byte {
 	for _, n := range [...]int64{
 		e.Size, e.MTime.Sec, int64(e.MTime.Nano), e.CTime.Sec, int64(e.CTime.Nano), int64(e.Mode),
 	} {
 		b = append(strconv.AppendInt(b, n, 10), ':')
 	}
-	return string(strconv.AppendUint(b, e.Inode, 10))
+	return strconv.AppendUint(b, e.Inode, 10)
 }
