@@ -251,13 +251,31 @@ func sources(l Listing, o Options) map[string]string {
 }
 
 // sortEntries puts entries in the order of their names: parents come before what lies in them.
+// They are large: what is sorted is their numbers, and then each is moved once.
 func sortEntries(entries []Entry) {
-	slices.SortFunc(entries, func(a, b Entry) int {
+	order := make([]int, len(entries)) // of each place, who comes there; -1: it is there
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		a, b := &entries[i], &entries[j]
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
 			return c
 		}
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), strings.Compare(a.Source(), b.Source()))
 	})
+	for i := range order {
+		if order[i] < 0 {
+			continue
+		}
+		first, at := entries[i], i
+		for order[at] != i {
+			from := order[at]
+			entries[at], order[at] = entries[from], -1
+			at = from
+		}
+		entries[at], order[at] = first, -1
+	}
 }
 
 // bundleSource identifies a bundle's content as entry.source does a file's.
