@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	gosync "sync"
 	"time"
 
@@ -271,8 +270,9 @@ func (s *session) watched(kind byte, d *wire.Decoder) error {
 	return nil
 }
 
-// firstEntries is how many a listing has room for at first.
-const firstEntries = 1024
+// firstEntries is how many a listing has room for at first: as many as most have, since memory that is not written to costs
+// nothing.
+const firstEntries = 16 << 10
 
 // taker makes a listing of entries as they come, no longer than it may be.
 type taker struct {
@@ -292,8 +292,10 @@ func (t *taker) take(e Entry) error {
 	case e.Name == "":
 		return errProtocol
 	case len(t.listing.Entries) < t.max:
-		if n := len(t.listing.Entries); n == cap(t.listing.Entries) {
-			t.listing.Entries = slices.Grow(t.listing.Entries, max(n, firstEntries)) // append alone copies each five times
+		if n := len(t.listing.Entries); n == cap(t.listing.Entries) { // append alone would copy each five times
+			more := make([]Entry, n, min(max(2*n, firstEntries), t.max))
+			copy(more, t.listing.Entries)
+			t.listing.Entries = more
 		}
 		t.listing.Entries = append(t.listing.Entries, e)
 	default:
