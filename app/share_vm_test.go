@@ -36,6 +36,7 @@ truncate -s 1T endless; truncate -s 64M sparse
 mkdir -p "$(printf 'u/%.0s' $(seq 40))"; echo x >"$(printf 'u/%.0s' $(seq 40))bottom"
 mkdir .versions .cal-staging; echo x >.versions/x; echo x >.cal-staging/x
 (exec 3>open; echo half >&3; exec sleep 1000) >/dev/null 2>&1 </dev/null &
+until [ -s open ]; do sleep 0.1; done
 printf done`
 
 // hostileRace swaps a file, and the directory it lies in, for links to a file of the host, so often.
