@@ -121,6 +121,7 @@ func (m *manifest) rewrite(flush func() error) error {
 		return err
 	}
 	doubted := m.doubted
+	m.reset() // all of it is read again: meanwhile it needs no room
 	if err := flush(); err != nil {
 		return err
 	}
@@ -131,7 +132,6 @@ func (m *manifest) rewrite(flush func() error) error {
 	if err := m.compact(lines); err != nil {
 		return err
 	}
-	m.reset()
 	if err := m.read(); err != nil {
 		return err
 	}
