@@ -145,25 +145,23 @@ func (f *fact) set(key, value []byte, quoted bool) bool {
 	case "bundle":
 		f.Bundle = string(value) == "true"
 		return !quoted && (f.Bundle || string(value) == "false")
-	case "v", "version", "size":
-		n, err := wholeNumber(value)
-		if quoted || err != nil {
-			return false
-		}
-		switch string(key) {
-		case "v":
-			f.V = int(n)
-		case "version":
-			f.Version = int(n)
-		default:
-			f.Size = n
-		}
-		return true
+	case "v":
+		return setNumber(&f.V, value, quoted)
+	case "version":
+		return setNumber(&f.Version, value, quoted)
+	case "size":
+		return setNumber(&f.Size, value, quoted)
 	default:
 		return ignored(key, value, quoted)
 	}
 	*text = string(value)
 	return quoted
+}
+
+func setNumber[T int | int64](to *T, value []byte, quoted bool) bool {
+	n, err := wholeNumber(value)
+	*to = T(n)
+	return err == nil && !quoted && int64(*to) == n
 }
 
 // ignored tells whether a member is one that encoding/json would pass over: a name that is none of fact's in any case, with a
