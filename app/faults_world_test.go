@@ -215,16 +215,3 @@ func wantNoStrays(t *testing.T, dir string) {
 		t.Error(err)
 	}
 }
-
-// some runs f with an operation's points, and, where there is the time for it, with the rest of them.
-func some(t *testing.T, op string, points, rest []int, f func(t *testing.T, points []int)) {
-	t.Helper()
-	t.Run(op, func(t *testing.T) { t.Parallel(); f(t, points) })
-	t.Run(op+" rest", func(t *testing.T) {
-		if os.Getenv("CAL_TEST_VM") == "" {
-			t.Skip("set CAL_TEST_VM=1: others stand for these points")
-		}
-		t.Parallel()
-		f(t, rest)
-	})
-}

@@ -84,7 +84,12 @@ var double = sync.OnceValues(func() (string, error) {
 })
 
 // TestTart runs the scripts against the program that plays tart.
-func TestTart(t *testing.T) { run(t, "tart", "both", "tart") }
+func TestTart(t *testing.T) {
+	if os.Getenv("CAL_TEST_LONG") == "" {
+		t.Skip("set CAL_TEST_LONG=1: each of these scripts runs the whole program many times")
+	}
+	run(t, "tart", "both", "tart")
+}
 
 // TestQEMU runs the scripts against a real Debian guest.
 func TestQEMU(t *testing.T) {

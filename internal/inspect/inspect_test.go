@@ -27,7 +27,10 @@ func zipOf(t testing.TB, members ...member) string {
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
 	for _, m := range members {
-		h := &zip.FileHeader{Name: m.name, Method: zip.Deflate}
+		h := &zip.FileHeader{Name: m.name}
+		if m.content != "" { // a compressor for each of many members takes its time
+			h.Method = zip.Deflate
+		}
 		h.SetMode(m.mode | 0o644)
 		w, err := z.CreateHeader(h)
 		if err != nil {
@@ -235,7 +238,7 @@ func TestBombs(t *testing.T) {
 		what, name, content string
 		limits              Limits
 	}{
-		{"a gzip of nothing but zeroes, as a tar", "a.tar.gz", gzipOf(t, tarOf(t, tar.Header{Name: "x", Size: 64 << 20, Typeflag: tar.TypeReg})), Limits{Bytes: 1 << 20}},
+		{"a gzip of nothing but zeroes, as a tar", "a.tar.gz", gzipOf(t, tarOf(t, tar.Header{Name: "x", Size: 8 << 20, Typeflag: tar.TypeReg})), Limits{Bytes: 1 << 20}},
 		{"a zip's member of zeroes", "a.zip", zipOf(t, member{name: "x.zip", content: strings.Repeat("\x00", 9<<20)}), Limits{}},
 		{"many members", "a.zip", zipOf(t, many...), Limits{Members: 1000}},
 		{"no time", "a.zip", zipOf(t, many...), Limits{Time: time.Nanosecond}},

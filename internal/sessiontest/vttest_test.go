@@ -98,8 +98,8 @@ var differsOnPurpose = map[string]string{
 
 // TestVTTest: below the banner each screen of vttest looks as it does without one, in every cell and its colour.
 func TestVTTest(t *testing.T) {
-	if os.Getenv("CAL_TEST_VM") == "" {
-		t.Skip("set CAL_TEST_VM=1: this takes some 15 s, though no machine")
+	if os.Getenv("CAL_TEST_LONG") == "" {
+		t.Skip("set CAL_TEST_LONG=1: this takes some 15 s, though no machine")
 	}
 	program, err := exec.LookPath("vttest")
 	if err != nil {

@@ -1,21 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-// TestCALMenu is the check itself: own code against the reviewed table, with nothing left over on either side.
-func TestCALMenu(t *testing.T) {
-	t.Chdir(filepath.Join("..", ".."))
-	var out, problems bytes.Buffer
-	if code := run(t.Context(), nil, &out, &problems); code != 0 {
-		t.Fatalf("exit code %d\n%s%s", code, &out, &problems)
-	}
-}
 
 // A darwinkit that is small enough to be read, with the shapes of the real one.
 var darwinkitDouble = map[string]string{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type goTest struct {
 	race     bool
 	limit    time.Duration // of each package
 	packages []string
+	atOnce   int    // so many packages; 0: as many as there are processors
 	filter   string // of -run
 	env      []string
 	fresh    bool // not from the cache
@@ -27,6 +29,9 @@ func (g goTest) run(ctx context.Context, c *collector) error {
 	} else {
 		args = append(args, "-trimpath") // as make build does: what that has compiled is not compiled again
 	}
+	if g.atOnce > 0 {
+		args = append(args, "-p", strconv.Itoa(g.atOnce))
+	}
 	if g.fresh {
 		args = append(args, "-count=1")
 	}
@@ -34,11 +39,14 @@ func (g goTest) run(ctx context.Context, c *collector) error {
 		args = append(args, "-run", g.filter)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, g.packages...)...)
+	cmd.Env = os.Environ()
 	cgo := "0"
 	if g.race { // which is C
 		cgo = "1"
+		// Otherwise each test program, and each that it starts from itself, sleeps for a second at its end.
+		cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	}
-	cmd.Env = append(append(os.Environ(), "CGO_ENABLED="+cgo), g.env...)
+	cmd.Env = append(append(cmd.Env, "CGO_ENABLED="+cgo), g.env...)
 	cmd.Stderr = os.Stderr
 	// The tests end first what they have started.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }

@@ -16,8 +16,8 @@ import (
 	"sync"
 )
 
-// lets are the variables without which tests that start a virtual machine, or a desktop, skip themselves.
-var lets = []string{"CAL_TEST_VM", "CAL_TEST_DESKTOP"}
+// lets are the variables without which tests that start a virtual machine or a desktop, or take long, skip themselves.
+var lets = []string{"CAL_TEST_VM", "CAL_TEST_DESKTOP", "CAL_TEST_LONG"}
 
 // asks matches how such a test says so.
 var asks = regexp.MustCompile(`^set (` + strings.Join(lets, "|") + `)=1\b`)
