@@ -128,13 +128,14 @@ func (l *Link) keep(ctx context.Context) {
 			l.onChange(false, err)
 			return
 		}
+		since := l.now() // a sleep while all the rest is told of it is one, too
 		var clockErr error
 		if l.slept.Swap(false) {
 			clockErr = correctSoon(ctx, client)
 		}
 		l.set(client, nil)
 		l.onChange(true, clockErr)
-		err = l.watch(ctx, client)
+		err = l.watch(ctx, client, since)
 		if errors.Is(err, errResumed) {
 			l.slept.Store(true)
 		}
@@ -178,11 +179,10 @@ func (l *Link) connect(ctx context.Context) (*Client, error) {
 	}
 }
 
-// watch returns when the connection has ended, and ends it when ctx does or the host slept.
-func (l *Link) watch(ctx context.Context, client *Client) error {
+// watch returns when the connection has ended, and ends it when ctx does or the host slept after last.
+func (l *Link) watch(ctx context.Context, client *Client, last clocks) error {
 	ticker := time.NewTicker(l.every)
 	defer ticker.Stop()
-	last := l.now()
 	for {
 		select {
 		case <-client.Done():
