@@ -107,8 +107,9 @@ func (b *Agent) announce(w *config.Workspace, r outbox.Report) {
 	if len(r.Landed) > 0 {
 		first := r.Landed[0].Path
 		reveal := func() { b.Do(menu.Action{Verb: menu.Reveal, Workspace: w.Name, Arg: first}) }
+		what, body := landedText(r)
 		b.notify(desktop.Notification{
-			Title: "Artifact from " + w.Name, Body: landedText(r), OnClick: reveal,
+			Title: what + " from " + w.Name, Body: body, OnClick: reveal,
 			Actions: []desktop.Action{{Label: desktop.Reveal, Run: reveal}},
 		})
 	}
@@ -117,12 +118,20 @@ func (b *Agent) announce(w *config.Workspace, r outbox.Report) {
 		if n > 1 {
 			body += fmt.Sprintf("; and %d more", n-1)
 		}
-		b.notify(desktop.Notification{Title: "Artifact refused", Body: body})
+		b.notify(desktop.Notification{Title: artifacts(n) + " refused", Body: body})
 	}
 }
 
+// artifacts says whether it is one.
+func artifacts(n int) string {
+	if n == 1 {
+		return "Artifact"
+	}
+	return "Artifacts"
+}
+
 // landedText names what landed and its size, and what would run by itself.
-func landedText(r outbox.Report) string {
+func landedText(r outbox.Report) (what, text string) {
 	var names, warnings []string
 	for _, a := range r.Landed {
 		name := filepath.Base(a.Path)
@@ -133,7 +142,7 @@ func landedText(r outbox.Report) string {
 			warnings = append(warnings, said(name+" "+a.Warnings[0]))
 		}
 	}
-	text := strings.Join(names[:min(len(names), shownNames)], ", ")
+	text = strings.Join(names[:min(len(names), shownNames)], ", ")
 	if more := len(names) - shownNames; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
@@ -148,7 +157,7 @@ func landedText(r outbox.Report) string {
 			text += fmt.Sprintf("; and %d more", more)
 		}
 	}
-	return text
+	return artifacts(len(names)), text
 }
 
 func (b *Agent) hookFailed(w *config.Workspace, f app.HookFailure) {

@@ -103,16 +103,16 @@ func TestLandedText(t *testing.T) {
 		{Path: "/out/c.jar", Warnings: []string{"is a Java program, which opening runs"}},
 	}}
 	for _, c := range []struct {
-		r    outbox.Report
-		want string
+		r          outbox.Report
+		what, want string
 	}{
-		{outbox.Report{Bytes: 1200, Landed: []outbox.Artifact{{Path: "/out/dir/report.txt"}}}, "report.txt (1.2 kB)"},
-		{many, "f0, f1, f2 and 2 more, 5.0 MB in all"},
-		{odd, "run.sh, a.zip, c.jar, 12 B in all\nCareful: run.sh is a script; a.zip holds x.command, which runs in Terminal when " +
+		{outbox.Report{Bytes: 1200, Landed: []outbox.Artifact{{Path: "/out/dir/report.txt"}}}, "Artifact", "report.txt (1.2 kB)"},
+		{many, "Artifacts", "f0, f1, f2 and 2 more, 5.0 MB in all"},
+		{odd, "Artifacts", "run.sh, a.zip, c.jar, 12 B in all\nCareful: run.sh is a script; a.zip holds x.command, which runs in Terminal when " +
 			"it is opened; and 1 more"},
 	} {
-		if got := landedText(c.r); got != c.want {
-			t.Errorf("%q, want %q", got, c.want)
+		if what, got := landedText(c.r); what != c.what || got != c.want {
+			t.Errorf("%s: %q, want %s: %q", what, got, c.what, c.want)
 		}
 	}
 }

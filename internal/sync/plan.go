@@ -175,7 +175,7 @@ func (p *planner) check(e *Entry, parent, owner string) string {
 		return "is " + kindName(e.Kind)
 	case e.Links > 1 && p.links[inode{e.Device, e.Inode}] < e.Links:
 		return "is a hard link: it has names outside of the outbox"
-	case e.Size > p.o.Limits.MaxFile:
+	case e.Size > p.o.Limits.MaxFile && !e.HasSource(p.known[e.Name].Source): // what has landed is no less there for it
 		return fmt.Sprintf("is larger than %s", humanize.Bytes(uint64(p.o.Limits.MaxFile)))
 	}
 	return ""

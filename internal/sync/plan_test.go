@@ -121,6 +121,19 @@ func names(files []Entry) (ns []string) {
 	return ns
 }
 
+// A limit that is lowered is for what comes after it.
+func TestWhatHasLandedIsNotRefusedForItsSize(t *testing.T) {
+	o := planOptions()
+	large := Entry{Name: "large", Kind: 'f', Links: 1, Size: o.Limits.MaxFile + 1}
+	changed := large
+	changed.Name = "changed"
+	l := Listing{Root: &Entry{Kind: 'd'}, Entries: []Entry{large, changed}}
+	p := makePlan(l, map[string]record{"large": {Source: large.Source()}, "changed": {Source: "earlier"}}, usage{}, o)
+	if p.Unchanged != 1 || len(p.Refused) != 1 || p.Refused[0].Name != "changed" || len(p.Fetch) != 0 {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestWhatHasLandedHasTheRightOfWay(t *testing.T) {
 	file := func(name string) Entry { return Entry{Name: name, Kind: 'f', Links: 1} }
 	l := Listing{Root: &Entry{Kind: 'd'}, Entries: []Entry{
