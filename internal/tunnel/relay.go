@@ -15,9 +15,9 @@ type Stream interface {
 }
 
 const (
-	// relayBuffer is how much is passed on at once, in bytes: two packets of an SSH channel. A connection has one while
+	// relayBuffer is how much is passed on at once, in bytes: eight packets of an SSH channel. A connection has one while
 	// much comes over it, and idleBuffer otherwise.
-	relayBuffer = 64 << 10
+	relayBuffer = 256 << 10
 	idleBuffer  = 4 << 10
 )
 
