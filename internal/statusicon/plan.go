@@ -100,8 +100,7 @@ func (p *planner) keep(o node, item Item) (node, []op, bool) {
 	return node{handle: o.handle, item: leaf(item), children: children}, ops, true
 }
 
-// add plans appending items to parent, a whole level before the one below: GTK's reader of D-Bus menus drops children
-// it hears of before their parent.
+// add plans appending items to parent, a whole level before the one below.
 func (p *planner) add(parent handle, items []Item) (ops []op, now []node) {
 	for _, it := range items {
 		if it.Separator {
@@ -120,6 +119,23 @@ func (p *planner) add(parent handle, items []Item) (ops []op, now []node) {
 		}
 	}
 	return ops, now
+}
+
+// levels divides a plan: the first are steps that need no entry which the plan itself adds, the next are for entries under
+// those of the first, and so on.
+func levels(ops []op) (all [][]op) {
+	under := map[handle]int{} // the level of what is added under an entry
+	for _, o := range ops {
+		n := under[o.parent]
+		if o.kind == opAdd {
+			under[o.handle] = n + 1
+		}
+		for len(all) <= n {
+			all = append(all, nil)
+		}
+		all[n] = append(all[n], o)
+	}
+	return all
 }
 
 // leaf is it without its children.

@@ -45,6 +45,16 @@ func (b *systrayBackend) prepared(ready func()) func() {
 
 func (b *systrayBackend) quit() { systray.Quit() }
 
+// settle: GTK's reader of D-Bus menus (libdbusmenu-gtk) drops children for good whose parent it knows nothing of yet, and of
+// entries that are all new to it asks for the children first. It has no way to say what it knows. systray has a fresh menu read
+// without children first, and again 150 ms later, which is too soon for a panel on a busy computer.
+func (b *systrayBackend) settle() time.Duration {
+	if runtime.GOOS == "darwin" {
+		return 0
+	}
+	return time.Second
+}
+
 func (b *systrayBackend) icon(s Status) {
 	b.status.Store(int32(s))
 	if runtime.GOOS != "darwin" {

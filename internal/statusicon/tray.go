@@ -24,6 +24,8 @@ type backend interface {
 	// apply carries out one step. For opAdd, click is to be called on each click until done is closed; it is nil for
 	// entries that deliver none, and never blocks.
 	apply(o op, click func(), done <-chan struct{})
+	// settle is how long an entry must have been there before others are added under it.
+	settle() time.Duration
 	icon(Status)
 	name(string)
 	tooltip(string)
@@ -44,6 +46,7 @@ type Tray struct {
 	shown   Menu // without Items
 	nodes   []node
 	planner planner
+	below   [][]op // what is still to be applied of nodes, a level of new entries at a time
 }
 
 // NewTray returns a tray that delivers clicks to onClick, in order, one at a time, on a goroutine of its own. However
@@ -105,6 +108,10 @@ func (t *Tray) start(ctx context.Context) {
 func (t *Tray) follow(ctx context.Context) {
 	pause := time.NewTimer(rest)
 	defer pause.Stop()
+	var settled <-chan time.Time // when what is below can be applied
+	if len(t.below) > 0 {
+		settled = time.After(t.tray.settle())
+	}
 	for {
 		select {
 		case <-pause.C:
@@ -113,15 +120,22 @@ func (t *Tray) follow(ctx context.Context) {
 		}
 		select {
 		case <-t.changed:
+		case <-settled:
+			t.apply(ctx, t.below[0])
+			t.below = t.below[1:]
+			settled = nil
 		case <-ctx.Done():
 			return
 		}
 		t.render(ctx)
+		if settled == nil && len(t.below) > 0 {
+			settled = time.After(t.tray.settle())
+		}
 		pause.Reset(rest)
 	}
 }
 
-// render shows the newest menu.
+// render shows the newest menu: its entries once all of those before are there, its icon, name and tooltip at once.
 func (t *Tray) render(ctx context.Context) {
 	t.mu.Lock()
 	m := t.newest
@@ -136,8 +150,22 @@ func (t *Tray) render(ctx context.Context) {
 	if !t.drawn || m.Tooltip != t.shown.Tooltip {
 		t.tray.tooltip(m.Tooltip)
 	}
-	var ops []op
-	ops, t.nodes = t.planner.plan(t.nodes, normal(m.Items))
+	if len(t.below) == 0 {
+		var ops []op
+		ops, t.nodes = t.planner.plan(t.nodes, normal(m.Items))
+		for i, level := range levels(ops) {
+			if i == 0 || t.tray.settle() == 0 {
+				t.apply(ctx, level)
+			} else {
+				t.below = append(t.below, level)
+			}
+		}
+	}
+	m.Items = nil
+	t.drawn, t.shown = true, m
+}
+
+func (t *Tray) apply(ctx context.Context, ops []op) {
 	for _, o := range ops {
 		var click func()
 		if id := o.item.ID; o.kind == opAdd && id != "" && !o.branch {
@@ -145,8 +173,6 @@ func (t *Tray) render(ctx context.Context) {
 		}
 		t.tray.apply(o, click, ctx.Done())
 	}
-	m.Items = nil
-	t.drawn, t.shown = true, m
 }
 
 // queue holds clicks until they are handled; it has no limit, for a person cannot click faster than memory grows.

@@ -17,6 +17,7 @@ import (
 // recorder is a tray that shows its menu to the test.
 type recorder struct {
 	why  string // not available because
+	slow time.Duration
 	over chan struct{}
 	once sync.Once
 
@@ -48,6 +49,8 @@ func (r *recorder) apply(o op, click func(), _ <-chan struct{}) {
 	}
 	r.log = append(r.log, fmt.Sprintf("op %d %s", o.kind, o.item.Title))
 }
+
+func (r *recorder) settle() time.Duration { return r.slow }
 
 func (r *recorder) icon(s Status)    { r.note("icon " + s.String()) }
 func (r *recorder) name(s string)    { r.note("name " + s) }
@@ -82,8 +85,15 @@ func (r *recorder) press(title string) func() {
 // running runs a tray in a bubble and ends it.
 func running(t *testing.T, onClick func(string), f func(*Tray, *recorder)) {
 	t.Helper()
+	runningSlowly(t, 0, onClick, f)
+}
+
+// runningSlowly is running with a panel that takes so long to learn of an entry.
+func runningSlowly(t *testing.T, slow time.Duration, onClick func(string), f func(*Tray, *recorder)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRecorder()
+		r.slow = slow
 		tray := newTray(onClick, r)
 		tray.Set(Menu{Title: "CALMenu", Status: Idle, Items: []Item{entry("a")}})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -151,6 +161,33 @@ func TestChangeIsShownAtOnceAfterRest(t *testing.T) {
 		if got, want := r.taken(), []string{"icon broken"}; !slices.Equal(got, want) {
 			t.Errorf("rendered %q, want %q", got, want)
 		}
+	})
+}
+
+// TestChildrenComeWhenTheirParentIsKnown: nothing else waits for that but what else changes in the menu.
+func TestChildrenComeWhenTheirParentIsKnown(t *testing.T) {
+	runningSlowly(t, time.Second, func(string) {}, func(tray *Tray, r *recorder) {
+		r.taken()
+		step := func(wait time.Duration, want ...string) {
+			t.Helper()
+			time.Sleep(wait)
+			synctest.Wait()
+			if got := r.taken(); !slices.Equal(got, want) {
+				t.Errorf("rendered %q, want %q", got, want)
+			}
+		}
+		nested := []Item{entry("a"), sub("s", entry("x"), sub("y", entry("z"))), entry("b")}
+		tray.Set(Menu{Title: "CALMenu", Items: nested})
+		step(2*rest, "op 2 s", "op 2 b")
+		changed := []Item{entry("a"), sub("s", entry("x"), sub("y", entry("z"), entry("z2"))), entry("b"), entry("c")}
+		tray.Set(Menu{Title: "CALMenu", Status: Broken, Items: changed})
+		step(2*rest, "icon broken")
+		step(time.Second, "op 2 x", "op 2 y")
+		step(time.Second / 2)
+		step(time.Second, "op 2 z", "op 2 z2", "op 2 c")
+		// What is known can have more under it at once.
+		tray.Set(Menu{Title: "CALMenu", Status: Broken, Items: append([]Item{entry("a"), sub("s", entry("x"), sub("y", entry("z"), entry("z2"), entry("z3")))}, changed[2:]...)})
+		step(2*rest, "op 2 z3")
 	})
 }
 
