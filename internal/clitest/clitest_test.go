@@ -131,7 +131,10 @@ func play(t *testing.T, driver, work string, files ...string) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			e.Values[terminalKey{}] = &openTerminals{}
-			e.Defer(func() { endLeftovers(e.WorkDir, e.T().Log) })
+			e.Defer(func() {
+				endLeftovers(e.WorkDir, e.T().Log)
+				logged(e.WorkDir, e.T().Log)
+			})
 			if driver == "tart" {
 				return setUpTart(e.WorkDir, e)
 			}

@@ -3,6 +3,7 @@ package clitest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/calmenu/calmenu/app"
+	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/vm/qemu"
 	"github.com/calmenu/calmenu/internal/vm/vmtest"
 )
@@ -135,6 +137,16 @@ func setUpQEMU(dir string, e surroundings) error {
 	}
 	e.Setenv("npm_config_registry", strings.TrimSpace(string(out)))
 	return nil
+}
+
+// logged shows what CALMenu's processes last wrote down in a script, for one that fails.
+func logged(dir string, log func(args ...any)) {
+	text, err := os.ReadFile(filepath.Join(config.Home{Dir: filepath.Join(dir, "cal")}.LogsDir(), "calmenu.log"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return // nothing went wrong
+	}
+	const most = 8 << 10
+	log(fmt.Sprintf("calmenu.log (%v):\n%s", err, text[max(0, len(text)-most):]))
 }
 
 // endLeftovers ends the machines a script that failed left running, by the directory they belong to.
