@@ -30,6 +30,8 @@ func (a *App) Exec(ctx context.Context, name string, argv []string, s ExecStream
 	}
 	defer func() { _ = c.Close() }()
 	a.leaveKept(ctx, w.Name)
+	// A keeper that was just killed may have looked alive: it holds its locks until what it writes is on the disk.
+	defer a.leaveKept(ctx, w.Name)
 	a.awaitNetwork(ctx, w.Name)
 	cmd := guest.Cmd{Argv: argv}
 	if s.TTY != nil {

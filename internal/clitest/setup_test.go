@@ -141,12 +141,18 @@ func setUpQEMU(dir string, e surroundings) error {
 
 // logged shows what CALMenu's processes last wrote down in a script, for one that fails.
 func logged(dir string, log func(args ...any)) {
-	text, err := os.ReadFile(filepath.Join(config.Home{Dir: filepath.Join(dir, "cal")}.LogsDir(), "calmenu.log"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return // nothing went wrong
+	home := config.Home{Dir: filepath.Join(dir, "cal")}
+	for _, file := range []string{
+		filepath.Join(home.LogsDir(), "calmenu.log"), filepath.Join(home.LogsDir(), "keeper.log"),
+		filepath.Join(home.JournalDir(), "events.jsonl"),
+	} {
+		text, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		const most = 8 << 10
+		log(fmt.Sprintf("%s (%v):\n%s", filepath.Base(file), err, text[max(0, len(text)-most):]))
 	}
-	const most = 8 << 10
-	log(fmt.Sprintf("calmenu.log (%v):\n%s", err, text[max(0, len(text)-most):]))
 }
 
 // endLeftovers ends the machines a script that failed left running, by the directory they belong to.
