@@ -21,7 +21,7 @@ stage() {
   printf '=== %s ok, %d s (%d s in all)\n' "$name" "$(($(date +%s) - begun))" "$(($(date +%s) - started))"
 }
 
-# All tests, with the race detector; those that start virtual machines or a desktop skip themselves. Then exactly those,
+# All tests, with the race detector; those that start virtual machines or a desktop, or take long, skip themselves. Then exactly those,
 # from another build: the programs they start are as they are shipped. CAL_TEST_RACE=1 gives them the race detector too.
 unit_tests() {
   "$GO" run ./tools/teststage unit -race

@@ -109,10 +109,10 @@ func (t *Tray) follow(ctx context.Context) {
 	pause := time.NewTimer(rest)
 	defer pause.Stop()
 	var settled <-chan time.Time // when what is below can be applied
-	if len(t.below) > 0 {
-		settled = time.After(t.tray.settle())
-	}
 	for {
+		if settled == nil && len(t.below) > 0 {
+			settled = time.After(t.tray.settle())
+		}
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -128,9 +128,6 @@ func (t *Tray) follow(ctx context.Context) {
 			return
 		}
 		t.render(ctx)
-		if settled == nil && len(t.below) > 0 {
-			settled = time.After(t.tray.settle())
-		}
 		pause.Reset(rest)
 	}
 }

@@ -22,7 +22,7 @@ var lets = []string{"CAL_TEST_VM", "CAL_TEST_DESKTOP", "CAL_TEST_LONG"}
 // asks matches how such a test says so.
 var asks = regexp.MustCompile(`^set (` + strings.Join(lets, "|") + `)=1\b`)
 
-// machines runs the tests of packages (none: all) that unit skipped for want of a machine or a desktop, in lanes: a guest
+// machines runs the tests of packages (none: all) that unit skipped for want of a machine, a desktop or time, in lanes: a guest
 // that boots, and a test that waits for it, leave half of the computer idle.
 func (s stage) machines(ctx context.Context, packages []string) error {
 	before, err := load(filepath.Join(s.dir, "unit.jsonl"))

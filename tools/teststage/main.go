@@ -1,7 +1,7 @@
 // Command teststage runs the tests of a stage of `make test`, and says what ran, what did not and why, and what took
 // longest. What it knows it has from the test events of the go command (go doc test2json), never from names.
 //
-//	teststage unit [-race]       all tests; those that start virtual machines or a desktop skip themselves, and say so
+//	teststage unit [-race]       all tests; those that start virtual machines or a desktop, or take long, skip themselves
 //	teststage machines [-race]   exactly the tests that skipped themselves so, with what lets them run
 //
 // Each stage leaves its results in build/tests/<stage>.jsonl; machines reads those of unit, and runs unit first if there
@@ -80,7 +80,7 @@ func (s stage) unit(ctx context.Context, packages []string) error {
 		packages = []string{"./..."}
 	}
 	c := newCollector(s.out, true)
-	// Some packages mostly wait; more at once, and what is measured against a clock fails.
+	// Some packages mostly wait.
 	all := goTest{race: s.race, limit: unitLimit, packages: packages, atOnce: 2 * runtime.NumCPU()}
 	err := s.again(ctx, c, all.run(ctx, c), func(pkg string) goTest {
 		return goTest{race: s.race, limit: unitLimit, packages: []string{pkg}}
