@@ -2,6 +2,8 @@
 
 package statusicon
 
+import "time"
+
 // noBackend stands in where AppKit cannot be reached, so that everything else still builds without a C compiler.
 type noBackend struct{}
 
@@ -13,6 +15,7 @@ func (noBackend) available() (bool, string) {
 func (noBackend) run(func())                        {}
 func (noBackend) quit()                             {}
 func (noBackend) apply(op, func(), <-chan struct{}) {}
+func (noBackend) settle() time.Duration             { return 0 }
 func (noBackend) icon(Status)                       {}
 func (noBackend) name(string)                       {}
 func (noBackend) tooltip(string)                    {}
