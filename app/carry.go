@@ -35,7 +35,7 @@ func (k *keeper) carry(ctx context.Context, gate *tunnel.Gate) error {
 		Ensure: func(ctx context.Context, c *guest.Client) (string, error) { return helper.Ensure(ctx, c) },
 		OnReport: func(p wire.Report) {
 			k.settled()
-			k.Log.Info().Str("workspace", k.w.Name).Str("way", p.Way).Bool("port", p.Port).Bool("stopped", p.Stopped).
+			k.Log.Info().Str("workspace", k.w.Name).Str("way", p.Way).Str("line", string(p.Line)).Bool("stopped", p.Stopped).
 				Str("problem", p.Problem).Msg("transparent network")
 		},
 		Problem: func(err error) { k.Log.Warn().Str("workspace", k.w.Name).Err(err).Msg("carrying the guest's network") },

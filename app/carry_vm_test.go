@@ -134,7 +134,7 @@ func TestNetworkOfARealGuest(t *testing.T) {
 	await := func(over bool) {
 		t.Helper()
 		reported(fmt.Sprintf("over the serial port: %v", over), func(r wire.Report) bool {
-			return r.Way == catch.Redirect && r.Port == over
+			return r.Way == catch.Redirect && (r.Line != "") == over
 		})
 	}
 	const fetch = "curl -sS --max-time 300 http://8.8.8.8/large | sha256sum"

@@ -1,8 +1,9 @@
 // Package carrier leads a guest's connections to a tunnel.Gate over the SSH connection into that guest: ports on the
 // guest's loopback that its SSH server forwards here, and CALMenu's program in the guest (cmd/calhelper, package catch),
-// which has the kernel or sshuttle lead there what programs send without knowing of any proxy. Where the guest's machine
-// has a serial port, what the kernel redirects goes over that, and with it what is said to the proxy's ports, which the
-// kernel then redirects too: an emulated guest's SSH server is many times as slow.
+// which has the kernel or sshuttle lead there what programs send without knowing of any proxy. Where there is a line past
+// the SSH server, what the kernel redirects goes over that, and with it what is said to the proxy's ports, which the kernel
+// then redirects too. The line is the machine's serial port, if it has one: an emulated guest's SSH server is many times as
+// slow. Otherwise it is a connection of their own (package direct), which takes less of the processor than SSH.
 //
 // What must hold: no port is opened on the host, and the guest gets no key, shell or interpreter on it. One guest costs a
 // bounded number of connections, lookups and bytes, whatever it sends. The parts fail and start again one by one.
@@ -56,6 +57,9 @@ type Carrier struct {
 	Ensure func(context.Context, *guest.Client) (string, error)
 	// Port, unless nil, opens the host's end of the machine's serial port vm.NetworkPort, as a driver's DialSerial does.
 	Port func(context.Context) (net.Conn, error)
+	// DialPort, unless nil, opens a connection to a TCP port of the guest, as a driver's DialPort does. It is used where
+	// there is no Port.
+	DialPort func(ctx context.Context, port uint16) (net.Conn, error)
 	// OnReport, unless nil, is told what catches the guest's connections, whenever that changes.
 	OnReport func(wire.Report)
 	// Problem, unless nil, is told what failed and will be tried again.
@@ -132,8 +136,15 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 	})
 	origins, places := newCaught(r.Gate), make(chan struct{}, maxCaught)
 	part(func(ctx context.Context) error { return r.serve(ctx, c, caughtPort, places, origins.carry) })
-	if r.Port != nil {
-		part(func(ctx context.Context) error { return r.overPort(ctx, &portServer{origins, places, proxy}) })
+	var open func(context.Context) (line, error)
+	switch {
+	case r.Port != nil:
+		open = r.openSerial
+	case r.DialPort != nil:
+		open = r.openDirect
+	}
+	if open != nil {
+		part(func(ctx context.Context) error { return r.overLine(ctx, &lineServer{origins, places, proxy}, open) })
 	}
 	part(func(ctx context.Context) error { return r.converse(ctx, c, origins) })
 	select {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/calmenu/calmenu/internal/nettest"
 	"github.com/calmenu/calmenu/internal/tunnel/catch"
+	"github.com/calmenu/calmenu/internal/tunnel/wire"
 )
 
 // atOnce has programs that were built with the race detector end without waiting a second for its last words.
@@ -103,12 +104,8 @@ s.connect(("8.8.8.8", 53))
 s.send(bytes.fromhex("123401000001000000000000") + b"\x04good\x04test\x00\x00\x01\x00\x01")
 print(s.recv(512)[7])`
 
-func testTransparent(t *testing.T, method string, ported bool) {
+func testTransparent(t *testing.T, method string, over wire.Line) {
 	b := newBox(t)
-	var p *port
-	if ported {
-		p = b.port()
-	}
 	e := &ender{saw: make(chan string, 8)}
 	outside := nettest.Serve(t, e.serve)
 	servers := map[string]string{"7": outside, "9": nowhere, "22": b.gitServer(), "80": outside, "443": outside}
@@ -120,7 +117,7 @@ func testTransparent(t *testing.T, method string, ported bool) {
 		t.Fatalf("before, the box resolves %q", out)
 	}
 	before := listening(t)
-	c := carryOver(t, b, g, method, p)
+	c := carryOver(t, b, g, method, over)
 	c.await(method)
 	if after := listening(t); after != before {
 		t.Errorf("the host listens on %s, before on %s", after, before)
@@ -185,8 +182,8 @@ func testTransparent(t *testing.T, method string, ported bool) {
 	if err := use(); err != nil {
 		t.Error(err)
 	}
-	if p != nil {
-		testPort(t, c, e)
+	if c.line != nil {
+		testLine(t, c, e)
 	}
 	testCut(t, c, e, method)
 
@@ -231,12 +228,15 @@ func testTransparent(t *testing.T, method string, ported bool) {
 	}
 }
 
-func TestRedirect(t *testing.T) { testTransparent(t, catch.Redirect, false) }
+func TestRedirect(t *testing.T) { testTransparent(t, catch.Redirect, "") }
 
 // TestSerialPort: as TestRedirect, over a serial port.
-func TestSerialPort(t *testing.T) { testTransparent(t, catch.Redirect, true) }
+func TestSerialPort(t *testing.T) { testTransparent(t, catch.Redirect, wire.OverSerial) }
 
-func TestStockSshuttle(t *testing.T) { testTransparent(t, catch.Sshuttle, false) }
+// TestDirectConnection: as TestRedirect, over a direct connection.
+func TestDirectConnection(t *testing.T) { testTransparent(t, catch.Redirect, wire.OverDirect) }
+
+func TestStockSshuttle(t *testing.T) { testTransparent(t, catch.Sshuttle, "") }
 
 // TestRecovery: connections that end, freeze or are stolen heal by themselves.
 func TestRecovery(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 
 const (
 	aliveEvery  = 5 * time.Second
-	originTime  = 10 * time.Second
+	replyTime   = 10 * time.Second
 	maxAnswers  = 256              // questions of the guest's answered at once
 	dnsIdleTime = 30 * time.Second // of a TCP connection with questions for names
 )
@@ -30,14 +30,14 @@ type caught struct {
 	mu    sync.Mutex // guards what follows
 	out   *wire.Writer
 	next  uint32
-	asked map[uint32]chan netip.AddrPort
+	asked map[uint32]chan []byte
 	tells uint64        // how often the program has told what holds, or ended
 	last  wire.Report   // of them
 	again chan struct{} // closed at the next
 }
 
 func newCaught(g *tunnel.Gate) *caught {
-	return &caught{gate: g, asked: map[uint32]chan netip.AddrPort{}, again: make(chan struct{})}
+	return &caught{gate: g, asked: map[uint32]chan []byte{}, again: make(chan struct{})}
 }
 
 // told is what the guest's program has told last, and how often it has.
@@ -110,29 +110,42 @@ func (g *caught) carryTo(ctx context.Context, to netip.AddrPort, near tunnel.Str
 
 // origin asks the guest where the connection from an address wanted to go.
 func (g *caught) origin(ctx context.Context, from string) (netip.AddrPort, error) {
-	answer := make(chan netip.AddrPort, 1)
+	reply, err := g.ask(ctx, wire.Origin, []byte(from))
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	to, err := netip.ParseAddrPort(string(reply))
+	if err != nil || to.Addr().Zone() != "" {
+		return netip.AddrPort{}, nil
+	}
+	return to, nil
+}
+
+// ask asks the guest's program something and waits for its reply.
+func (g *caught) ask(ctx context.Context, k wire.Kind, payload []byte) ([]byte, error) {
+	reply := make(chan []byte, 1)
 	g.mu.Lock()
 	g.next++
 	id := g.next
-	g.asked[id] = answer
+	g.asked[id] = reply
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
 		delete(g.asked, id)
 		g.mu.Unlock()
 	}()
-	if err := g.say(wire.Frame{Kind: wire.Origin, ID: id, Payload: []byte(from)}); err != nil {
-		return netip.AddrPort{}, err
+	if err := g.say(wire.Frame{Kind: k, ID: id, Payload: payload}); err != nil {
+		return nil, err
 	}
-	timer := time.NewTimer(originTime)
+	timer := time.NewTimer(replyTime)
 	defer timer.Stop()
 	select {
-	case to := <-answer:
-		return to, nil
+	case r := <-reply:
+		return r, nil
 	case <-timer.C:
-		return netip.AddrPort{}, errNobody
+		return nil, errNobody
 	case <-ctx.Done():
-		return netip.AddrPort{}, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }
 
@@ -172,8 +185,8 @@ func (g *caught) converse(
 				message := g.gate.Answer(ctx, f.Payload)
 				_ = out.Send(wire.Frame{Kind: wire.Answer, ID: f.ID, Payload: message})
 			})
-		case wire.Meant:
-			g.meant(f)
+		case wire.Reply:
+			g.replied(f)
 		case wire.State:
 			var r wire.Report
 			if err := json.Unmarshal(f.Payload, &r); err != nil {
@@ -182,23 +195,19 @@ func (g *caught) converse(
 			g.tell(r)
 			report(r)
 		case wire.Alive:
-		case wire.Answer, wire.Origin, wire.Method, wire.Port:
+		case wire.Answer, wire.Origin, wire.Direct, wire.Method, wire.Port:
 			return fmt.Errorf("%w: the guest does not say %q", wire.ErrFrame, byte(f.Kind))
 		}
 	}
 }
 
-// meant hands the guest's word on where a connection wanted to go to who waits for it.
-func (g *caught) meant(f wire.Frame) {
-	to, err := netip.ParseAddrPort(string(f.Payload))
-	if err != nil || to.Addr().Zone() != "" {
-		to = netip.AddrPort{}
-	}
+// replied hands the guest's reply to who waits for it.
+func (g *caught) replied(f wire.Frame) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if answer := g.asked[f.ID]; answer != nil {
+	if reply := g.asked[f.ID]; reply != nil {
 		delete(g.asked, f.ID)
-		answer <- to // has room for one
+		reply <- f.Payload // has room for one
 	}
 }
 

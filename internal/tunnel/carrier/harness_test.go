@@ -205,7 +205,7 @@ func gateTo(t testing.TB, servers map[string]string, allow ...string) *tunnel.Ga
 // carried is a box whose connections are carried.
 type carried struct {
 	*box
-	port    *port
+	line    *tap // nil: none
 	link    *guest.Link
 	carrier *Carrier
 	reports chan wire.Report
@@ -213,13 +213,13 @@ type carried struct {
 
 func carry(t testing.TB, b *box, g *tunnel.Gate, method string) *carried {
 	t.Helper()
-	return carryOver(t, b, g, method, nil)
+	return carryOver(t, b, g, method, "")
 }
 
-// carryOver carries over a serial port too, unless that is nil.
-func carryOver(t testing.TB, b *box, g *tunnel.Gate, method string, p *port) *carried {
+// carryOver carries over a line too, unless that is "".
+func carryOver(t testing.TB, b *box, g *tunnel.Gate, method string, over wire.Line) *carried {
 	t.Helper()
-	c := &carried{box: b, port: p, reports: make(chan wire.Report, 64)}
+	c := &carried{box: b, reports: make(chan wire.Report, 64)}
 	c.link = guest.NewLink(b.options(), nil)
 	c.carrier = &Carrier{
 		Gate:     g,
@@ -227,8 +227,13 @@ func carryOver(t testing.TB, b *box, g *tunnel.Gate, method string, p *port) *ca
 		OnReport: func(r wire.Report) { c.reports <- r },
 		Problem:  func(err error) { t.Logf("tried again: %v", err) },
 	}
-	if p != nil {
-		c.carrier.Port = p.dial
+	switch over {
+	case wire.OverSerial:
+		p := b.port()
+		c.line, c.carrier.Port = &p.tap, p.dial
+	case wire.OverDirect:
+		a := &agent{b: b}
+		c.line, c.carrier.DialPort = &a.tap, a.dialPort
 	}
 	c.carrier.SetMethod(method)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -259,7 +264,7 @@ func carryOver(t testing.TB, b *box, g *tunnel.Gate, method string, p *port) *ca
 func (c *carried) await(way string) wire.Report {
 	c.t.Helper()
 	return c.awaitReport(way, func(r wire.Report) bool {
-		return r.Way == way && (c.port == nil || way != catch.Redirect || r.Port)
+		return r.Way == way && (c.line == nil || way != catch.Redirect || r.Line != "")
 	})
 }
 

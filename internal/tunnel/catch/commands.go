@@ -66,12 +66,12 @@ func (k *keeper) do(words []string) string {
 		return k.log.String()
 	case "stop":
 		if err := setStopped(true); err != nil {
-			return line(err) + "\n"
+			return inOneLine(err) + "\n"
 		}
 		k.apply(context.Background())
 	case "start", "restart":
 		if err := setStopped(false); err != nil {
-			return line(err) + "\n"
+			return inOneLine(err) + "\n"
 		}
 		if len(words) > 1 {
 			switch words[1] {
@@ -99,8 +99,8 @@ func (k *keeper) status() string {
 	switch {
 	case k.report.Way != "":
 		fmt.Fprintf(&b, "transparent: on, by %s; programs need no proxy settings\n", k.report.Way)
-		if k.report.Way == Redirect && k.report.Port {
-			b.WriteString("bytes: over the serial port\n")
+		if k.report.Way == Redirect && k.report.Line != "" {
+			fmt.Fprintf(&b, "bytes: over the %s\n", k.report.Line)
 		}
 	case k.report.Stopped:
 		b.WriteString("transparent: stopped in this guest; proxy-start starts it\n")
@@ -160,4 +160,4 @@ func (l *log) String() string {
 }
 
 // line is an error in one line.
-func line(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/calmenu/calmenu/internal/tunnel/mux"
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
 )
 
@@ -36,7 +37,7 @@ type Options struct {
 	Serial  string // name of the serial port to the host; used when that says so
 	Program string // this program's file, for sshuttle to start
 
-	// Proxy are the ports of the host's proxy. Connections to them are led to the serial port as well, while that is used.
+	// Proxy are the ports of the host's proxy. Connections to them are led to a line as well, while there is one.
 	Proxy []uint16
 }
 
@@ -85,7 +86,7 @@ type keeper struct {
 	method method     // nil: nothing is caught
 	report wire.Report
 	served uint64 // connections led to the host
-	port   *port  // nil: what is redirected goes through the SSH server
+	line   *line  // nil: what is redirected goes through the SSH server
 	ended  bool   // nothing is caught any more
 }
 
@@ -112,11 +113,11 @@ func (k *keeper) applyLocked(ctx context.Context) {
 		k.method.stop()
 		k.method = nil
 	}
-	r := wire.Report{Stopped: stopped(), PortProblem: k.report.PortProblem}
+	r := wire.Report{Stopped: stopped(), LineProblem: k.report.LineProblem}
 	if !r.Stopped && k.options.Method != Off {
 		var err error
 		if k.method, err = k.start(ctx); err != nil {
-			r.Problem = line(err)
+			r.Problem = inOneLine(err)
 		}
 	}
 	if k.method != nil {
@@ -146,15 +147,18 @@ func (k *keeper) start(ctx context.Context) (method, error) {
 
 // tell sends the host what holds, if it is news.
 func (k *keeper) tell(r wire.Report) {
-	r.Port = k.port != nil
+	r.Line = ""
+	if k.line != nil {
+		r.Line = k.line.kind
+	}
 	k.report = r
 	switch {
 	case r.Stopped:
 		k.log.add("stopped: nothing is caught")
 	case r.Way == "":
 		k.log.add("nothing is caught: %s", r.Problem)
-	case r.Way == Redirect && r.Port:
-		k.log.add("%s leads the guest's connections to the host, over the serial port", r.Way)
+	case r.Way == Redirect && r.Line != "":
+		k.log.add("%s leads the guest's connections to the host, over the %s", r.Way, r.Line)
 	default:
 		k.log.add("%s leads the guest's connections to the host", r.Way)
 	}
@@ -212,7 +216,7 @@ func (k *keeper) converse(in io.Reader, silence *time.Timer) error {
 				m.answer(f.ID, f.Payload)
 			}
 		case wire.Origin:
-			if err := k.out.Send(wire.Frame{Kind: wire.Meant, ID: f.ID, Payload: k.origin(f.Payload)}); err != nil {
+			if err := k.out.Send(wire.Frame{Kind: wire.Reply, ID: f.ID, Payload: k.origin(f.Payload)}); err != nil {
 				return err
 			}
 		case wire.Alive:
@@ -222,8 +226,12 @@ func (k *keeper) converse(in io.Reader, silence *time.Timer) error {
 		case wire.Method:
 			k.setMethod(string(f.Payload))
 		case wire.Port:
-			go k.usePort(string(f.Payload))
-		case wire.Question, wire.Meant, wire.State:
+			go k.useLine(wire.OverSerial, func(ctx context.Context) (*mux.Session, mux.Sizes, error) {
+				return k.meetSerial(ctx, string(f.Payload))
+			})
+		case wire.Direct:
+			go k.useDirect(f)
+		case wire.Question, wire.Reply, wire.State:
 			return fmt.Errorf("%w: the host does not say %q", wire.ErrFrame, byte(f.Kind))
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// redirect has the kernel lead connections to the guest's SSH server, or to the serial port.
+// redirect has the kernel lead connections to the guest's SSH server, or to a line past that.
 type redirect struct {
 	names   *names
 	origins *origins

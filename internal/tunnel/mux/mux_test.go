@@ -25,10 +25,29 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// inParts is a connection that takes a frame in two parts.
+type inParts struct {
+	net.Conn
+	writing sync.Mutex
+}
+
+func (c *inParts) WriteParts(first, second []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	_, err := (&net.Buffers{first, second}).WriteTo(c.Conn)
+	return err
+}
+
 // pair is a session with both its ends.
 func pair(t testing.TB, most int) (guest, host *Session) {
+	t.Helper()
 	a, b := net.Pipe()
-	guest, host = Client(a, bufio.NewReader(a), most), Server(b, bufio.NewReader(b), most)
+	return joined(t, a, b, Serial, most)
+}
+
+func joined(t testing.TB, a, b net.Conn, sizes Sizes, most int) (guest, host *Session) {
+	t.Helper()
+	guest, host = Client(a, bufio.NewReader(a), sizes, most), Server(b, bufio.NewReader(b), sizes, most)
 	t.Cleanup(func() { _, _ = guest.Close(), host.Close() })
 	return guest, host
 }
@@ -60,7 +79,19 @@ func count(t testing.TB, s *Session, n int) {
 
 // TestBytesBothWays: many streams at once, each gets its own bytes and its own ends.
 func TestBytesBothWays(t *testing.T) {
-	guest, host := pair(t, 40)
+	t.Run("serial", func(t *testing.T) {
+		guest, host := pair(t, 40)
+		testBytes(t, guest, host)
+	})
+	t.Run("network", func(t *testing.T) {
+		a, b := net.Pipe()
+		guest, host := joined(t, &inParts{Conn: a}, &inParts{Conn: b}, Network, 40)
+		testBytes(t, guest, host)
+	})
+}
+
+func testBytes(t *testing.T, guest, host *Session) {
+	t.Helper()
 	var echoes sync.WaitGroup
 	echoes.Go(func() {
 		for {
@@ -146,12 +177,12 @@ func TestWhoDoesNotReadHoldsUpNoOther(t *testing.T) {
 	g, h := opened(t, guest, host)
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := g.Write(make([]byte, 3*window))
+		_, err := g.Write(make([]byte, 3*Serial.Window))
 		wrote <- err
 	}()
 	other, echo := opened(t, guest, host)
 	go func() { _, _ = io.Copy(echo, echo) }()
-	sent := bytes.Repeat([]byte("x"), 2*window)
+	sent := bytes.Repeat([]byte("x"), 2*Serial.Window)
 	go func() { _, _ = other.Write(sent) }()
 	got := make([]byte, len(sent))
 	_, err := io.ReadFull(other, got)
@@ -164,7 +195,7 @@ func TestWhoDoesNotReadHoldsUpNoOther(t *testing.T) {
 	h.mu.Lock()
 	held := h.wait.size
 	h.mu.Unlock()
-	if held > window {
+	if held > Serial.Window {
 		t.Errorf("%d bytes are held", held)
 	}
 	must(t, h.Close()) // its writer is told
@@ -204,8 +235,8 @@ func TestNonsense(t *testing.T) {
 		opens = append(opens, frame(2+i, open, 1, "x")...)
 	}
 	floods := first
-	for range window/MaxData + 1 {
-		floods = append(floods, frame(1, data, MaxData, string(make([]byte, MaxData)))...)
+	for range Serial.Window/Serial.Frame + 1 {
+		floods = append(floods, frame(1, data, Serial.Frame, string(make([]byte, Serial.Frame)))...)
 	}
 	for what, said := range map[string][]byte{
 		"text":                      []byte("HTTP/1.1 200 OK\r\n\r\n"),
@@ -215,7 +246,7 @@ func TestNonsense(t *testing.T) {
 		"more streams than allowed": opens,
 		"a long target":             frame(1, open, maxTarget+1, string(make([]byte, maxTarget+1))),
 		"more than a window":        floods,
-		"a long frame":              append(first, frame(1, data, MaxData+1, "")...),
+		"a long frame":              append(first, frame(1, data, Serial.Frame+1, "")...),
 		"data of no bytes":          append(first, frame(1, data, 0, "")...),
 		"data after its end":        append(append(first, frame(1, end, 0, "")...), frame(1, data, 1, "x")...),
 		"data after a close":        append(append(first, frame(1, closed, 0, "")...), frame(1, data, 1, "x")...),
@@ -224,7 +255,7 @@ func TestNonsense(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			a, b := net.Pipe()
 			defer a.Close()
-			host := Server(b, bufio.NewReader(b), 2)
+			host := Server(b, bufio.NewReader(b), Serial, 2)
 			defer host.Close()
 			go func() { _, _ = a.Write(said) }()
 			<-host.Done()
@@ -245,7 +276,7 @@ func TestNonsense(t *testing.T) {
 	}
 	a, b := net.Pipe()
 	defer a.Close()
-	guest := Client(a, bufio.NewReader(a), 2)
+	guest := Client(a, bufio.NewReader(a), Serial, 2)
 	go func() { _, _ = b.Write(first) }()
 	<-guest.Done()
 	if err := guest.Err(); !errors.Is(err, ErrFrame) {
@@ -259,7 +290,7 @@ func TestNonsense(t *testing.T) {
 func TestNobodyReads(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
-	host := Server(b, bufio.NewReader(b), 2)
+	host := Server(b, bufio.NewReader(b), Serial, 2)
 	_, err := a.Write(append(frame(1, open, 1, "x"), frame(1, data, 100, "half")...))
 	must(t, err)
 	st, err := host.Accept()
@@ -282,7 +313,7 @@ func FuzzServer(f *testing.F) {
 	f.Add(append(frame(1, open, 1, "x"), frame(1, closed, 0, "")...))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		a, b := net.Pipe()
-		host := Server(b, bufio.NewReader(b), 2)
+		host := Server(b, bufio.NewReader(b), Serial, 2)
 		var served sync.WaitGroup
 		served.Go(func() {
 			for {

@@ -5,10 +5,22 @@ import "sync"
 // small is the buffer of a stream over which little comes at once, in bytes.
 const small = 4 << 10
 
-var windows = sync.Pool{New: func() any { return new([window]byte) }}
+// windows are buffers as large as a stream's window.
+type windows struct {
+	size int
+	pool sync.Pool
+}
+
+func (w *windows) get() []byte {
+	if b, ok := w.pool.Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, w.size)
+}
 
 // ring holds what waits to be read, never more than a window.
 type ring struct {
+	windows    *windows
 	buf        []byte
 	head, size int
 }
@@ -20,11 +32,11 @@ func (r *ring) space(n int) (first, second []byte) {
 		if need <= small {
 			larger = make([]byte, small)
 		} else {
-			larger = windows.Get().(*[window]byte)[:]
+			larger = r.windows.get()
 		}
 		size := r.size
 		r.read(larger[:size])
-		*r = ring{buf: larger, size: size}
+		*r = ring{windows: r.windows, buf: larger, size: size}
 	}
 	at := (r.head + r.size) % len(r.buf)
 	first = r.buf[at:min(at+n, len(r.buf))]
@@ -44,8 +56,8 @@ func (r *ring) read(b []byte) (n int) {
 // release gives the memory of an empty ring back, unless it is little.
 func (r *ring) release() {
 	r.head = 0
-	if len(r.buf) == window {
-		windows.Put((*[window]byte)(r.buf))
+	if buf := r.buf; len(buf) > small {
+		r.windows.pool.Put(&buf)
 		r.buf = nil
 	}
 }

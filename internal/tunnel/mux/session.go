@@ -1,4 +1,4 @@
-// Package mux carries many connections over one byte stream: a serial port between a guest and the host. The guest's end
+// Package mux carries many connections over one byte stream between a guest and the host. The guest's end
 // opens them and says where each wants to go; their sides end one by one.
 //
 // What must hold: the other end costs a bounded number of streams, and of bytes for each, whatever it says. Who does not
@@ -30,23 +30,34 @@ const (
 
 const (
 	headerLength = 8
-	// MaxData is the most bytes in a frame: as much as the host passes on at once.
-	MaxData = 64 << 10
-	// Piece is how many bytes the guest's end best writes at once: Linux passes 32 KiB at a time to a serial port, and these
-	// are two of them with the header.
-	Piece = 64<<10 - headerLength
-	// window is how much of a stream may be on its way, or wait to be read, in bytes.
-	window = 256 << 10
-	// tellAfter is how much of a window has been read when the other end is told. What is left keeps that busy until then:
-	// told more often, both would be woken more often for nothing.
-	tellAfter = window * 3 / 4
-	maxTarget = 64
+	maxTarget    = 64
 	// grace is how many streams more than agreed on may be open: those whose end is on its way.
 	grace = 16
 )
 
+// Sizes are what both ends of a session have to agree on, in bytes.
+type Sizes struct {
+	// Frame is the most data in a frame: as much as the host passes on at once.
+	Frame int
+	// Window is how much of a stream may be on its way, or wait to be read.
+	Window int
+	// Piece is how many bytes the guest's end best writes at once.
+	Piece int
+}
+
+var (
+	// Serial is for a serial port. Linux passes 32 KiB at a time to one, and a piece is two of them with the header.
+	Serial = Sizes{Frame: 64 << 10, Window: 256 << 10, Piece: 64<<10 - headerLength}
+	// Network is for a connection over a network, where who has much to pass on wakes the other end less often.
+	Network = Sizes{Frame: 256 << 10, Window: 1 << 20, Piece: 256 << 10}
+)
+
+// tellAfter is how much of a window has been read when the other end is told. What is left keeps that busy until then: told
+// more often, both would be woken more often for nothing.
+func (s Sizes) tellAfter() int { return s.Window * 3 / 4 }
+
 // ErrFrame is returned for what makes no sense.
-var ErrFrame = errors.New("not a frame of the tunnel's serial port")
+var ErrFrame = errors.New("not a frame of the tunnel's line to the host")
 
 // ErrFull is returned when as many streams are open as may be.
 var ErrFull = errors.New("too many connections at once")
@@ -55,12 +66,14 @@ var ErrFull = errors.New("too many connections at once")
 type Session struct {
 	conn     io.ReadWriteCloser
 	in       *bufio.Reader
+	sizes    Sizes
 	most     int
 	accepted chan *Stream // nil at the end that opens
 	done     chan struct{}
+	windows  windows
 
 	writing sync.Mutex // held while writing; guards out
-	out     [headerLength + MaxData]byte
+	out     []byte     // a frame; its header alone, if conn takes the payload by itself
 
 	mu      sync.Mutex // guards what follows
 	streams map[uint32]*Stream
@@ -68,18 +81,29 @@ type Session struct {
 	err     error // why it is over
 }
 
+// partWriter is a connection that writes two parts as one, so that neither has to be copied behind the other.
+type partWriter interface {
+	WriteParts(first, second []byte) error
+}
+
 // Client is the end that opens streams, at most most at once. in reads from conn.
-func Client(conn io.ReadWriteCloser, in *bufio.Reader, most int) *Session {
-	return begin(&Session{conn: conn, in: in, most: most})
+func Client(conn io.ReadWriteCloser, in *bufio.Reader, sizes Sizes, most int) *Session {
+	return begin(&Session{conn: conn, in: in, sizes: sizes, most: most})
 }
 
 // Server is the end that accepts them.
-func Server(conn io.ReadWriteCloser, in *bufio.Reader, most int) *Session {
+func Server(conn io.ReadWriteCloser, in *bufio.Reader, sizes Sizes, most int) *Session {
 	most += grace
-	return begin(&Session{conn: conn, in: in, most: most, accepted: make(chan *Stream, most)})
+	return begin(&Session{conn: conn, in: in, sizes: sizes, most: most, accepted: make(chan *Stream, most)})
 }
 
 func begin(s *Session) *Session {
+	s.windows.size = s.sizes.Window
+	length := headerLength + s.sizes.Frame
+	if _, ok := s.conn.(partWriter); ok {
+		length = headerLength
+	}
+	s.out = make([]byte, headerLength, length)
 	s.done = make(chan struct{})
 	s.streams = map[uint32]*Stream{}
 	go func() {
@@ -157,15 +181,19 @@ func (s *Session) send(st *Stream, k kind, n int, payload []byte) error {
 	if k != closed && st.over() {
 		return net.ErrClosed
 	}
-	binary.BigEndian.PutUint32(s.out[:], st.id)
+	binary.BigEndian.PutUint32(s.out, st.id)
 	binary.BigEndian.PutUint32(s.out[4:], uint32(n))
 	s.out[4] = byte(k)
-	length := headerLength + copy(s.out[headerLength:], payload)
-	if _, err := s.conn.Write(s.out[:length]); err != nil {
-		s.fail(err) // half a frame may have been written
-		return err
+	var err error
+	if w, ok := s.conn.(partWriter); ok {
+		err = w.WriteParts(s.out, payload)
+	} else {
+		_, err = s.conn.Write(append(s.out, payload...))
 	}
-	return nil
+	if err != nil {
+		s.fail(err) // half a frame may have been written
+	}
+	return err
 }
 
 // read does what the other end says, until that makes no sense or ends. It never writes: the other end might be waiting to

@@ -32,7 +32,8 @@ type Stream struct {
 }
 
 func newStream(s *Session, id uint32, target string) *Stream {
-	st := &Stream{s: s, id: id, target: target, room: window, credit: window}
+	st := &Stream{s: s, id: id, target: target, room: s.sizes.Window, credit: s.sizes.Window}
+	st.wait.windows = &s.windows
 	st.readable.L, st.writable.L = &st.mu, &st.mu
 	return st
 }
@@ -61,7 +62,7 @@ func (st *Stream) over() bool {
 // take reads n bytes of data.
 func (st *Stream) take(in *bufio.Reader, n int) error {
 	st.mu.Lock()
-	if n < 1 || n > MaxData || n > st.room || st.finished || st.cut != nil {
+	if n < 1 || n > st.s.sizes.Frame || n > st.room || st.finished || st.cut != nil {
 		st.mu.Unlock()
 		return fmt.Errorf("%w: %d bytes of data nobody asked for", ErrFrame, n)
 	}
@@ -82,7 +83,7 @@ func (st *Stream) take(in *bufio.Reader, n int) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if st.filling = false; st.shut {
-		st.wait = ring{}
+		st.wait = ring{windows: st.wait.windows}
 		return err
 	}
 	if err == nil {
@@ -95,7 +96,7 @@ func (st *Stream) take(in *bufio.Reader, n int) error {
 func (st *Stream) granted(n int) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.credit += n; st.credit > window {
+	if st.credit += n; st.credit > st.s.sizes.Window {
 		return fmt.Errorf("%w: credit for %d bytes", ErrFrame, st.credit)
 	}
 	st.writable.Signal()
@@ -157,7 +158,7 @@ func (st *Stream) Read(b []byte) (int, error) {
 	}
 	st.taken += n
 	more := 0
-	if st.taken >= tellAfter && !st.finished && st.cut == nil {
+	if st.taken >= st.s.sizes.tellAfter() && !st.finished && st.cut == nil {
 		more, st.taken = st.taken, 0
 		st.room += more
 	}
@@ -181,7 +182,7 @@ func (st *Stream) Write(b []byte) (n int, err error) {
 		case st.cut != nil:
 			err = st.cut
 		}
-		part := min(len(b), st.credit, MaxData)
+		part := min(len(b), st.credit, st.s.sizes.Frame)
 		if err == nil {
 			st.credit -= part
 		}
@@ -220,7 +221,7 @@ func (st *Stream) Close() error {
 	}
 	st.shut = true
 	if !st.filling {
-		st.wait = ring{}
+		st.wait = ring{windows: st.wait.windows}
 	}
 	st.readable.Broadcast()
 	st.writable.Broadcast()

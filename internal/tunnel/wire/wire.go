@@ -1,6 +1,6 @@
 // Package wire is what CALMenu on the host and its program in the guest say to each other about the guest's connections:
 // frames over that program's standard input and output. The bytes of the connections themselves do not pass here; a serial
-// port or the guest's SSH server carries those.
+// port, a direct connection or the guest's SSH server carries those.
 //
 // What must hold: a frame is never longer than MaxPayload, and whatever is no frame ends the conversation.
 package wire
@@ -22,7 +22,8 @@ const (
 	Question Kind = 'q' // guest: a question for a name, as a DNS message
 	Answer   Kind = 'a' // host: the answer, with the question's ID
 	Origin   Kind = 'o' // host: where did the connection from this address ("10.0.2.15:40000") want to go?
-	Meant    Kind = 'm' // guest: there ("192.0.2.7:443"), or nowhere (empty), with the question's ID
+	Direct   Kind = 'd' // host: listen for a direct connection (an Offer, as JSON)
+	Reply    Kind = 'r' // guest: to an Origin there ("192.0.2.7:443"), to a Direct a Place as JSON, or nowhere (empty); with its ID
 	State    Kind = 's' // guest: what holds now, as JSON
 	Alive    Kind = 'l' // host: a sign of life, every few seconds; the guest sends it back
 	Method   Kind = 'c' // host: catch connections by this method from now on, or not at all ("off")
@@ -62,7 +63,7 @@ func (r *Reader) Next() (Frame, error) {
 	}
 	f := Frame{Kind: Kind(r.header[0]), ID: binary.BigEndian.Uint32(r.header[1:])}
 	switch f.Kind {
-	case Question, Answer, Origin, Meant, State, Alive, Method, Port:
+	case Question, Answer, Origin, Direct, Reply, State, Alive, Method, Port:
 	default:
 		return Frame{}, fmt.Errorf("%w: of kind %q", ErrFrame, byte(f.Kind))
 	}
@@ -107,10 +108,30 @@ type Report struct {
 	Way string `json:"way"`
 	// Stopped: somebody in the guest asked for nothing to be caught.
 	Stopped bool `json:"stopped,omitempty"`
-	// Port: what is redirected goes over the serial port, not through the guest's SSH server.
-	Port bool `json:"port,omitempty"`
-	// PortProblem is why it does not although the host has asked for it.
-	PortProblem string `json:"port_problem,omitempty"`
+	// Line is what carries the bytes of what is redirected; "" is the guest's SSH server.
+	Line Line `json:"line,omitempty"`
+	// LineProblem is why it is not what the host has asked for.
+	LineProblem string `json:"line_problem,omitempty"`
 	// Problem is why it is not the way that was asked for, in one line.
 	Problem string `json:"problem,omitempty"`
+}
+
+// Line is what carries many connections' bytes between the guest's program and the host, past the guest's SSH server.
+type Line string
+
+// The lines there are.
+const (
+	OverSerial Line = "serial port"
+	OverDirect Line = "direct connection"
+)
+
+// Offer is what the host says of its end of a direct connection.
+type Offer struct {
+	Pin []byte `json:"pin"` // as direct.Pin
+}
+
+// Place is where the guest's program waits for one, and as whom.
+type Place struct {
+	Port uint16 `json:"port"`
+	Pin  []byte `json:"pin"`
 }

@@ -10,7 +10,7 @@ import (
 func TestFrames(t *testing.T) {
 	var b bytes.Buffer
 	w := NewWriter(&b)
-	sent := []Frame{{Question, 1, []byte("hello")}, {Alive, 0, nil}, {Meant, 1 << 31, bytes.Repeat([]byte{7}, MaxPayload)}}
+	sent := []Frame{{Question, 1, []byte("hello")}, {Alive, 0, nil}, {Reply, 1 << 31, bytes.Repeat([]byte{7}, MaxPayload)}}
 	for _, f := range sent {
 		if err := w.Send(f); err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package catch
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -11,91 +10,80 @@ import (
 	"slices"
 	"time"
 
-	"github.com/calmenu/calmenu/internal/guest/serial"
 	"github.com/calmenu/calmenu/internal/tunnel/mux"
+	"github.com/calmenu/calmenu/internal/tunnel/wire"
 )
 
-// MaxStreams is how many connections there may be at once over the serial port: as many as over SSH.
+// MaxStreams is how many connections there may be at once over a line: as many as over SSH.
 const MaxStreams = 256
 
-// portTime is how long the host may take to say its word on the serial port.
-const portTime = 20 * time.Second
+// lineTime is how long the host may take to be met at the other end of a line.
+const lineTime = 20 * time.Second
 
-// port leads redirected connections to the host over a serial port, by one session of it.
-type port struct {
+// line leads redirected connections to the host past the guest's SSH server, by one session of it.
+type line struct {
+	kind    wire.Line
 	session *mux.Session
+	piece   int // bytes that are best passed on at once
 	l       *net.TCPListener
 }
 
-func (p *port) number() uint16 { return uint16(p.l.Addr().(*net.TCPAddr).Port) }
+func (p *line) number() uint16 { return uint16(p.l.Addr().(*net.TCPAddr).Port) }
 
-// usePort has what is redirected go over the serial port, on which the host waits for a word, until that ends, and what is
-// said to the proxy too. All that is dialled after that goes through the SSH server again.
-func (k *keeper) usePort(word string) {
-	p, err := k.openPort(word)
+// useLine has what is redirected go over a line until that ends, and what is said to the proxy too. All that is dialled
+// after that goes through the SSH server again.
+func (k *keeper) useLine(kind wire.Line, meet func(context.Context) (*mux.Session, mux.Sizes, error)) {
+	p, err := newLine(kind, meet)
 	if err != nil {
-		k.log.add("the serial port: %v", err)
-		k.losePort(nil, err)
+		k.log.add("the %s: %v", kind, err)
+		k.loseLine(nil, err)
 		return
 	}
 	k.mu.Lock()
-	k.setPort(p, nil)
+	k.setLine(p, nil)
 	k.mu.Unlock()
 	err = p.serve(k)
 	_ = p.l.Close()
 	_ = p.session.Close()
-	k.log.add("the serial port: %v", err)
-	k.losePort(p, err)
+	k.log.add("the %s: %v", kind, err)
+	k.loseLine(p, err)
 }
 
-// losePort leads what is redirected to the SSH server, unless it goes over another session already.
-func (k *keeper) losePort(p *port, problem error) {
+// loseLine leads what is redirected to the SSH server, unless it goes over another line already.
+func (k *keeper) loseLine(p *line, problem error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.port == p {
-		k.setPort(nil, problem)
+	if k.line == p {
+		k.setLine(nil, problem)
 	}
 }
 
-func (k *keeper) openPort(word string) (*port, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), portTime)
+func newLine(kind wire.Line, meet func(context.Context) (*mux.Session, mux.Sizes, error)) (*line, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lineTime)
 	defer cancel()
-	f, err := serial.Open(ctx, k.options.Program, k.options.Serial)
+	session, sizes, err := meet(ctx)
 	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
-	in := bufio.NewReaderSize(f, mux.MaxData)
-	if _, err = io.WriteString(f, word); err == nil {
-		err = serial.SkipTo(in, word)
-	}
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		_ = f.Close()
 		return nil, err
 	}
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
-		_ = f.Close()
-		return nil, err
+		return nil, errors.Join(err, session.Close())
 	}
-	return &port{mux.Client(f, in, MaxStreams), l}, nil
+	return &line{kind, session, sizes.Piece, l}, nil
 }
 
-// setPort leads what is redirected to the serial port, or back, and tells the host. Its caller holds mu.
-func (k *keeper) setPort(p *port, problem error) {
-	k.port = p
+// setLine leads what is redirected to a line, or back, and tells the host. Its caller holds mu.
+func (k *keeper) setLine(p *line, problem error) {
+	k.line = p
 	r := k.report
 	if m, ok := k.method.(interface{ lead(t target) error }); ok {
 		if err := m.lead(k.target()); err != nil {
-			r.Problem = line(err)
+			r.Problem = inOneLine(err)
 		}
 	}
-	r.PortProblem = ""
+	r.LineProblem = ""
 	if problem != nil {
-		r.PortProblem = line(problem)
+		r.LineProblem = inOneLine(problem)
 	}
 	k.tell(r)
 }
@@ -108,8 +96,8 @@ type target struct {
 
 // target is the present one: the SSH server serves the proxy's ports itself. Its caller holds mu.
 func (k *keeper) target() target {
-	if k.port != nil {
-		return target{k.port.number(), k.options.Proxy}
+	if k.line != nil {
+		return target{k.line.number(), k.options.Proxy}
 	}
 	return target{port: k.options.Port}
 }
@@ -125,7 +113,7 @@ func (o *Options) led(to netip.AddrPort) bool {
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
 // serve leads connections to the host until the session is over. The error is why.
-func (p *port) serve(k *keeper) error {
+func (p *line) serve(k *keeper) error {
 	go func() {
 		<-p.session.Done()
 		_ = p.l.Close()
@@ -149,25 +137,25 @@ func (p *port) serve(k *keeper) error {
 			k.mu.Lock()
 			k.served++
 			k.mu.Unlock()
-			lead(conn, st)
+			lead(conn, st, p.piece)
 		}()
 	}
 }
 
 // lead passes bytes both ways until both sides have ended. What ends otherwise ends both.
-func lead(conn *net.TCPConn, st *mux.Stream) {
+func lead(conn *net.TCPConn, st *mux.Stream, piece int) {
 	defer conn.Close()
 	defer func() { _ = st.Close() }()
 	st.OnCut(func() { _ = conn.SetReadDeadline(time.Now()) }) // nobody reads what it says any more
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		if pass(st, conn) != nil {
+		if pass(st, conn, piece) != nil {
 			_ = st.Close()
 			_ = conn.Close()
 		}
 	}()
-	if pass(conn, st) != nil {
+	if pass(conn, st, piece) != nil {
 		_ = st.Close()
 		_ = conn.Close()
 	}
@@ -180,8 +168,11 @@ type half interface {
 	CloseWrite() error
 }
 
-func pass(to half, from io.Reader) error {
-	b := make([]byte, mux.Piece)
+// firstPiece is how much is passed on at once until that is not enough, in bytes.
+const firstPiece = 16 << 10
+
+func pass(to half, from io.Reader, piece int) error {
+	b := make([]byte, firstPiece)
 	for {
 		n, err := from.Read(b)
 		if n > 0 {
@@ -194,6 +185,9 @@ func pass(to half, from io.Reader) error {
 		}
 		if err != nil {
 			return err
+		}
+		if n == len(b) && n < piece {
+			b = make([]byte, piece)
 		}
 	}
 }

@@ -19,8 +19,8 @@ import (
 func overMux(t testing.TB, g *tunnel.Gate, most int) *mux.Session {
 	t.Helper()
 	a, b := net.Pipe()
-	host, guest := mux.Server(b, bufio.NewReader(b), catch.MaxStreams), mux.Client(a, bufio.NewReader(a), catch.MaxStreams)
-	s := &portServer{newCaught(g), make(chan struct{}, maxCaught), &tunnel.Proxy{Gate: g, MaxConns: most}}
+	host, guest := mux.Server(b, bufio.NewReader(b), mux.Serial, catch.MaxStreams), mux.Client(a, bufio.NewReader(a), mux.Serial, catch.MaxStreams)
+	s := &lineServer{newCaught(g), make(chan struct{}, maxCaught), &tunnel.Proxy{Gate: g, MaxConns: most}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

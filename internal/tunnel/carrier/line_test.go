@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,20 +16,67 @@ import (
 	"github.com/creack/pty"
 	"golang.org/x/term"
 
+	"github.com/calmenu/calmenu/internal/nettest"
 	"github.com/calmenu/calmenu/internal/tunnel/catch"
 	"github.com/calmenu/calmenu/internal/tunnel/wire"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
+// tap counts what comes to the host over the connections of a line, and knows the last of them.
+type tap struct {
+	mu     sync.Mutex // guards what follows
+	conn   *tapped    // the last
+	opened int
+	busy   bool
+}
+
+type tapped struct {
+	net.Conn
+	of     *tap
+	passed int64
+}
+
+func (c *tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	c.passed += int64(n)
+	return n, err
+}
+
+// open opens another connection, unless the line is busy.
+func (p *tap) open(dial func() (net.Conn, error)) (net.Conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy {
+		return nil, vm.ErrBusy
+	}
+	conn, err := dial()
+	if err != nil {
+		return nil, err
+	}
+	p.conn = &tapped{Conn: conn, of: p}
+	p.opened++
+	return p.conn, nil
+}
+
+func (p *tap) last() (*tapped, int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn, p.conn.passed
+}
+
+func (p *tap) setBusy(yes bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy = yes
+}
+
 // port stands for a machine's serial port: a terminal, new each time it is opened on the host, that the box finds where
 // Linux has such ports.
 type port struct {
+	tap
 	b *box
-
-	mu     sync.Mutex // guards what follows
-	conn   *ported    // the last
-	opened int
-	busy   bool
 }
 
 // portDevice is taken away from the box to be the port's: there has to be a device of that name.
@@ -45,19 +94,10 @@ type ported struct {
 	net.Conn // none: nobody asks for addresses or sets deadlines
 	f        *os.File
 	guest    *os.File // the other end: it is there as long as the port is
-	p        *port
 	closed   sync.Once
-	passed   int64
 }
 
-func (c *ported) Read(b []byte) (int, error) {
-	n, err := c.f.Read(b)
-	c.p.mu.Lock()
-	defer c.p.mu.Unlock()
-	c.passed += int64(n)
-	return n, err
-}
-
+func (c *ported) Read(b []byte) (int, error)  { return c.f.Read(b) }
 func (c *ported) Write(b []byte) (int, error) { return c.f.Write(b) }
 
 func (c *ported) Close() (err error) {
@@ -65,12 +105,9 @@ func (c *ported) Close() (err error) {
 	return err
 }
 
-func (p *port) dial(context.Context) (net.Conn, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.busy {
-		return nil, vm.ErrBusy
-	}
+func (p *port) dial(context.Context) (net.Conn, error) { return p.open(p.terminal) }
+
+func (p *port) terminal() (net.Conn, error) {
 	host, guest, err := pty.Open()
 	if err != nil {
 		return nil, err
@@ -87,38 +124,45 @@ func (p *port) dial(context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, guest.Close(), host.Close())
 	}
-	p.conn = &ported{f: os.NewFile(uintptr(fd), "port"), guest: guest, p: p}
+	conn := &ported{f: os.NewFile(uintptr(fd), "port"), guest: guest}
 	command(p.b.t, p.b.inside("sh", "-c", "umount /dev/"+portDevice+" 2>/dev/null; mount --bind "+guest.Name()+" /dev/"+portDevice)...)
 	// What an earlier session has left comes first.
 	if _, err := guest.WriteString("\x01left over from before"); err != nil {
-		return nil, errors.Join(err, p.conn.Close())
+		return nil, errors.Join(err, conn.Close())
 	}
-	p.opened++
-	return p.conn, nil
+	return conn, nil
 }
 
-func (p *port) last() (*ported, int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.conn, p.conn.passed
+// agent stands for the way to a guest's ports that a driver has: a program in the box that dials its loopback.
+type agent struct {
+	tap
+	b *box
 }
 
-func (p *port) setBusy(yes bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.busy = yes
+func (a *agent) dialPort(_ context.Context, port uint16) (net.Conn, error) {
+	return a.open(func() (net.Conn, error) {
+		near, f, err := nettest.Pair()
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		line := a.b.inside(a.b.helper, "pipe", strconv.Itoa(int(port)))
+		cmd := exec.Command(line[0], line[1:]...)
+		cmd.Stdin, cmd.Stdout = f, f
+		return near, a.b.start(cmd)
+	})
 }
 
-// testPort has a session over the port end in every way there is: what is redirected goes through the SSH server until
-// there is another.
-func testPort(t *testing.T, c *carried, e *ender) {
+// testLine has a session over a line end in every way there is: what is redirected goes through the SSH server until there
+// is another.
+func testLine(t *testing.T, c *carried, e *ender) {
 	t.Helper()
-	p := c.port
+	p := c.line
 	if _, passed := p.last(); passed < 8<<20 {
-		t.Errorf("%d bytes have passed over the port", passed)
+		t.Errorf("%d bytes have passed over the line", passed)
 	}
 	over := func(yes bool) func(wire.Report) bool {
-		return func(r wire.Report) bool { return r.Way == catch.Redirect && r.Port == yes }
+		return func(r wire.Report) bool { return r.Way == catch.Redirect && (r.Line != "") == yes }
 	}
 	fetch := func(what string) {
 		t.Helper()
@@ -135,7 +179,7 @@ func testPort(t *testing.T, c *carried, e *ender) {
 				t.Errorf("%s, %s: %q, %v", what, by, out, err)
 			}
 			if _, after := p.last(); (after > before) != yes {
-				t.Errorf("%s, %s: %d bytes came over the port", what, by, after-before)
+				t.Errorf("%s, %s: %d bytes came over the line", what, by, after-before)
 			}
 		}
 	}
@@ -150,9 +194,9 @@ func testPort(t *testing.T, c *carried, e *ender) {
 	if err := use(); err != nil {
 		t.Errorf("open while the method was changed: %v", err)
 	}
-	for what, end := range map[string]func(*ported){
-		"the host's end closed": func(conn *ported) { _ = conn.Close() },
-		"garbage to the guest":  func(conn *ported) { _, _ = conn.Write([]byte(strings.Repeat("garbage ", 100))) },
+	for what, end := range map[string]func(net.Conn){
+		"the host's end closed": func(conn net.Conn) { _ = conn.Close() },
+		"garbage to the guest":  func(conn net.Conn) { _, _ = conn.Write([]byte(strings.Repeat("garbage ", 100))) },
 	} {
 		hold := ending(t, c.box, "held", "")
 		out, err := hold.StdoutPipe()
@@ -174,14 +218,14 @@ func testPort(t *testing.T, c *carried, e *ender) {
 		fetch(what)
 		proxied(what, false)
 		if _, after := p.last(); after != before {
-			t.Errorf("%s: %d bytes came over the port", what, after-before)
+			t.Errorf("%s: %d bytes came over the line", what, after-before)
 		}
 		p.setBusy(false)
 		c.awaitReport(what, over(true))
 		fetch(what + ", and another session begun")
 		proxied(what+", and another session begun", true)
 		if conn, passed := p.last(); passed < 1<<20 {
-			t.Errorf("%s: over the next session came %d bytes, %v", what, passed, conn.p.opened)
+			t.Errorf("%s: over the next session came %d bytes, %v", what, passed, conn.of.opened)
 		}
 	}
 }

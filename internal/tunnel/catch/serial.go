@@ -1,0 +1,32 @@
+package catch
+
+import (
+	"bufio"
+	"context"
+	"io"
+
+	"github.com/calmenu/calmenu/internal/guest/serial"
+	"github.com/calmenu/calmenu/internal/tunnel/mux"
+)
+
+// meetSerial meets the host on the serial port, where that waits for a word.
+func (k *keeper) meetSerial(ctx context.Context, word string) (*mux.Session, mux.Sizes, error) {
+	sizes := mux.Serial
+	f, err := serial.Open(ctx, k.options.Program, k.options.Serial)
+	if err != nil {
+		return nil, sizes, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
+	in := bufio.NewReaderSize(f, sizes.Frame)
+	if _, err = io.WriteString(f, word); err == nil {
+		err = serial.SkipTo(in, word)
+	}
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, sizes, err
+	}
+	return mux.Client(f, in, sizes, MaxStreams), sizes, nil
+}
