@@ -43,6 +43,9 @@ func (k *keeper) carry(ctx context.Context, gate *tunnel.Gate) error {
 	if d, ok := k.Driver.(vm.SerialDialer); ok {
 		r.Port = func(ctx context.Context) (net.Conn, error) { return d.DialSerial(ctx, k.w.Name, vm.NetworkPort) }
 	}
+	if d, ok := k.Driver.(vm.PortDialer); ok {
+		r.DialPort = func(ctx context.Context, port uint16) (net.Conn, error) { return d.DialPort(ctx, k.w.Name, port) }
+	}
 	r.SetMethod(k.w.Network.Transparent)
 	go k.followMethod(ctx, r)
 	for {

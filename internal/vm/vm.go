@@ -153,6 +153,13 @@ type Dialer interface {
 	DialSSH(ctx context.Context, name string) (net.Conn, error)
 }
 
+// PortDialer is implemented by drivers that reach a TCP port of the guest as they reach its SSH server.
+type PortDialer interface {
+	// DialPort opens a byte stream to a server on a port of the guest that speaks first, as an SSH server does. Errors are
+	// DialSSH's. Whoever in the guest listens on that port is who answers.
+	DialPort(ctx context.Context, name string, port uint16) (net.Conn, error)
+}
+
 // Execer is implemented by drivers that can run a command in the guest over a channel of their own, which needs neither
 // network nor SSH. It is how a guest is met that no key could be put into.
 type Execer interface {

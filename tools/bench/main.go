@@ -71,6 +71,8 @@ var verbs = map[string]func(ctx context.Context, args []string) error{
 	outboxVerb: runOutbox,
 
 	proxyVerb:    runTunnelProxy,
+	lineVerb:     runTunnelLine,
+	guestVerb:    runTunnelGuest,
 	sshuttleVerb: runTunnelSshuttle,
 }
 

@@ -155,7 +155,7 @@ func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
 	if err != nil {
 		return err
 	}
-	var ports [3]string
+	var ports [4]string
 	for i := range ports {
 		if ports[i], err = freePort(); err != nil {
 			return err
@@ -167,17 +167,23 @@ func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
 	if err != nil {
 		return err
 	}
-	ours := exec.CommandContext(ctx, self, proxyVerb, string(at), "127.0.0.1:"+ports[0], outside)
-	ours.Stderr = b.log
-	if err := startUp(ours); err != nil {
-		return err
+	var flows []flow
+	for i, argv := range [][]string{
+		{lineVerb, "127.0.0.1:" + ports[0], outside},
+		{proxyVerb, string(at), "127.0.0.1:" + ports[1], outside},
+	} {
+		ours := exec.CommandContext(ctx, self, argv...)
+		ours.Stderr = b.log
+		if err := startUp(ours); err != nil {
+			return err
+		}
+		defer end(ours)
+		flows = append(flows, flow{
+			name: []string{"CALMenu", "CALMenu by SSH"}[i], pid: ours.Process.Pid, dial: throughSOCKS("127.0.0.1:"+ports[i], outside),
+		})
 	}
-	defer end(ours)
-	flows := []flow{{
-		name: "CALMenu", pid: ours.Process.Pid, dial: throughSOCKS("127.0.0.1:"+ports[0], outside),
-	}}
 	for i, option := range []string{"-R", "-D"} {
-		address := "127.0.0.1:" + ports[i+1]
+		address := "127.0.0.1:" + ports[i+2]
 		cmd := peer.command(ctx, []string{"-N", "-o", "ExitOnForwardFailure=yes", "-c", "aes128-gcm@openssh.com", option, address})
 		cmd.Stderr = b.log
 		if err := cmd.Start(); err != nil {
@@ -191,14 +197,21 @@ func socksFigures(ctx context.Context, b *bench, dir, outside string) error {
 			name: "ssh " + option, pid: cmd.Process.Pid, dial: throughSOCKS(address, outside),
 		})
 	}
+	// Over SSH alone is how the proxy is reached until there is a line, and where there can be none.
+	lines, alone := append(flows[:1:1], flows[2:]...), flows[1:]
 	var failed error
-	for _, way := range []direction{
-		{name: "SOCKS, to the guest", kind: 'd', size: bulkSize, clock: 1.0, processor: 1.2},
-		{name: "SOCKS, from the guest", kind: 'u', size: bulkSize, clock: 1.0, processor: 1.2},
+	for _, way := range []struct {
+		direction
+		flows []flow
+	}{
+		{direction{name: "SOCKS, to the guest", kind: 'd', size: bulkSize, clock: 1.0, processor: 1.2}, lines},
+		{direction{name: "SOCKS, from the guest", kind: 'u', size: bulkSize, clock: 1.0, processor: 1.2}, lines},
+		{direction{name: "SOCKS over SSH alone, to the guest", kind: 'd', size: bulkSize}, alone},
+		{direction{name: "SOCKS over SSH alone, from the guest", kind: 'u', size: bulkSize}, alone},
 	} {
-		failed = errors.Join(failed, duelOf(ctx, b, way, flows))
+		failed = errors.Join(failed, duelOf(ctx, b, way.direction, way.flows))
 	}
-	return errors.Join(failed, connectionFigures(ctx, b, flows))
+	return errors.Join(failed, connectionFigures(ctx, b, lines))
 }
 
 // connectionFigures takes the latency of a connection, and of a request over one that stands.

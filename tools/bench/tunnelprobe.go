@@ -23,6 +23,8 @@ import (
 // What this program is called with to be one end of the tunnel, in a process of its own whose processor time is its own.
 const (
 	proxyVerb    = "tunnel-proxy"    // ENDPOINT ADDRESS RULE: the proxy, on a port of the server's
+	lineVerb     = "tunnel-line"     // ADDRESS RULE: the proxy, over a direct connection to a guest's end that listens there
+	guestVerb    = "tunnel-guest"    // PIN ADDRESS: that guest's end
 	sshuttleVerb = "tunnel-sshuttle" // RULE: sshuttle's server, on standard input and output
 )
 

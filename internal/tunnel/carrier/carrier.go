@@ -120,21 +120,19 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 		})
 	}
 	// The listeners first: each would be tried again by itself, but what is dialled before it is there is refused.
+	origins, places := newCaught(r.Gate), make(chan struct{}, maxCaught)
 	proxy := &tunnel.Proxy{Gate: r.Gate}
 	for _, port := range proxyPorts {
 		part(func(ctx context.Context) error {
-			l, err := r.listen(ctx, c, int(port))
-			if err != nil {
-				return err
-			}
-			return proxy.Serve(ctx, l)
+			return r.serveProxy(ctx, c, int(port), origins, func(conn tunnel.Stream) {
+				parts.Go(func() { proxy.ServeConn(ctx, conn) })
+			})
 		})
 	}
 	streams := func(ctx context.Context, conn net.Conn) { _ = sshuttle.Serve(ctx, conn, r.Gate) }
 	part(func(ctx context.Context) error {
 		return r.serve(ctx, c, streamPort, make(chan struct{}, maxStreams), streams)
 	})
-	origins, places := newCaught(r.Gate), make(chan struct{}, maxCaught)
 	part(func(ctx context.Context) error { return r.serve(ctx, c, caughtPort, places, origins.carry) })
 	var open func(context.Context) (line, error)
 	switch {
@@ -192,6 +190,35 @@ func (r *Carrier) listen(ctx context.Context, c *guest.Client, port int) (net.Li
 	return c.Listen(at)
 }
 
+// serveProxy hands each connection to a port of the proxy's to f, until the guest's program takes over the port. Then it
+// returns nil; connections go on.
+func (r *Carrier) serveProxy(ctx context.Context, c *guest.Client, port int, g *caught, f func(tunnel.Stream)) error {
+	if err := g.until(ctx, func(p wire.Report) bool { return !p.Proxy }); err != nil {
+		return err
+	}
+	l, err := r.listen(ctx, c, port)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	taken := make(chan error, 1)
+	go func() {
+		taken <- g.until(ctx, func(p wire.Report) bool { return p.Proxy })
+		_ = l.Close()
+	}()
+	for err == nil {
+		var conn net.Conn
+		if conn, err = l.Accept(); err == nil {
+			f(conn.(tunnel.Stream)) // never wait here: connections nobody accepts hold up the whole SSH connection
+		}
+	}
+	cancel()
+	if <-taken == nil {
+		return nil
+	}
+	return fmt.Errorf("serving port %d of the guest: %w", port, err)
+}
+
 // serve hands each connection to a port to f, as long as there are places; others are closed.
 func (r *Carrier) serve(
 	ctx context.Context, c *guest.Client, port int, places chan struct{}, f func(context.Context, net.Conn),
@@ -228,23 +255,27 @@ func (r *Carrier) serve(
 	}
 }
 
-// converse runs CALMenu's program in the guest once, from when there is something to catch. If there is nothing any more it
-// stays: it may carry connections.
+// converse runs CALMenu's program in the guest once, from when there is something to catch, or a line to serve the proxy
+// over. If there is nothing to catch any more it stays: it may carry connections.
 func (r *Carrier) converse(ctx context.Context, c *guest.Client, origins *caught) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	method, changed := r.wanted()
 	if method == Off {
 		r.report(wire.Report{})
-		select {
-		case <-changed:
-		case <-ctx.Done():
+		if r.Port == nil && r.DialPort == nil {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			return nil
 		}
-		return nil
 	}
 	program, err := r.Ensure(ctx, c)
 	if err != nil {
-		r.report(wire.Report{Problem: err.Error()})
+		if method != Off {
+			r.report(wire.Report{Problem: err.Error()})
+		}
 		return err
 	}
 	argv := []string{

@@ -64,6 +64,16 @@ func (g *caught) news(ctx context.Context, n uint64) error {
 	}
 }
 
+// until waits until what the guest's program has told last is good.
+func (g *caught) until(ctx context.Context, good func(wire.Report) bool) error {
+	for n, p := g.told(); !good(p); n, p = g.told() {
+		if err := g.news(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (g *caught) tell(r wire.Report) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -39,11 +39,8 @@ type line interface {
 // program last. Without one they go through the SSH server.
 func (r *Carrier) overLine(ctx context.Context, s *lineServer, open func(context.Context) (line, error)) error {
 	g := s.caught
-	n, p := g.told()
-	for ; p.Way != catch.Redirect; n, p = g.told() {
-		if err := g.news(ctx, n); err != nil {
-			return err
-		}
+	if err := g.until(ctx, func(p wire.Report) bool { return p.Method != "" }); err != nil {
+		return err
 	}
 	l, err := open(ctx)
 	if errors.Is(err, vm.ErrUnsupported) {
@@ -62,7 +59,7 @@ func (r *Carrier) overLine(ctx context.Context, s *lineServer, open func(context
 	}()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	// The next that the program tells is whether it has it.
-	n, _ = g.told()
+	n, _ := g.told()
 	if err := l.offer(ctx, g); err != nil {
 		return err
 	}

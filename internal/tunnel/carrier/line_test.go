@@ -66,6 +66,16 @@ func (p *tap) last() (*tapped, int64) {
 	return p.conn, p.conn.passed
 }
 
+// came is how much has come over the last connection, in bytes.
+func (p *tap) came() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conn == nil {
+		return 0
+	}
+	return p.conn.passed
+}
+
 func (p *tap) setBusy(yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -153,6 +163,13 @@ func (a *agent) dialPort(_ context.Context, port uint16) (net.Conn, error) {
 	})
 }
 
+// proxied fetches by a proxy. It is patient with the moment between the SSH server's letting go of the port and the guest's
+// program's listening there.
+func (b *box) proxied(by []string, url string) (string, error) {
+	args := append([]string{"--retry", "10", "--retry-delay", "1", "--retry-connrefused"}, by...)
+	return b.curl(append(args, url)...)
+}
+
 // testLine has a session over a line end in every way there is: what is redirected goes through the SSH server until there
 // is another.
 func testLine(t *testing.T, c *carried, e *ender) {
@@ -174,11 +191,11 @@ func testLine(t *testing.T, c *carried, e *ender) {
 	proxied := func(what string, yes bool) {
 		t.Helper()
 		for _, by := range []string{"--socks5-hostname 127.0.0.1:1080", "-x http://127.0.0.1:3128", "-p -x http://127.0.0.1:3128"} {
-			_, before := p.last()
-			if out, err := c.curl(append(strings.Fields(by), "http://good.test/")...); err != nil || out != "hello\n" {
+			before := p.came()
+			if out, err := c.proxied(strings.Fields(by), "http://good.test/"); err != nil || out != "hello\n" {
 				t.Errorf("%s, %s: %q, %v", what, by, out, err)
 			}
-			if _, after := p.last(); (after > before) != yes {
+			if after := p.came(); (after > before) != yes {
 				t.Errorf("%s, %s: %d bytes came over the line", what, by, after-before)
 			}
 		}
@@ -187,8 +204,8 @@ func testLine(t *testing.T, c *carried, e *ender) {
 	// Another method leaves connections that exist alone.
 	use := c.idle()
 	c.carrier.SetMethod(Off)
-	c.await("")
-	proxied("nothing redirected", false)
+	c.awaitReport("nothing redirected", func(r wire.Report) bool { return r.Way == "" && r.Proxy })
+	proxied("nothing redirected", true)
 	c.carrier.SetMethod(catch.Redirect)
 	c.await(catch.Redirect)
 	if err := use(); err != nil {

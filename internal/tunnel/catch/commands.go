@@ -99,7 +99,11 @@ func (k *keeper) status() string {
 	switch {
 	case k.report.Way != "":
 		fmt.Fprintf(&b, "transparent: on, by %s; programs need no proxy settings\n", k.report.Way)
-		if k.report.Way == Redirect && k.report.Line != "" {
+		switch {
+		case k.report.Line == "":
+		case k.report.Proxy:
+			fmt.Fprintf(&b, "bytes: of the proxy, over the %s\n", k.report.Line)
+		default:
 			fmt.Fprintf(&b, "bytes: over the %s\n", k.report.Line)
 		}
 	case k.report.Stopped:

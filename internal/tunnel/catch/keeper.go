@@ -22,7 +22,7 @@ const (
 	Redirect = "redirect"
 	Sshuttle = "sshuttle"
 
-	// Off catches nothing. It is only ever changed to: with it, the host starts no program.
+	// Off catches nothing; the proxy's ports are served over a line all the same.
 	Off = "off"
 )
 
@@ -31,7 +31,7 @@ const hostSilence = 45 * time.Second
 
 // Options say where to lead what is caught. All ports are of the guest's loopback, where its SSH server forwards them.
 type Options struct {
-	Method  string // Auto, Redirect or Sshuttle
+	Method  string // Auto, Redirect, Sshuttle or Off
 	Port    uint16 // for redirected connections
 	Stream  uint16 // for sshuttle's conversation with its server
 	Serial  string // name of the serial port to the host; used when that says so
@@ -44,7 +44,7 @@ type Options struct {
 // Run catches the guest's connections until the host ends the conversation (in ends: no error), goes silent, or ctx ends.
 func Run(ctx context.Context, o Options, in io.Reader, out io.Writer) error {
 	switch o.Method {
-	case Auto, Redirect, Sshuttle:
+	case Auto, Redirect, Sshuttle, Off:
 	default:
 		return fmt.Errorf("there is no method %q", o.Method)
 	}
@@ -87,6 +87,7 @@ type keeper struct {
 	report wire.Report
 	served uint64 // connections led to the host
 	line   *line  // nil: what is redirected goes through the SSH server
+	proxy  *proxy // nil: the SSH server serves its ports, or the kernel leads them to the line
 	ended  bool   // nothing is caught any more
 }
 
@@ -147,6 +148,8 @@ func (k *keeper) start(ctx context.Context) (method, error) {
 
 // tell sends the host what holds, if it is news.
 func (k *keeper) tell(r wire.Report) {
+	k.settleProxy()
+	r.Proxy, r.Method = k.proxy != nil, k.options.Method
 	r.Line = ""
 	if k.line != nil {
 		r.Line = k.line.kind

@@ -76,7 +76,7 @@ func newLine(kind wire.Line, meet func(context.Context) (*mux.Session, mux.Sizes
 func (k *keeper) setLine(p *line, problem error) {
 	k.line = p
 	r := k.report
-	if m, ok := k.method.(interface{ lead(t target) error }); ok {
+	if m, ok := k.method.(leader); ok {
 		if err := m.lead(k.target()); err != nil {
 			r.Problem = inOneLine(err)
 		}
@@ -87,6 +87,9 @@ func (k *keeper) setLine(p *line, problem error) {
 	}
 	k.tell(r)
 }
+
+// leader is a method that can lead connections elsewhere, from now on.
+type leader interface{ lead(t target) error }
 
 // target is where the kernel is to lead which connections.
 type target struct {
@@ -124,26 +127,32 @@ func (p *line) serve(k *keeper) error {
 			return errors.Join(p.session.Err(), err)
 		}
 		go func() {
-			defer conn.Close()
 			to, err := wantedTo(conn)
 			if err != nil || !k.options.led(to) {
+				_ = conn.Close()
 				return
 			}
-			st, err := p.session.Open(to.String())
-			if err != nil {
-				k.log.add("a connection to %v: %v", to, err)
-				return
-			}
-			k.mu.Lock()
-			k.served++
-			k.mu.Unlock()
-			lead(conn, st, p.piece)
+			p.carry(k, conn, to)
 		}()
 	}
 }
 
-// lead passes bytes both ways until both sides have ended. What ends otherwise ends both.
-func lead(conn *net.TCPConn, st *mux.Stream, piece int) {
+// carry leads one connection to the host.
+func (p *line) carry(k *keeper, conn *net.TCPConn, to netip.AddrPort) {
+	defer conn.Close()
+	st, err := p.session.Open(to.String())
+	if err != nil {
+		k.log.add("a connection to %v: %v", to, err)
+		return
+	}
+	k.mu.Lock()
+	k.served++
+	k.mu.Unlock()
+	Lead(conn, st, p.piece)
+}
+
+// Lead passes bytes both ways until both sides have ended, piece bytes at once at most. What ends otherwise ends both.
+func Lead(conn *net.TCPConn, st *mux.Stream, piece int) {
 	defer conn.Close()
 	defer func() { _ = st.Close() }()
 	st.OnCut(func() { _ = conn.SetReadDeadline(time.Now()) }) // nobody reads what it says any more

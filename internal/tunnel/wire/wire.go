@@ -104,14 +104,18 @@ func (w *Writer) Send(f Frame) error {
 
 // Report is what the payload of a State frame says.
 type Report struct {
+	// Method is what was asked for; "" if there is no program.
+	Method string `json:"method"`
 	// Way is what catches the guest's connections: "redirect", "sshuttle", or "" for nothing.
 	Way string `json:"way"`
 	// Stopped: somebody in the guest asked for nothing to be caught.
 	Stopped bool `json:"stopped,omitempty"`
-	// Line is what carries the bytes of what is redirected; "" is the guest's SSH server.
+	// Line is what carries the bytes of what is redirected, or is said to the proxy; "" is the guest's SSH server.
 	Line Line `json:"line,omitempty"`
 	// LineProblem is why it is not what the host has asked for.
 	LineProblem string `json:"line_problem,omitempty"`
+	// Proxy: the guest's program serves the proxy's ports itself, over the line, as soon as the SSH server lets go of them.
+	Proxy bool `json:"proxy,omitempty"`
 	// Problem is why it is not the way that was asked for, in one line.
 	Problem string `json:"problem,omitempty"`
 }

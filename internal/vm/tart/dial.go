@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,10 +18,18 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-// DialSSH implements vm.Dialer. The way through the guest agent needs no address, no lease and no permission of the
-// host's; only where the agent does not answer is the guest's address tried beside it. The connection is returned once
-// the guest has said its first byte, as an SSH server does unasked (RFC 4253 section 4.2).
+// sshPort is where the guest's SSH server listens.
+const sshPort = 22
+
+// DialSSH implements vm.Dialer. An SSH server speaks first (RFC 4253 section 4.2).
 func (d *Driver) DialSSH(ctx context.Context, name string) (net.Conn, error) {
+	return d.DialPort(ctx, name, sshPort)
+}
+
+// DialPort implements vm.PortDialer. The way through the guest agent needs no address, no lease and no permission of the
+// host's; only where the agent does not answer is the guest's address tried beside it. The connection is returned once
+// the guest has said its first byte.
+func (d *Driver) DialPort(ctx context.Context, name string, port uint16) (net.Conn, error) {
 	if err := vm.ValidName(name); err != nil {
 		return nil, err
 	}
@@ -30,7 +39,7 @@ func (d *Driver) DialSSH(ctx context.Context, name string) (net.Conn, error) {
 	if err := d.checkVersion(ctx); err != nil {
 		return nil, err
 	}
-	conn, err := d.dial(ctx, machineName(name))
+	conn, err := d.dial(ctx, machineName(name), strconv.Itoa(int(port)))
 	if err != nil {
 		return nil, fmt.Errorf("reaching %q: %w", name, err)
 	}
@@ -54,13 +63,13 @@ type dialed struct {
 }
 
 // dial takes the first of the two ways that leads to a greeting.
-func (d *Driver) dial(ctx context.Context, name string) (net.Conn, error) {
+func (d *Driver) dial(ctx context.Context, name, port string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ways := make(chan dialed, 2)
-	try := func(way func(context.Context, string) (net.Conn, error)) {
+	try := func(way func(_ context.Context, name, port string) (net.Conn, error)) {
 		go func() {
-			conn, err := way(ctx, name)
+			conn, err := way(ctx, name, port)
 			ways <- dialed{conn, err}
 		}()
 	}
@@ -120,9 +129,9 @@ func closeLosers(ways <-chan dialed, n int) {
 	}
 }
 
-// dialAgent goes through `tart exec` to the SSH server on the guest's loopback (section 9: -i comes before the name).
-func (d *Driver) dialAgent(ctx context.Context, name string) (net.Conn, error) {
-	cmd := d.command(context.WithoutCancel(ctx), "exec", "-i", name, "nc", "127.0.0.1", "22")
+// dialAgent goes through `tart exec` to a port of the guest's loopback (section 9: -i comes before the name).
+func (d *Driver) dialAgent(ctx context.Context, name, port string) (net.Conn, error) {
+	cmd := d.command(context.WithoutCancel(ctx), "exec", "-i", name, "nc", "127.0.0.1", port)
 	c, err := newExecConn(cmd)
 	if err != nil {
 		return nil, err
@@ -137,7 +146,7 @@ func (d *Driver) dialAgent(ctx context.Context, name string) (net.Conn, error) {
 
 // dialAddress goes over the virtual network. Leases can be stale (row 48), so the address is asked for at each call,
 // and of both of Tart's sources that need no agent.
-func (d *Driver) dialAddress(ctx context.Context, name string) (net.Conn, error) {
+func (d *Driver) dialAddress(ctx context.Context, name, port string) (net.Conn, error) {
 	var errs []error
 	tried := map[string]bool{}
 	for _, resolver := range []string{"dhcp", "arp"} {
@@ -154,7 +163,7 @@ func (d *Driver) dialAddress(ctx context.Context, name string) (net.Conn, error)
 			continue
 		}
 		tried[ip] = true
-		conn, err := d.dialIP(ctx, ip)
+		conn, err := d.dialIP(ctx, ip, port)
 		if err == nil {
 			return conn, nil
 		}
@@ -167,10 +176,10 @@ func (d *Driver) dialAddress(ctx context.Context, name string) (net.Conn, error)
 // the guest agent needs no such permission.
 const localNetworkHint = "Switch it on in System Settings > Privacy & Security > Local Network > CALMenu."
 
-func (d *Driver) dialIP(ctx context.Context, ip string) (net.Conn, error) {
+func (d *Driver) dialIP(ctx context.Context, ip, port string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	conn, err := d.options.DialTCP(ctx, "tcp", net.JoinHostPort(ip, "22"))
+	conn, err := d.options.DialTCP(ctx, "tcp", net.JoinHostPort(ip, port))
 	if errors.Is(err, syscall.EHOSTUNREACH) {
 		err = fmt.Errorf("macOS does not let CALMenu reach it, although it runs: %w", err)
 		return nil, hint.Wrap(err, localNetworkHint)

@@ -87,10 +87,14 @@ func dialAgent(m machine, script guest) (net.Conn, error) {
 	}
 }
 
-// ncTarget tells where `nc 127.0.0.1 22` in the guest leads: to the guest's own SSH server, or where the script says.
+// ncTarget tells where `nc 127.0.0.1 PORT` in the guest leads. Port 22 is the guest's own SSH server, or where the script
+// says. Other ports are this computer's: what runs in the guest runs here.
 func (h *home) ncTarget(m machine, argv []string) (string, bool) {
-	if len(argv) < 3 || filepath.Base(argv[0]) != "nc" || argv[len(argv)-1] != "22" {
+	if len(argv) < 3 || filepath.Base(argv[0]) != "nc" {
 		return "", false
+	}
+	if port := argv[len(argv)-1]; port != "22" {
+		return net.JoinHostPort("127.0.0.1", port), true
 	}
 	if t := h.guest(m.name).NCTarget; t != "" {
 		return t, true
