@@ -59,6 +59,7 @@ func listenDirect(offer []byte) (*direct.Identity, direct.Pin, net.Listener, err
 func acceptDirect(ctx context.Context, l net.Listener, id *direct.Identity, peer direct.Pin) (*direct.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer func() { _ = l.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	met := make(chan *direct.Conn)
 	over := make(chan error, 1)

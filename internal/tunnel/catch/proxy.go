@@ -52,7 +52,7 @@ func (k *keeper) serveProxyPort(ctx context.Context, p *line, at netip.AddrPort)
 		}
 	}
 	k.log.add("the proxy's port %d: over the %s", at.Port(), p.kind)
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	for {
 		conn, err := l.AcceptTCP()

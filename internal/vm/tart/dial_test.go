@@ -58,6 +58,52 @@ func TestDriverRow50_ssh_through_the_guest_agent(t *testing.T) {
 	}
 }
 
+// greeter is a server that speaks first and then echoes.
+func greeter(t *testing.T) uint16 {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "hello ")
+				_, _ = io.Copy(conn, conn)
+			}()
+		}
+	}()
+	return uint16(l.Addr().(*net.TCPAddr).Port)
+}
+
+func TestDriverDialsOtherPortsAsSSH(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, stock)
+	d.machine(t, "ws")
+	if _, err := d.DialPort(t.Context(), "ws", 1080); !errors.Is(err, vm.ErrNotRunning) {
+		t.Errorf("a stopped machine's port: %v", err)
+	}
+	d.start(t, "ws")
+	conn, err := d.DialPort(t.Context(), "ws", greeter(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "echoed"); err != nil {
+		t.Error(err)
+	}
+	got := make([]byte, len("hello echoed"))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "hello echoed" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) {
@@ -160,6 +206,14 @@ func TestDriverRow53_without_an_agent_the_address_is_dialled(t *testing.T) {
 	})
 	login(t, conn)
 	if dialled != "192.168.64.7:22" {
+		t.Errorf("dialled %q", dialled)
+	}
+	conn, err := d.DialPort(t.Context(), "ws", 49152) // the same server answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	login(t, conn)
+	if dialled != "192.168.64.7:49152" {
 		t.Errorf("dialled %q", dialled)
 	}
 }

@@ -11,7 +11,10 @@ import (
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
-var _ vm.Execer = (*Driver)(nil)
+var (
+	_ vm.Execer     = (*Driver)(nil)
+	_ vm.PortDialer = (*Driver)(nil)
+)
 
 // maxExecOutput bounds what a command in the guest may say, in bytes: it is hostile.
 const maxExecOutput = 1 << 20
