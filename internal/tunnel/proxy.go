@@ -70,17 +70,15 @@ func (p *Proxy) ServeConn(ctx context.Context, conn Stream) {
 	}
 }
 
-// Serve proxies for the connections of l, which must be Streams, until ctx ends (then the error is ctx's) or l fails,
-// closes l and all connections, and returns when nothing of it runs any more.
+// Serve proxies for the connections of l, which must be Streams, until ctx ends (then the error is ctx's) or l fails. Then it
+// closes l. Connections go on until they end, or ctx does, and Serve returns when none is left.
 func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	if p.Gate == nil || p.Gate.Policy == nil {
 		return errors.New("serve tunnel: no policy given")
 	}
-	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	var running sync.WaitGroup
 	defer func() {
-		cancel()
 		stop()
 		_ = l.Close()
 		running.Wait()

@@ -124,9 +124,7 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 	proxy := &tunnel.Proxy{Gate: r.Gate}
 	for _, port := range proxyPorts {
 		part(func(ctx context.Context) error {
-			return r.serveProxy(ctx, c, int(port), origins, func(conn tunnel.Stream) {
-				parts.Go(func() { proxy.ServeConn(ctx, conn) })
-			})
+			return r.serveProxy(ctx, c, int(port), proxy, origins, &parts)
 		})
 	}
 	streams := func(ctx context.Context, conn net.Conn) { _ = sshuttle.Serve(ctx, conn, r.Gate) }
@@ -190,9 +188,11 @@ func (r *Carrier) listen(ctx context.Context, c *guest.Client, port int) (net.Li
 	return c.Listen(at)
 }
 
-// serveProxy hands each connection to a port of the proxy's to f, until the guest's program takes over the port. Then it
-// returns nil; connections go on.
-func (r *Carrier) serveProxy(ctx context.Context, c *guest.Client, port int, g *caught, f func(tunnel.Stream)) error {
+// serveProxy has the SSH server lead a port of the proxy's here until the guest's program takes it over. Then it returns nil;
+// connections go on, as one of parts.
+func (r *Carrier) serveProxy(
+	ctx context.Context, c *guest.Client, port int, proxy *tunnel.Proxy, g *caught, parts *sync.WaitGroup,
+) error {
 	if err := g.until(ctx, func(p wire.Report) bool { return !p.Proxy }); err != nil {
 		return err
 	}
@@ -200,23 +200,9 @@ func (r *Carrier) serveProxy(ctx context.Context, c *guest.Client, port int, g *
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	taken := make(chan error, 1)
-	go func() {
-		taken <- g.until(ctx, func(p wire.Report) bool { return p.Proxy })
-		_ = l.Close()
-	}()
-	for err == nil {
-		var conn net.Conn
-		if conn, err = l.Accept(); err == nil {
-			f(conn.(tunnel.Stream)) // never wait here: connections nobody accepts hold up the whole SSH connection
-		}
-	}
-	cancel()
-	if <-taken == nil {
-		return nil
-	}
-	return fmt.Errorf("serving port %d of the guest: %w", port, err)
+	defer l.Close()
+	parts.Go(func() { _ = proxy.Serve(ctx, l) }) // fails with the connection to the guest, or when it is to
+	return g.until(ctx, func(p wire.Report) bool { return p.Proxy })
 }
 
 // serve hands each connection to a port to f, as long as there are places; others are closed.
