@@ -15,9 +15,9 @@ type Stream interface {
 }
 
 const (
-	// relayBuffer is how much is passed on at once, in bytes: eight packets of an SSH channel. A connection has one while
+	// relayBuffer is how much is passed on at once, in bytes: the largest frame of a line. A connection has one while
 	// much comes over it, and idleBuffer otherwise.
-	relayBuffer = 256 << 10
+	relayBuffer = 512 << 10
 	idleBuffer  = 4 << 10
 )
 

@@ -156,7 +156,7 @@ func (c *Conn) WriteParts(first, second []byte) error {
 func (c *Conn) Close() error { return c.link.Close() }
 
 // readAhead is how much is read from the network at once, in bytes. TLS by itself asks for a record, 16 KiB at most.
-const readAhead = 256 << 10
+const readAhead = 512 << 10
 
 // gathered has what is read and written at once be more than a record of TLS: each costs a system call otherwise.
 type gathered struct {

@@ -48,8 +48,9 @@ type Sizes struct {
 var (
 	// Serial is for a serial port. Linux passes 32 KiB at a time to one, and a piece is two of them with the header.
 	Serial = Sizes{Frame: 64 << 10, Window: 256 << 10, Piece: 64<<10 - headerLength}
-	// Network is for a connection over a network, where who has much to pass on wakes the other end less often.
-	Network = Sizes{Frame: 256 << 10, Window: 1 << 20, Piece: 256 << 10}
+	// Network is for a connection over a network: large frames wake both ends less often. A window is as large as one of
+	// OpenSSH's channels.
+	Network = Sizes{Frame: 512 << 10, Window: 2 << 20, Piece: 512 << 10}
 )
 
 // tellAfter is how much of a window has been read when the other end is told. What is left keeps that busy until then: told
