@@ -164,23 +164,21 @@ func Lead(conn *net.TCPConn, st *mux.Stream, piece int) {
 			_ = conn.Close()
 		}
 	}()
-	if pass(conn, st, piece) != nil {
+	_, err := st.WriteTo(conn)
+	if err == nil {
+		err = conn.CloseWrite()
+	}
+	if err != nil {
 		_ = st.Close()
 		_ = conn.Close()
 	}
 	<-up
 }
 
-// half is what can be written to until its CloseWrite.
-type half interface {
-	io.Writer
-	CloseWrite() error
-}
-
 // firstPiece is how much is passed on at once until that is not enough, in bytes.
 const firstPiece = 16 << 10
 
-func pass(to half, from io.Reader, piece int) error {
+func pass(to *mux.Stream, from io.Reader, piece int) error {
 	b := make([]byte, firstPiece)
 	for {
 		n, err := from.Read(b)

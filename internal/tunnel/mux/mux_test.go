@@ -134,6 +134,68 @@ func testBytes(t *testing.T, guest, host *Session) {
 	echoes.Wait()
 }
 
+// TestWriteTo: who passes on what comes, however slowly, gets all of it in order while more comes, and the ring grows.
+func TestWriteTo(t *testing.T) {
+	for what, sizes := range map[string]Sizes{"serial": Serial, "network": Network} {
+		t.Run(what, func(t *testing.T) {
+			a, b := net.Pipe()
+			guest, host := joined(t, a, b, sizes, 4)
+			g, h := opened(t, guest, host)
+			sent := make([]byte, 5*sizes.Window+12345)
+			_, _ = rand.Read(sent)
+			go func() {
+				for at, n := 0, 1; at < len(sent); at, n = at+n, 2*n+1 {
+					n = min(n, len(sent)-at)
+					if _, err := g.Write(sent[at : at+n]); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+				_ = g.CloseWrite()
+			}()
+			var got slowly
+			if n, err := h.WriteTo(&got); err != nil || n != int64(len(sent)) || !bytes.Equal(got.Bytes(), sent) {
+				t.Errorf("%d bytes of %d came, or others: %v", n, len(sent), err)
+			}
+			// What fails, or is closed, ends it.
+			g, h = opened(t, guest, host)
+			_, err := g.Write([]byte("word"))
+			must(t, err)
+			if _, err := h.WriteTo(failing{}); !errors.Is(err, io.ErrClosedPipe) {
+				t.Errorf("to where nothing can be written: %v", err)
+			}
+			g, h = opened(t, guest, host)
+			_, err = g.Write([]byte("word"))
+			must(t, err)
+			if _, err := h.WriteTo(closing{h}); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("closed meanwhile: %v", err)
+			}
+			if _, err := g.WriteTo(io.Discard); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("closed at the other end: %v", err)
+			}
+		})
+	}
+}
+
+// slowly lets others go on before and after it keeps what is written.
+type slowly struct{ bytes.Buffer }
+
+func (s *slowly) Write(b []byte) (int, error) {
+	time.Sleep(100 * time.Microsecond)
+	n, err := s.Buffer.Write(b)
+	time.Sleep(100 * time.Microsecond)
+	return n, err
+}
+
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// closing closes a stream while something of it is written.
+type closing struct{ st *Stream }
+
+func (c closing) Write(b []byte) (int, error) { return len(b), c.st.Close() }
+
 // TestHalfOfAConnection: each direction ends by itself, and a close ends both.
 func TestHalfOfAConnection(t *testing.T) {
 	guest, host := pair(t, 4)

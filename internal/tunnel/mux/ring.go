@@ -43,11 +43,19 @@ func (r *ring) space(n int) (first, second []byte) {
 	return first, r.buf[:n-len(first)]
 }
 
+// next is what is to be read next, as far as it lies together.
+func (r *ring) next() []byte { return r.buf[r.head:min(r.head+r.size, len(r.buf))] }
+
+// skip forgets the next n bytes, which lie together.
+func (r *ring) skip(n int) {
+	r.head = (r.head + n) % len(r.buf)
+	r.size -= n
+}
+
 func (r *ring) read(b []byte) (n int) {
 	for n < len(b) && r.size > 0 {
-		part := copy(b[n:], r.buf[r.head:min(r.head+r.size, len(r.buf))])
-		r.head = (r.head + part) % len(r.buf)
-		r.size -= part
+		part := copy(b[n:], r.next())
+		r.skip(part)
 		n += part
 	}
 	return n

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -135,24 +136,62 @@ func (st *Stream) Read(b []byte) (int, error) {
 		return 0, nil
 	}
 	st.mu.Lock()
-	for st.wait.size == 0 && !st.finished && st.cut == nil && !st.shut {
-		st.readable.Wait()
-	}
-	var err error
-	switch {
-	case st.shut:
-		err = net.ErrClosed
-	case st.wait.size > 0:
-	case st.finished:
-		err = io.EOF
-	default:
-		err = st.cut
-	}
-	if err != nil {
+	if err := st.await(); err != nil {
 		st.mu.Unlock()
 		return 0, err
 	}
 	n := st.wait.read(b)
+	st.took(n)
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo, without a buffer of its own: instead of Read, not beside it.
+func (st *Stream) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		st.mu.Lock()
+		if err := st.await(); err != nil {
+			st.mu.Unlock()
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return n, err
+		}
+		// What comes meanwhile is put behind these bytes, or they are left as they are and a larger ring has them too.
+		next := st.wait.next()
+		st.mu.Unlock()
+		wrote, err := w.Write(next)
+		n += int64(wrote)
+		if err != nil {
+			return n, err
+		}
+		st.mu.Lock()
+		if st.shut {
+			st.mu.Unlock()
+			return n, net.ErrClosed
+		}
+		st.wait.skip(wrote)
+		st.took(wrote)
+	}
+}
+
+// await waits for something to read; the error is why there is nothing. Its caller holds mu.
+func (st *Stream) await() error {
+	for st.wait.size == 0 && !st.finished && st.cut == nil && !st.shut {
+		st.readable.Wait()
+	}
+	switch {
+	case st.shut:
+		return net.ErrClosed
+	case st.wait.size > 0:
+		return nil
+	case st.finished:
+		return io.EOF
+	}
+	return st.cut
+}
+
+// took counts what was read and tells the other end, if that is much. It unlocks mu, which its caller holds.
+func (st *Stream) took(n int) {
 	if st.wait.size == 0 && !st.filling {
 		st.wait.release()
 	}
@@ -164,9 +203,8 @@ func (st *Stream) Read(b []byte) (int, error) {
 	}
 	st.mu.Unlock()
 	if more > 0 {
-		_ = st.s.send(st, credit, more, nil) // Read has its bytes; that the session is over is told next
+		_ = st.s.send(st, credit, more, nil) // the reader has its bytes; that the session is over is told next
 	}
-	return n, nil
 }
 
 // Write waits for the other end to have room.
