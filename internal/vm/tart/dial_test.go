@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/calmenu/calmenu/internal/nettest"
 	"github.com/calmenu/calmenu/internal/vm"
 )
 
@@ -58,30 +60,6 @@ func TestDriverRow50_ssh_through_the_guest_agent(t *testing.T) {
 	}
 }
 
-// greeter is a server that speaks first and then echoes.
-func greeter(t *testing.T) uint16 {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_, _ = io.WriteString(conn, "hello ")
-				_, _ = io.Copy(conn, conn)
-			}()
-		}
-	}()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
-}
-
 func TestDriverDialsOtherPortsAsSSH(t *testing.T) {
 	t.Parallel()
 	d := newDriver(t, stock)
@@ -90,7 +68,11 @@ func TestDriverDialsOtherPortsAsSSH(t *testing.T) {
 		t.Errorf("a stopped machine's port: %v", err)
 	}
 	d.start(t, "ws")
-	conn, err := d.DialPort(t.Context(), "ws", greeter(t))
+	at := netip.MustParseAddrPort(nettest.Serve(t, func(conn *net.TCPConn) { // it speaks first, and then echoes
+		_, _ = io.WriteString(conn, "hello ")
+		_, _ = io.Copy(conn, conn)
+	}))
+	conn, err := d.DialPort(t.Context(), "ws", at.Port())
 	if err != nil {
 		t.Fatal(err)
 	}
