@@ -8,8 +8,11 @@ import (
 	"time"
 )
 
-// bindEvery is how soon a port that the SSH server still holds is tried again.
-const bindEvery = 2 * time.Millisecond
+// A port that the SSH server still holds is tried again after bindAgain, later after maxBindAgain: somebody else may hold it.
+const (
+	bindAgain    = 2 * time.Millisecond
+	maxBindAgain = time.Second
+)
 
 // proxy serves the proxy's ports in the SSH server's stead: where the kernel does not lead to a line what is said to them,
 // this program listens there itself.
@@ -46,10 +49,11 @@ func (k *keeper) settleProxy() {
 
 func (k *keeper) serveProxyPort(ctx context.Context, p *line, at netip.AddrPort) {
 	l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
-	for ; err != nil; l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at)) {
-		if pause(ctx, bindEvery); ctx.Err() != nil {
+	for again := bindAgain; err != nil; again = min(2*again, maxBindAgain) {
+		if pause(ctx, again); ctx.Err() != nil {
 			return
 		}
+		l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at))
 	}
 	k.log.add("the proxy's port %d: over the %s", at.Port(), p.kind)
 	defer func() { _ = l.Close() }()
