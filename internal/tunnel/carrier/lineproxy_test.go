@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"io"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/calmenu/calmenu/internal/nettest"
@@ -114,6 +115,9 @@ func TestLineWithNothingToCatch(t *testing.T) {
 	}
 	if c.line.came() == before {
 		t.Error("it did not go over the line")
+	}
+	if out, err := b.run(b.helper, "proxy", "status"); err != nil || !strings.Contains(out, "transparent: off\nbytes: of the proxy, over the direct") {
+		t.Errorf("proxy-status: %q, %v", out, err)
 	}
 	if out, err := b.curl("--connect-timeout", "1", "http://8.8.8.8/"); err == nil {
 		t.Errorf("without a proxy, the box reaches %q", out)

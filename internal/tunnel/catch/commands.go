@@ -99,17 +99,17 @@ func (k *keeper) status() string {
 	switch {
 	case k.report.Way != "":
 		fmt.Fprintf(&b, "transparent: on, by %s; programs need no proxy settings\n", k.report.Way)
-		switch {
-		case k.report.Line == "":
-		case k.report.Proxy:
-			fmt.Fprintf(&b, "bytes: of the proxy, over the %s\n", k.report.Line)
-		default:
-			fmt.Fprintf(&b, "bytes: over the %s\n", k.report.Line)
-		}
 	case k.report.Stopped:
 		b.WriteString("transparent: stopped in this guest; proxy-start starts it\n")
 	default:
 		b.WriteString("transparent: off\n")
+	}
+	switch {
+	case k.report.Line == "":
+	case k.report.Proxy:
+		fmt.Fprintf(&b, "bytes: of the proxy, over the %s\n", k.report.Line)
+	default:
+		fmt.Fprintf(&b, "bytes: over the %s\n", k.report.Line)
 	}
 	if k.report.Problem != "" {
 		fmt.Fprintf(&b, "problem: %s\n", k.report.Problem)
