@@ -29,8 +29,8 @@ var errNoRedirect = errors.New("macOS cannot tell where a connection that its SS
 // wantedTo is for what is redirected, which nothing is.
 func wantedTo(*net.TCPConn) (netip.AddrPort, error) { return netip.AddrPort{}, errNoRedirect }
 
-// startRedirect: pf can redirect too, but who asks it where a connection wanted to go has to hold the connection, which
-// the SSH server does.
+// startRedirect: pf can redirect too, but who asks it where a connection wanted to go has to hold the connection. The SSH
+// server does until there is a line, and a method is chosen before that.
 func (*keeper) startRedirect(context.Context) (method, error) {
 	return nil, errNoRedirect
 }
