@@ -30,7 +30,7 @@ const lineTime = 30 * time.Second
 type line interface {
 	// offer tells the guest's program of it.
 	offer(ctx context.Context, g *caught) error
-	// meet waits for that at the other end.
+	// meet waits for that at the other end. The session owns what is open then.
 	meet(ctx context.Context) (*mux.Session, error)
 	io.Closer
 }
@@ -66,7 +66,9 @@ func (r *Carrier) overLine(ctx context.Context, s *lineServer, open func(context
 	running.Go(func() { cancel(g.hasLine(ctx, n)) })
 	session, err := l.meet(ctx)
 	if err == nil {
+		stop := context.AfterFunc(ctx, func() { _ = session.Close() })
 		err = s.serve(ctx, session)
+		stop()
 		_ = session.Close()
 	}
 	if ctx.Err() != nil {
@@ -125,10 +127,6 @@ type directLine struct {
 	dial func(context.Context, uint16) (net.Conn, error)
 	id   *direct.Identity
 	at   wire.Place // where the guest's program waits
-
-	mu     sync.Mutex // guards conn
-	conn   io.Closer
-	closed bool
 }
 
 func (r *Carrier) openDirect(context.Context) (line, error) {
@@ -164,24 +162,11 @@ func (l *directLine) meet(ctx context.Context) (*mux.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil, errors.Join(net.ErrClosed, conn.Close())
-	}
-	l.conn = conn
 	return mux.Server(conn, bufio.NewReader(conn), mux.Network, catch.MaxStreams), nil
 }
 
-// Close implements io.Closer.
-func (l *directLine) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed = true; l.conn == nil {
-		return nil
-	}
-	return l.conn.Close()
-}
+// Close implements io.Closer: nothing is open before the two have met.
+func (*directLine) Close() error { return nil }
 
 // lineServer serves what comes over a line.
 type lineServer struct {

@@ -163,5 +163,5 @@ func (l *log) String() string {
 	return strings.Join(l.lines, "\n") + "\n"
 }
 
-// line is an error in one line.
+// inOneLine is an error's text in one line.
 func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +83,7 @@ func TestStrangersAtTheDirectPort(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 	_ = silent.SetReadDeadline(time.Now().Add(lineTime))
-	if _, err := io.Copy(io.Discard, silent); errors.Is(err, context.DeadlineExceeded) {
+	if _, err := io.Copy(io.Discard, silent); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("a connection that said nothing is kept")
 	}
 	if late, err := net.Dial("tcp", at); err == nil {

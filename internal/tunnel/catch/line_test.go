@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestLed: of the loopback, the proxy's ports alone are led to the host, and only while connections go over the serial port.
+// TestLed: of the loopback, the proxy's ports alone are led to the host, and only while there is a line.
 func TestLed(t *testing.T) {
 	o := Options{Port: 3129, Proxy: []uint16{3128, 1080}}
 	for to, want := range map[string]bool{
@@ -27,6 +27,6 @@ func TestLed(t *testing.T) {
 	}
 	k := keeper{options: o}
 	if to := k.target(); to.port != 3129 || to.proxy != nil {
-		t.Errorf("without the serial port: %+v", to)
+		t.Errorf("without a line: %+v", to)
 	}
 }
