@@ -23,7 +23,8 @@ const (
 	dnsIdleTime = 30 * time.Second // of a TCP connection with questions for names
 )
 
-// caught serves connections that the guest's kernel redirected: the guest's program knows where they wanted to go.
+// caught serves connections that the guest's kernel redirected: the guest's program, which holds them, knows where they wanted
+// to go.
 type caught struct {
 	gate *tunnel.Gate
 

@@ -2,9 +2,9 @@
 // connection and every question for a name to the host, and refuses what cannot be led there at once, so that nothing
 // hangs. It is linked into cmd/calhelper, which the host starts as the guest's root.
 //
-// Connections are redirected straight to the port on which the guest's own SSH server forwards to the host: bytes pass no
-// program of ours in the guest. Where a connection wanted to go is not among them, so the host asks (wire.Origin), and
-// the kernel's table of redirected connections knows. SO_ORIGINAL_DST, the usual way, would need the bytes to pass here.
+// Connections are redirected to this program, since who asks the kernel where one wanted to go has to hold it (nftables on
+// Linux, pf on macOS). It leads them to the host over a line or, while there is none, through the guest's own SSH server, which
+// is not told where they wanted to go: the host asks (wire.Origin).
 //
 // What must hold: when the conversation with the host ends, this side puts everything back as it was and ends too.
 package catch

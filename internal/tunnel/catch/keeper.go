@@ -32,7 +32,7 @@ const hostSilence = 45 * time.Second
 // Options say where to lead what is caught. All ports are of the guest's loopback, where its SSH server forwards them.
 type Options struct {
 	Method  string // Auto, Redirect, Sshuttle or Off
-	Port    uint16 // for redirected connections
+	Port    uint16 // for redirected connections while there is no line
 	Stream  uint16 // for sshuttle's conversation with its server
 	Serial  string // name of the serial port to the host; used when that says so
 	Program string // this program's file, for sshuttle to start
@@ -87,7 +87,7 @@ type keeper struct {
 	report wire.Report
 	served uint64 // connections led to the host
 	line   *line  // nil: what is redirected goes through the SSH server
-	proxy  *proxy // nil: the SSH server serves its ports, or the kernel leads them to the line
+	proxy  *proxy // nil: the SSH server serves its ports, or the kernel redirects what is said to them
 	ended  bool   // nothing is caught any more
 }
 
@@ -202,6 +202,12 @@ func (k *keeper) present() method {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.method
+}
+
+func (k *keeper) presentLine() *line {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.line
 }
 
 // converse does what the host asks until it ends.

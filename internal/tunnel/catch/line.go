@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/calmenu/calmenu/internal/tunnel/mux"
@@ -25,10 +24,7 @@ type line struct {
 	kind    wire.Line
 	session *mux.Session
 	piece   int // bytes that are best passed on at once
-	l       *net.TCPListener
 }
-
-func (p *line) number() uint16 { return uint16(p.l.Addr().(*net.TCPAddr).Port) }
 
 // useLine has what is redirected go over a line until that ends, and what is said to the proxy too. All that is dialled
 // after that goes through the SSH server again.
@@ -42,8 +38,8 @@ func (k *keeper) useLine(kind wire.Line, meet func(context.Context) (*mux.Sessio
 	k.mu.Lock()
 	k.setLine(p, nil)
 	k.mu.Unlock()
-	err = p.serve(k)
-	_ = p.l.Close()
+	<-p.session.Done()
+	err = p.session.Err()
 	_ = p.session.Close()
 	k.log.add("the %s: %v", kind, err)
 	k.loseLine(p, err)
@@ -65,19 +61,15 @@ func newLine(kind wire.Line, meet func(context.Context) (*mux.Session, mux.Sizes
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		return nil, errors.Join(err, session.Close())
-	}
-	return &line{kind, session, sizes.Piece, l}, nil
+	return &line{kind, session, sizes.Piece}, nil
 }
 
 // setLine leads what is redirected to a line, or back, and tells the host. Its caller holds mu.
 func (k *keeper) setLine(p *line, problem error) {
 	k.line = p
 	r := k.report
-	if m, ok := k.method.(leader); ok {
-		if err := m.lead(k.target()); err != nil {
+	if m, ok := k.method.(*redirect); ok {
+		if err := m.lead(); err != nil {
 			r.Problem = inOneLine(err)
 		}
 	}
@@ -86,55 +78,6 @@ func (k *keeper) setLine(p *line, problem error) {
 		r.LineProblem = inOneLine(problem)
 	}
 	k.tell(r)
-}
-
-// leader is a method that can lead connections elsewhere, from now on.
-type leader interface{ lead(t target) error }
-
-// target is where the kernel is to lead which connections.
-type target struct {
-	port  uint16   // of the loopback
-	proxy []uint16 // ports of the loopback that are led there too, though what is dialled there goes nowhere else
-}
-
-// target is the present one: the SSH server serves the proxy's ports itself. Its caller holds mu.
-func (k *keeper) target() target {
-	if k.line != nil {
-		return target{k.line.number(), k.options.Proxy}
-	}
-	return target{port: k.options.Port}
-}
-
-// led tells whether a connection that wanted to go somewhere is the host's affair.
-func (o *Options) led(to netip.AddrPort) bool {
-	if to.Addr().IsLoopback() {
-		return to.Addr() == loopback && slices.Contains(o.Proxy, to.Port()) // else somebody dialled the port itself
-	}
-	return to.IsValid()
-}
-
-var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-
-// serve leads connections to the host until the session is over. The error is why.
-func (p *line) serve(k *keeper) error {
-	go func() {
-		<-p.session.Done()
-		_ = p.l.Close()
-	}()
-	for {
-		conn, err := p.l.AcceptTCP()
-		if err != nil {
-			return errors.Join(p.session.Err(), err)
-		}
-		go func() {
-			to, err := wantedTo(conn)
-			if err != nil || !k.options.led(to) {
-				_ = conn.Close()
-				return
-			}
-			p.carry(k, conn, to)
-		}()
-	}
 }
 
 // carry leads one connection to the host.

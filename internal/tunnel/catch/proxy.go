@@ -26,7 +26,7 @@ type proxy struct {
 // holds mu, and tells the host after it: the SSH server lets go of the ports then, or takes them again.
 func (k *keeper) settleProxy() {
 	l := k.line
-	if _, leads := k.method.(leader); leads {
+	if _, leads := k.method.(*redirect); leads {
 		l = nil
 	}
 	if k.proxy != nil {

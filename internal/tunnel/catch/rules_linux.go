@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,26 +12,26 @@ import (
 // table is the name of the rules' table in the guest's kernel.
 const table = "calmenu"
 
-// rules are what the kernel is told: to lead TCP to a target, and questions for names to names (0: they are sshuttle's
-// affair, which then catches both). What is left of UDP, IPv6 and the rest is refused with an answer, so that programs try
-// something else at once. kept are the networks the guest itself is in: in one of them is the host.
-func rules(t target, names uint16, kept []netip.Prefix) string {
+// rules are what the kernel is told: to lead connections and questions for names to a target, unless that has no port: then
+// sshuttle catches both. What is left of UDP, IPv6 and the rest is refused with an answer, so that programs try something else
+// at once.
+func rules(t target) string {
 	var b strings.Builder
 	// The first line makes the second one hold also where there is no such table yet.
 	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n", table)
 	direct := []string{"127.0.0.0/8"}
-	for _, p := range kept {
+	for _, p := range t.kept {
 		if p.Addr().Is4() {
 			direct = append(direct, p.String())
 		}
 	}
-	if names != 0 {
+	if t.port != 0 {
 		b.WriteString("chain lead {\ntype nat hook output priority -100; policy accept;\n")
 		if len(t.proxy) > 0 {
 			fmt.Fprintf(&b, "ip daddr %v tcp dport { %s } redirect to :%d\n", loopback, list(t.proxy), t.port)
 		}
 		b.WriteString("ip daddr 127.0.0.0/8 return\n")
-		fmt.Fprintf(&b, "meta nfproto ipv4 udp dport 53 redirect to :%d\n", names)
+		fmt.Fprintf(&b, "meta nfproto ipv4 udp dport 53 redirect to :%d\n", t.names)
 		fmt.Fprintf(&b, "ip daddr { %s } return\n", strings.Join(direct, ", "))
 		fmt.Fprintf(&b, "meta nfproto ipv4 meta l4proto tcp redirect to :%d\n}\n", t.port)
 	}

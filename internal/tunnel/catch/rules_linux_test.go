@@ -25,11 +25,10 @@ func TestRules(t *testing.T) {
 	const begin = "table inet calmenu\ndelete table inet calmenu\ntable inet calmenu {\n"
 	kept := []netip.Prefix{netip.MustParsePrefix("10.0.2.0/24"), netip.MustParsePrefix("fe80::/64")}
 	for what, tt := range map[string]struct {
-		to    target
-		names uint16
-		lead  string
+		to   target
+		lead string
 	}{
-		"the serial port": {target{40000, []uint16{3128, 1080}}, 5353, `chain lead {
+		"a line": {target{port: 40000, names: 5353, proxy: []uint16{3128, 1080}}, `chain lead {
 type nat hook output priority -100; policy accept;
 ip daddr 127.0.0.1 tcp dport { 3128, 1080 } redirect to :40000
 ip daddr 127.0.0.0/8 return
@@ -38,17 +37,18 @@ ip daddr { 127.0.0.0/8, 10.0.2.0/24 } return
 meta nfproto ipv4 meta l4proto tcp redirect to :40000
 }
 `},
-		"the SSH server": {target{port: 3129}, 5353, `chain lead {
+		"no line": {target{port: 40000, names: 5353}, `chain lead {
 type nat hook output priority -100; policy accept;
 ip daddr 127.0.0.0/8 return
 meta nfproto ipv4 udp dport 53 redirect to :5353
 ip daddr { 127.0.0.0/8, 10.0.2.0/24 } return
-meta nfproto ipv4 meta l4proto tcp redirect to :3129
+meta nfproto ipv4 meta l4proto tcp redirect to :40000
 }
 `},
 		"sshuttle": {},
 	} {
-		if got, want := rules(tt.to, tt.names, kept), begin+tt.lead+refusing; got != want {
+		tt.to.kept = kept
+		if got, want := rules(tt.to), begin+tt.lead+refusing; got != want {
 			t.Errorf("%s:\n%s\nwant\n%s", what, got, want)
 		}
 	}

@@ -2,9 +2,6 @@ package catch
 
 import (
 	"context"
-	"errors"
-	"net"
-	"net/netip"
 	"syscall"
 	"time"
 )
@@ -23,14 +20,3 @@ func awaitRules(ctx context.Context) { pause(ctx, time.Second) }
 func awaitNoRules() { pause(context.Background(), time.Second) }
 
 func endWithUs() *syscall.SysProcAttr { return nil }
-
-var errNoRedirect = errors.New("macOS cannot tell where a connection that its SSH server holds wanted to go")
-
-// wantedTo is for what is redirected, which nothing is.
-func wantedTo(*net.TCPConn) (netip.AddrPort, error) { return netip.AddrPort{}, errNoRedirect }
-
-// startRedirect: pf can redirect too, but who asks it where a connection wanted to go has to hold the connection. The SSH
-// server does until there is a line, and a method is chosen before that.
-func (*keeper) startRedirect(context.Context) (method, error) {
-	return nil, errNoRedirect
-}

@@ -21,7 +21,7 @@ type Kind byte
 const (
 	Question Kind = 'q' // guest: a question for a name, as a DNS message
 	Answer   Kind = 'a' // host: the answer, with the question's ID
-	Origin   Kind = 'o' // host: where did the connection from this address ("10.0.2.15:40000") want to go?
+	Origin   Kind = 'o' // host: where is the connection to the SSH server's port from this address ("127.0.0.1:40000") to lead?
 	Direct   Kind = 'd' // host: listen for a direct connection (an Offer, as JSON)
 	Reply    Kind = 'r' // guest: to an Origin there ("192.0.2.7:443"), to a Direct a Place as JSON, or nowhere (empty); with its ID
 	State    Kind = 's' // guest: what holds now, as JSON

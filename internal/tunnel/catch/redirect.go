@@ -1,0 +1,88 @@
+//go:build unix
+
+package catch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// redirect has the kernel lead connections to this program, which leads them to the host.
+type redirect struct {
+	k      *keeper
+	names  *names
+	held   *holder
+	packet filter
+}
+
+// filter is what the kernel does with packets.
+type filter interface {
+	// lead has connections and questions for names led to this program, by these rules and no others from now on.
+	lead(ctx context.Context, t target) error
+	wants
+	// close takes that back.
+	close(ctx context.Context) error
+}
+
+// target is what is led where. All ports are of the loopback.
+type target struct {
+	port  uint16         // where connections are led
+	names uint16         // where questions for names are led
+	proxy []uint16       // connections to these ports are led there too, though what is dialled there goes nowhere else
+	kept  []netip.Prefix // networks the guest itself is in: in one of them is the host
+}
+
+func (k *keeper) startRedirect(ctx context.Context) (method, error) {
+	n, err := newNames(k.out)
+	if err != nil {
+		return nil, fmt.Errorf("listening for questions for names: %w", err)
+	}
+	packet, err := openFilter(ctx)
+	if err != nil {
+		return nil, errors.Join(err, n.conn.Close())
+	}
+	held, err := newHolder(k, packet)
+	if err != nil {
+		return nil, errors.Join(err, packet.close(ctx), n.conn.Close())
+	}
+	r := &redirect{k, n, held, packet}
+	go func() { _ = n.serve() }()
+	go held.serve()
+	if err := packet.lead(ctx, r.target()); err != nil {
+		r.stop()
+		return nil, err
+	}
+	return r, nil
+}
+
+func (*redirect) name() string                                { return Redirect }
+func (r *redirect) answer(id uint32, message []byte)          { r.names.answer(id, message) }
+func (r *redirect) origin(from netip.AddrPort) netip.AddrPort { return r.held.origin(from) }
+
+// target is the present one: without a line the SSH server serves the proxy's ports itself. Its caller holds the keeper's mu.
+func (r *redirect) target() target {
+	t := target{port: r.held.port(), names: r.names.port(), kept: networks()}
+	if r.k.line != nil {
+		t.proxy = r.k.options.Proxy
+	}
+	return t
+}
+
+// lead has the kernel know of another line, or of none. Its caller holds the keeper's mu.
+func (r *redirect) lead() error {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+	defer cancel()
+	return r.packet.lead(ctx, r.target())
+}
+
+func (r *redirect) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+	defer cancel()
+	if err := r.packet.close(ctx); err != nil {
+		r.k.log.add("redirecting no more: %v", err)
+	}
+	_ = r.names.conn.Close()
+	_ = r.held.l.Close()
+}
