@@ -9,7 +9,7 @@ PATH=$PATH:/usr/local/go/bin
 RUN_PACKAGES='qemu-system-x86 qemu-utils mmdebstrap e2fsprogs xz-utils uidmap openssh-client tmux ca-certificates'
 # gcc for the race detector; clang and lld to compile for macOS; a desktop with tray, notifications, terminal and mouse;
 # peers for comparisons; vttest for sessions.
-TEST_PACKAGES='gcc libc6-dev clang lld xvfb xauth xfce4-panel xfwm4 xfce4-terminal dunst libnotify-bin xdotool zenity xclip
+TEST_PACKAGES='gcc libc6-dev clang lld xvfb xauth xfce4-panel xfwm4 xfce4-terminal dunst libnotify-bin xdotool zenity xclip lsof
   dbus dbus-x11 imagemagick x11-utils x11-xserver-utils fonts-dejavu-core
   fonts-noto-color-emoji openssh-server rsync sshuttle nftables curl shellcheck
   git ruby vttest inotify-tools iproute2 tcpdump'

@@ -2,52 +2,27 @@ package catch
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 )
 
-// Free ends the SSH servers that hold ports of the loopback for connections to the host that are no more: a server whose
-// other end vanished without a word waits for it for hours, and the next connection cannot have its ports. Nothing but an
-// SSH server is ended, and not the one this program was started over.
-func Free(ports []uint16) error {
+// listeners are the processes that listen on ports of the loopback.
+func listeners(ports []uint16) ([]listener, error) {
 	inodes, err := listening(ports)
 	if err != nil || len(inodes) == 0 {
-		return err
+		return nil, err
 	}
-	ours := ancestors(os.Getpid())
-	begun := time.Now()
-	for time.Since(begun) < freeTime {
-		signal := syscall.SIGTERM
-		if time.Since(begun) > freeTime/5 {
-			signal = syscall.SIGKILL // it may be stopped
-		}
-		for _, pid := range holders(inodes) {
-			if slices.Contains(ours, pid) {
-				continue
-			}
-			if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); !strings.HasPrefix(string(name), "sshd") {
-				return fmt.Errorf("process %d holds the port: %s", pid, strings.TrimSpace(string(name)))
-			}
-			if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
-				return err
-			}
-		}
-		time.Sleep(20 * time.Millisecond)
-		if inodes, err = listening(ports); err != nil || len(inodes) == 0 {
-			return err
-		}
+	found := []listener{{}} // whoever else
+	for _, pid := range holders(inodes) {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		found = append(found, listener{pid, strings.TrimSpace(string(name))})
 	}
-	return errors.New("the ports are still taken")
+	return found, nil
 }
-
-const freeTime = 5 * time.Second
 
 // listening are the inodes of sockets that listen on ports of the loopback.
 func listening(ports []uint16) (map[string]bool, error) {
@@ -90,23 +65,16 @@ func holders(inodes map[string]bool) []int {
 	return pids
 }
 
-func ancestors(pid int) []int {
-	var list []int
-	for pid > 1 && len(list) < 64 {
-		list = append(list, pid)
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			break
-		}
-		// The name is in parentheses and may hold anything.
-		_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
-		w := strings.Fields(rest)
-		if len(w) < 2 {
-			break
-		}
-		if pid, err = strconv.Atoi(w[1]); err != nil {
-			break
-		}
+func parent(pid int) (int, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
 	}
-	return list
+	// The name is in parentheses and may hold anything.
+	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
+	w := strings.Fields(rest)
+	if len(w) < 2 {
+		return 0, fmt.Errorf("process %d has no parent: %q", pid, stat)
+	}
+	return strconv.Atoi(w[1])
 }
