@@ -1,11 +1,15 @@
 package catch
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
+	"strings"
 	"syscall"
 )
 
@@ -14,7 +18,7 @@ type nft struct{}
 
 func openFilter(context.Context) (filter, error) { return nft{}, nil }
 
-func (nft) lead(ctx context.Context, t target) error { return install(ctx, rules(t)) }
+func (nft) lead(ctx context.Context, t target) error { return install(ctx, nftRules(t)) }
 func (nft) close(ctx context.Context) error          { return uninstall(ctx) }
 
 // wanted asks for SO_ORIGINAL_DST of netfilter_ipv4.h.
@@ -33,4 +37,23 @@ func (nft) wanted(conn *net.TCPConn) (to netip.AddrPort, err error) {
 	}
 	b := name.Multiaddr
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:])), nil
+}
+
+func install(ctx context.Context, text string) error {
+	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(text)
+	return quiet(cmd)
+}
+
+func uninstall(ctx context.Context) error {
+	return install(ctx, fmt.Sprintf("table inet %[1]s\ndelete table inet %[1]s\n", table))
+}
+
+func quiet(cmd *exec.Cmd) error {
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		first, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
+		return fmt.Errorf("%s: %w: %s", cmd.Args[0], err, first)
+	}
+	return nil
 }

@@ -28,7 +28,7 @@ func openFilter(ctx context.Context) (filter, error) {
 }
 
 func (p *packets) lead(ctx context.Context, t target) error {
-	return p.Load(ctx, pf.Redirection{Port: t.port, Names: t.names, Proxy: t.proxy, Kept: t.kept}.Rules())
+	return p.Load(ctx, pfRules(t))
 }
 
 func (p *packets) wanted(conn *net.TCPConn) (netip.AddrPort, error) {

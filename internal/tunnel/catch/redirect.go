@@ -26,14 +26,6 @@ type filter interface {
 	close(ctx context.Context) error
 }
 
-// target is what is led where. All ports are of the loopback.
-type target struct {
-	port  uint16         // where connections are led
-	names uint16         // where questions for names are led
-	proxy []uint16       // connections to these ports are led there too, though what is dialled there goes nowhere else
-	kept  []netip.Prefix // networks the guest itself is in: in one of them is the host
-}
-
 func (k *keeper) startRedirect(ctx context.Context) (method, error) {
 	n, err := newNames(k.out)
 	if err != nil {

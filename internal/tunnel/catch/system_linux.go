@@ -13,7 +13,7 @@ const sshuttleMethod = "nft"
 
 // refuseRest has what sshuttle cannot carry refused at once. The function it returns takes that back.
 func refuseRest(ctx context.Context) (func(), error) {
-	if err := install(ctx, rules(target{kept: networks()})); err != nil {
+	if err := install(ctx, nftRules(target{kept: networks()})); err != nil {
 		return func() {}, err
 	}
 	return func() {

@@ -1,5 +1,5 @@
-// Package pf is macOS's packet filter: rules that lead this machine's own connections to ports of its loopback, and the question
-// where a connection that was led there wanted to go. Only the question needs macOS to be compiled.
+// Package pf is macOS's packet filter: an anchor of rules, which may lead this machine's own connections to its loopback, and
+// the question where a connection that was led there wanted to go. Only the question needs macOS to be compiled.
 //
 // What must hold: nothing but an anchor of our own is changed, and the filter is left as it was found, on or off.
 package pf

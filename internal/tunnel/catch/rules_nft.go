@@ -1,30 +1,21 @@
 package catch
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"os/exec"
-	"strconv"
 	"strings"
 )
 
 // table is the name of the rules' table in the guest's kernel.
 const table = "calmenu"
 
-// rules are what the kernel is told: to lead connections and questions for names to a target, unless that has no port: then
-// sshuttle catches both. What is left of UDP, IPv6 and the rest is refused with an answer, so that programs try something else
-// at once.
-func rules(t target) string {
+// nftRules are what the kernel is told on Linux: to lead connections and questions for names to a target, unless that has no
+// port: then sshuttle catches both. What is left of UDP, IPv6 and the rest is refused with an answer, so that programs try
+// something else at once.
+func nftRules(t target) string {
 	var b strings.Builder
 	// The first line makes the second one hold also where there is no such table yet.
 	fmt.Fprintf(&b, "table inet %[1]s\ndelete table inet %[1]s\ntable inet %[1]s {\n", table)
-	direct := []string{"127.0.0.0/8"}
-	for _, p := range t.kept {
-		if p.Addr().Is4() {
-			direct = append(direct, p.String())
-		}
-	}
+	direct := t.direct()
 	if t.port != 0 {
 		b.WriteString("chain lead {\ntype nat hook output priority -100; policy accept;\n")
 		if len(t.proxy) > 0 {
@@ -32,42 +23,15 @@ func rules(t target) string {
 		}
 		b.WriteString("ip daddr 127.0.0.0/8 return\n")
 		fmt.Fprintf(&b, "meta nfproto ipv4 udp dport 53 redirect to :%d\n", t.names)
-		fmt.Fprintf(&b, "ip daddr { %s } return\n", strings.Join(direct, ", "))
+		fmt.Fprintf(&b, "ip daddr { %s } return\n", direct)
 		fmt.Fprintf(&b, "meta nfproto ipv4 meta l4proto tcp redirect to :%d\n}\n", t.port)
 	}
 	b.WriteString("chain refuse {\ntype filter hook output priority 10; policy accept;\noifname \"lo\" accept\n")
-	fmt.Fprintf(&b, "ip daddr { %s } accept\n", strings.Join(direct, ", "))
+	fmt.Fprintf(&b, "ip daddr { %s } accept\n", direct)
 	// A packet the kernel cannot place is not led anywhere, and comes again; refusing it would end its connection.
 	b.WriteString("ct state invalid drop\nmeta l4proto tcp reject with tcp reset\n" +
 		"meta nfproto ipv4 reject with icmp type admin-prohibited\n" +
 		"icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept\n" +
 		"meta nfproto ipv6 reject with icmpv6 type admin-prohibited\n}\n}\n")
 	return b.String()
-}
-
-func list(ports []uint16) string {
-	var words []string
-	for _, p := range ports {
-		words = append(words, strconv.Itoa(int(p)))
-	}
-	return strings.Join(words, ", ")
-}
-
-func install(ctx context.Context, text string) error {
-	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(text)
-	return quiet(cmd)
-}
-
-func uninstall(ctx context.Context) error {
-	return install(ctx, fmt.Sprintf("table inet %[1]s\ndelete table inet %[1]s\n", table))
-}
-
-func quiet(cmd *exec.Cmd) error {
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		first, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
-		return fmt.Errorf("%s: %w: %s", cmd.Args[0], err, first)
-	}
-	return nil
 }
