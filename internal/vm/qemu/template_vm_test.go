@@ -242,7 +242,7 @@ func TestTemplate(t *testing.T) {
 		if slices.Contains(said, "booting: its template is of no use something broke") != cold {
 			t.Errorf("%s said %q", name, said)
 		}
-		if out, err := g.run(ctx, d, name, "hostname; ls /run/calmenu"); !strings.HasPrefix(out, name) ||
+		if out, err := g.run(ctx, d, name, "hostname; ls /run/calmenu 2>&1"); !strings.HasPrefix(out, name) ||
 			(err == nil) == cold {
 			t.Errorf("%s after the cache was emptied: %q, %v", name, out, err)
 		}
