@@ -261,7 +261,11 @@ func (a *App) standsAgainst(workspace string, rules []netpolicy.Rule) (string, e
 		if !ok {
 			continue
 		}
-		if d := p.DecideName(host, port); !d.Allowed {
+		switch d := p.Foresee(host, port); {
+		case d.Allowed:
+		case d.Origin == "": // no rule is against it, but where it leads
+			return fmt.Sprintf("%s:%d %s. Allow that very address: CALMenu net allow 127.0.0.1:%[2]d", host, port, d.Reason), nil
+		default:
 			return fmt.Sprintf("It is still refused: %s:%d %s (%s).", host, port, d.Reason, d.Origin), nil
 		}
 	}

@@ -145,5 +145,5 @@ func (a *App) WouldReach(ctx context.Context, workspace, host string, port int) 
 	if err != nil {
 		return netpolicy.Decision{}, err
 	}
-	return a.compose(w, a.fixedRules(ctx, w.Name), time.Now()).DecideName(host, port), nil
+	return a.compose(w, a.fixedRules(ctx, w.Name), time.Now()).Foresee(host, port), nil
 }

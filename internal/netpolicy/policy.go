@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 // Mode is what becomes of destinations that no rule is for, and whether rules count at all.
@@ -190,6 +191,16 @@ func (p Policy) Decide(host string, port int, resolved []netip.Addr, own []netip
 		}
 	}
 	return refused
+}
+
+// Foresee judges a destination as far as nobody need be asked for its name: as DecideName does and, for names that lead to the
+// loopback everywhere (RFC 6761, section 6.3), as Decide will.
+func (p Policy) Foresee(host string, port int) Decision {
+	d := p.DecideName(host, port)
+	if name, _, err := destination(host, port); err == nil && d.Allowed && strings.HasSuffix("."+name, ".localhost") {
+		return p.Decide(host, port, []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil)
+	}
+	return d
 }
 
 // decideAddr judges one address of a name (empty: of an address the guest gave). Reason is a part of a sentence.

@@ -74,6 +74,28 @@ func TestParseRule(t *testing.T) {
 	}
 }
 
+// TestForesee: names of the loopback are known to lead there; others' addresses are not asked for.
+func TestForesee(t *testing.T) {
+	for _, tt := range []struct {
+		allow []string
+		host  string
+		want  bool
+	}{
+		{[]string{"localhost:80"}, "localhost", false},
+		{[]string{"*"}, "LOCALHOST.", false},
+		{[]string{"*.localhost"}, "app.localhost", false},
+		{[]string{"localhost:80", "127.0.0.1:80"}, "localhost", true},
+		{[]string{"localhost:80", "127.0.0.1:81"}, "localhost", false},
+		{[]string{"*"}, "notlocalhost", true},
+		{[]string{"*"}, "localhost.example.org", true},
+		{nil, "example.org", false},
+	} {
+		if d := rules(t, tt.allow...).Foresee(tt.host, 80); d.Allowed != tt.want {
+			t.Errorf("%q, %s: %+v", tt.allow, tt.host, d)
+		}
+	}
+}
+
 // TestDecide is the catalogue of ways around the policy, and of what must work.
 func TestDecide(t *testing.T) {
 	site := []string{"example.org:443"}
