@@ -25,7 +25,7 @@ const (
 	bothEnds = "192.0.2.255" // the cable's broadcast address
 )
 
-// inOwnNetwork runs a test in a network namespace that nothing else is in; it returns true there.
+// inOwnNetwork runs a test in a network namespace that nothing else is in, beside others; it returns true there.
 func inOwnNetwork(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv("CAL_TEST_OWN_NETWORK") != "" {
@@ -39,8 +39,12 @@ func inOwnNetwork(t *testing.T) bool {
 			t.Skipf("needs %s", p)
 		}
 	}
-	cmd := exec.Command("unshare", "-n", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "unshare", "-n", "sh", "-c", `ip link set lo up && exec "$@"`, "sh",
 		os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.count=1")
+	if end, ok := t.Deadline(); ok {
+		cmd.Args = append(cmd.Args, "-test.timeout", time.Until(end).String())
+	}
 	cmd.Env = append(os.Environ(), "CAL_TEST_OWN_NETWORK=1")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)

@@ -155,7 +155,7 @@ func ending(t testing.TB, b *box, what, past string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*endTime)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
-	cmd.Env = append(os.Environ(), atOnce, "CAL_TEST_LOAD="+what, "CAL_TEST_TARGET="+past)
+	cmd.Env = append(os.Environ(), "CAL_TEST_LOAD="+what, "CAL_TEST_TARGET="+past)
 	return cmd
 }
 
