@@ -44,6 +44,7 @@ const (
 	maxStreams = 4           // of sshuttle: one, and those that have not ended yet
 	restart    = time.Second // after what failed, at first
 	maxRestart = 30 * time.Second
+	tellAgain  = 10 * time.Minute // of what goes on failing
 )
 
 // Off is the method that catches nothing; the others are catch.Auto, catch.Redirect and catch.Sshuttle.
@@ -62,7 +63,7 @@ type Carrier struct {
 	DialPort func(ctx context.Context, port uint16) (net.Conn, error)
 	// OnReport, unless nil, is told what catches the guest's connections, whenever that changes.
 	OnReport func(wire.Report)
-	// Problem, unless nil, is told what failed and will be tried again.
+	// Problem, unless nil, is told what failed and will be tried again; of what goes on failing every ten minutes.
 	Problem func(error)
 
 	mu      sync.Mutex    // guards both
@@ -102,7 +103,7 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 	defer parts.Wait()
 	part := func(f func(context.Context) error) {
 		parts.Go(func() {
-			pause := restart
+			pause, told := restart, time.Time{}
 			for ctx.Err() == nil {
 				begun := time.Now()
 				err := f(ctx)
@@ -112,7 +113,11 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 				if time.Since(begun) > maxRestart {
 					pause = restart
 				}
-				if r.problem(err); err != nil {
+				if err != nil {
+					if pause < maxRestart || time.Since(told) > tellAgain { // else it fails each time
+						r.problem(err)
+						told = time.Now()
+					}
 					wait(ctx, pause)
 					pause = min(2*pause, maxRestart)
 				}
@@ -152,7 +157,7 @@ func (r *Carrier) Serve(ctx context.Context, c *guest.Client) error {
 }
 
 func (r *Carrier) problem(err error) {
-	if r.Problem != nil && err != nil {
+	if r.Problem != nil {
 		r.Problem(err)
 	}
 }

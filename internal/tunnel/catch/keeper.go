@@ -154,16 +154,9 @@ func (k *keeper) tell(r wire.Report) {
 	if k.line != nil {
 		r.Line = k.line.kind
 	}
-	k.report = r
-	switch {
-	case r.Stopped:
-		k.log.add("stopped: nothing is caught")
-	case r.Way == "":
-		k.log.add("nothing is caught: %s", r.Problem)
-	case r.Way == Redirect && r.Line != "":
-		k.log.add("%s leads the guest's connections to the host, over the %s", r.Way, r.Line)
-	default:
-		k.log.add("%s leads the guest's connections to the host", r.Way)
+	if r != k.report { // a line that cannot be had is tried again and again
+		k.report = r
+		k.logReport()
 	}
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -172,6 +165,25 @@ func (k *keeper) tell(r wire.Report) {
 	if err := k.out.Send(wire.Frame{Kind: wire.State, Payload: data}); err != nil {
 		k.end(err)
 	}
+}
+
+func (k *keeper) logReport() {
+	r := k.report
+	what := r.Way + " leads the guest's connections to the host"
+	switch {
+	case r.Stopped:
+		what = "stopped: nothing is caught"
+	case r.Way == "" && r.Problem != "":
+		what = "nothing is caught: " + r.Problem
+	case r.Way == "":
+		what = "nothing is caught"
+	case r.Way == Redirect && r.Line != "":
+		what += ", over the " + string(r.Line)
+	}
+	if r.LineProblem != "" {
+		what += "; there is no line: " + r.LineProblem
+	}
+	k.log.add("%s", what)
 }
 
 // setMethod catches by another method, soon. Connections that exist are left alone.

@@ -31,8 +31,7 @@ type line struct {
 func (k *keeper) useLine(kind wire.Line, meet func(context.Context) (*mux.Session, mux.Sizes, error)) {
 	p, err := newLine(kind, meet)
 	if err != nil {
-		k.log.add("the %s: %v", kind, err)
-		k.loseLine(nil, err)
+		k.loseLine(nil, fmt.Errorf("the %s: %w", kind, err))
 		return
 	}
 	k.mu.Lock()
@@ -41,8 +40,7 @@ func (k *keeper) useLine(kind wire.Line, meet func(context.Context) (*mux.Sessio
 	<-p.session.Done()
 	err = p.session.Err()
 	_ = p.session.Close()
-	k.log.add("the %s: %v", kind, err)
-	k.loseLine(p, err)
+	k.loseLine(p, fmt.Errorf("the %s: %w", kind, err))
 }
 
 // loseLine leads what is redirected to the SSH server, unless it goes over another line already.
