@@ -24,6 +24,7 @@ type holder struct {
 	k     *keeper
 	l     *net.TCPListener
 	wants wants
+	proof chan struct{} // has room for one: a connection to nowhere has come
 
 	mu    sync.Mutex                        // guards asked
 	asked map[netip.AddrPort]netip.AddrPort // where connections wanted to go, by this end of what leads them to the SSH server
@@ -34,7 +35,7 @@ func newHolder(k *keeper, w wants) (*holder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for connections: %w", err)
 	}
-	return &holder{k: k, l: l, wants: w, asked: map[netip.AddrPort]netip.AddrPort{}}, nil
+	return &holder{k: k, l: l, wants: w, proof: make(chan struct{}, 1), asked: map[netip.AddrPort]netip.AddrPort{}}, nil
 }
 
 func (h *holder) port() uint16 { return uint16(h.l.Addr().(*net.TCPAddr).Port) }
@@ -60,7 +61,10 @@ func (h *holder) serve() {
 
 func (h *holder) lead(conn *net.TCPConn) {
 	to, err := h.wants.wanted(conn)
-	if err != nil || !h.k.options.led(to) {
+	if err != nil {
+		h.k.log.add("a connection: %v", err)
+	}
+	if err != nil || !h.k.options.led(to) || to == nowhere && h.proves() {
 		_ = conn.Close()
 		return
 	}
@@ -72,6 +76,44 @@ func (h *holder) lead(conn *net.TCPConn) {
 	if err := h.leadThroughSSH(conn, to); err != nil {
 		h.k.log.add("a connection to %v: %v", to, err)
 		_ = conn.SetLinger(0) // its program is told that it failed, not that it ended
+	}
+}
+
+// nowhere is an address of nobody's (RFC 5737, TEST-NET-2). A connection to it shows whether connections are redirected.
+var nowhere = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, 1}), 9)
+
+// proofTime is how long a connection to nowhere may take to be redirected.
+const proofTime = 10 * time.Second
+
+// prove dials nowhere and waits until that has come here: by rules that are taken and do nothing, the guest would have no
+// network, where another method might give it one.
+func (h *holder) prove(ctx context.Context, nowhere netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp4", nowhere.String())
+	if errors.Is(err, syscall.ENETUNREACH) {
+		return nil // the guest has no route now, and nothing that could be redirected
+	}
+	if err == nil {
+		defer conn.Close()
+		select {
+		case <-h.proof:
+			return nil
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	return fmt.Errorf("the kernel has the rules, but does not redirect by them: %w", err)
+}
+
+// proves tells whether a connection to nowhere is the one that prove waits for.
+func (h *holder) proves() bool {
+	select {
+	case h.proof <- struct{}{}:
+		return true
+	default:
+		return false
 	}
 }
 

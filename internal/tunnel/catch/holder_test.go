@@ -1,6 +1,7 @@
 package catch
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -143,5 +144,27 @@ func TestHeldConnectionToTheProxy(t *testing.T) {
 	must(t, err)
 	if got, err := io.ReadAll(conn); err != nil || string(got) != "the proxy" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestProof: a connection to nowhere proves that connections are redirected if it comes here. Not if it is refused, or comes
+// elsewhere.
+func TestProof(t *testing.T) {
+	h := holding(t, netip.AddrPortFrom(loopback, 1), going{to: nowhere})
+	here := h.l.Addr().(*net.TCPAddr).AddrPort()
+	for range 2 { // again when the method is chosen anew
+		must(t, h.prove(t.Context(), here))
+	}
+	refused, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	refused.Close()
+	if err := h.prove(t.Context(), refused.Addr().(*net.TCPAddr).AddrPort()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("refused: %v", err)
+	}
+	elsewhere := netip.MustParseAddrPort(nettest.Serve(t, func(conn *net.TCPConn) { _, _ = io.Copy(io.Discard, conn) }))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := h.prove(ctx, elsewhere); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("elsewhere: %v", err)
 	}
 }

@@ -84,6 +84,7 @@ type keeper struct {
 
 	mu     sync.Mutex // guards what follows; held while a method is applied
 	method method     // nil: nothing is caught
+	filter filter     // nil until something is redirected; kept until the end, for connections that are redirected then
 	report wire.Report
 	served uint64 // connections led to the host
 	line   *line  // nil: what is redirected goes through the SSH server
@@ -207,6 +208,11 @@ func (k *keeper) undo() {
 	if k.method != nil {
 		k.method.stop()
 		k.method = nil
+	}
+	if k.filter != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), undoTime)
+		defer cancel()
+		_ = k.filter.close(ctx) // nobody is left to be told
 	}
 }
 

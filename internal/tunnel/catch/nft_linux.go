@@ -19,7 +19,8 @@ type nft struct{}
 func openFilter(context.Context) (filter, error) { return nft{}, nil }
 
 func (nft) lead(ctx context.Context, t target) error { return install(ctx, nftRules(t)) }
-func (nft) close(ctx context.Context) error          { return uninstall(ctx) }
+func (nft) clear(ctx context.Context) error          { return uninstall(ctx) }
+func (nft) close(context.Context) error              { return nil } // nothing else was changed
 
 // wanted asks for SO_ORIGINAL_DST of netfilter_ipv4.h.
 func (nft) wanted(conn *net.TCPConn) (to netip.AddrPort, err error) {

@@ -36,6 +36,8 @@ func (p *packets) wanted(conn *net.TCPConn) (netip.AddrPort, error) {
 	return p.device.WantedTo(from, at)
 }
 
+func (p *packets) clear(ctx context.Context) error { return p.Clear(ctx) }
+
 func (p *packets) close(ctx context.Context) error {
 	return errors.Join(p.Close(ctx), p.device.Close())
 }

@@ -11,10 +11,9 @@ import (
 
 // redirect has the kernel lead connections to this program, which leads them to the host.
 type redirect struct {
-	k      *keeper
-	names  *names
-	held   *holder
-	packet filter
+	k     *keeper
+	names *names
+	held  *holder
 }
 
 // filter is what the kernel does with packets.
@@ -22,7 +21,9 @@ type filter interface {
 	// lead has connections and questions for names led to this program, by these rules and no others from now on.
 	lead(ctx context.Context, t target) error
 	wants
-	// close takes that back.
+	// clear has no more led there. Connections that exist are left alone.
+	clear(ctx context.Context) error
+	// close leaves everything as it was.
 	close(ctx context.Context) error
 }
 
@@ -31,18 +32,22 @@ func (k *keeper) startRedirect(ctx context.Context) (method, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for questions for names: %w", err)
 	}
-	packet, err := openFilter(ctx)
+	if k.filter == nil {
+		if k.filter, err = openFilter(ctx); err != nil {
+			return nil, errors.Join(err, n.conn.Close())
+		}
+	}
+	held, err := newHolder(k, k.filter)
 	if err != nil {
 		return nil, errors.Join(err, n.conn.Close())
 	}
-	held, err := newHolder(k, packet)
-	if err != nil {
-		return nil, errors.Join(err, packet.close(ctx), n.conn.Close())
-	}
-	r := &redirect{k, n, held, packet}
+	r := &redirect{k, n, held}
 	go func() { _ = n.serve() }()
 	go held.serve()
-	if err := packet.lead(ctx, r.target()); err != nil {
+	if err = k.filter.lead(ctx, r.target()); err == nil {
+		err = held.prove(ctx, nowhere)
+	}
+	if err != nil {
 		r.stop()
 		return nil, err
 	}
@@ -66,13 +71,13 @@ func (r *redirect) target() target {
 func (r *redirect) lead() error {
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 	defer cancel()
-	return r.packet.lead(ctx, r.target())
+	return r.k.filter.lead(ctx, r.target())
 }
 
 func (r *redirect) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 	defer cancel()
-	if err := r.packet.close(ctx); err != nil {
+	if err := r.k.filter.clear(ctx); err != nil {
 		r.k.log.add("redirecting no more: %v", err)
 	}
 	_ = r.names.conn.Close()

@@ -78,10 +78,15 @@ func (*Filter) Load(ctx context.Context, rules string) error {
 	return err
 }
 
-// Close takes everything back.
-func (f *Filter) Close(ctx context.Context) error {
+// Clear has the anchor hold no rules. Connections that exist are left alone, as long as the filter is on.
+func (*Filter) Clear(ctx context.Context) error {
 	_, err := pfctl(ctx, "", "-a", Anchor, "-F", "all")
-	return errors.Join(err, f.off(ctx), os.Remove(f.file))
+	return err
+}
+
+// Close takes everything back. If nobody else has the filter on, connections that were redirected end with it.
+func (f *Filter) Close(ctx context.Context) error {
+	return errors.Join(f.Clear(ctx), f.off(ctx), os.Remove(f.file))
 }
 
 func (f *Filter) off(ctx context.Context) error {

@@ -118,6 +118,11 @@ func TestFilter(t *testing.T) {
 	if got := f.read("loaded"); !strings.HasPrefix(got, "no rdr") {
 		t.Errorf("after bad rules are loaded:\n%s", got)
 	}
+	must(t, p.Clear(t.Context()))
+	if f.read("loaded") != "" || f.read("tokens") == "" {
+		t.Errorf("cleared: rules %q, turned on by %q", f.read("loaded"), f.read("tokens"))
+	}
+	must(t, p.Load(t.Context(), "pass all\n"))
 	must(t, p.Close(t.Context()))
 	if f.read("loaded") != "" || f.read("tokens") != "" || f.read("pf.token") != "" {
 		t.Errorf("left: rules %q, tokens %q, file %q", f.read("loaded"), f.read("tokens"), f.read("pf.token"))
