@@ -20,25 +20,21 @@ const maxForwarded = 256
 // accepted there end in this process; their remote address is the guest's word. They know no deadlines: close them
 // instead. More than 256 at once over one client, listeners taken together, are refused before they cost anything, also
 // if the guest's SSH server never admits that one has ended.
-func (c *Client) Listen(addr string) (net.Listener, error) {
+func (c *Client) Listen(addr string) (*Listener, error) {
 	at, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("open a port in the guest: %w", err)
 	}
-	l, err := await(context.Background(), c, "open a port in the guest", func() (*forward, error) {
-		return c.forwards.listen(c.ssh, at)
-	}, func(l *forward) { _ = l.Close() })
-	if err != nil {
-		return nil, err // a nil *forward is no nil net.Listener
-	}
-	return l, nil
+	return await(context.Background(), c, "open a port in the guest", func() (*Listener, error) {
+		return c.forwards.listen(c, at)
+	}, func(l *Listener) { _ = l.Close() })
 }
 
 // forwards are the ports of the guest that lead here. (x/crypto/ssh has them too, but accepts every channel the guest
 // opens, and has its connection wait for whoever should accept from a listener.)
 type forwards struct {
 	mu     sync.Mutex // guards all below
-	byAddr map[netip.AddrPort]*forward
+	byAddr map[netip.AddrPort]*Listener
 	open   int
 	ended  bool
 }
@@ -121,13 +117,13 @@ func addrPort(addr string, port uint32) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a, uint16(port)), err
 }
 
-func (f *forwards) listen(conn *ssh.Client, at netip.AddrPort) (*forward, error) {
+func (f *forwards) listen(c *Client, at netip.AddrPort) (*Listener, error) {
 	type request struct { // RFC 4254, 7.1
 		Addr string
 		Port uint32
 	}
-	l := &forward{
-		all: f, conn: conn, at: at, queue: make(chan incoming, maxForwarded), closed: make(chan struct{}),
+	l := &Listener{
+		all: f, client: c, at: at, queue: make(chan incoming, maxForwarded), closed: make(chan struct{}),
 		asked: ssh.Marshal(request{at.Addr().String(), uint32(at.Port())}),
 	}
 	if at.Port() != 0 {
@@ -136,7 +132,7 @@ func (f *forwards) listen(conn *ssh.Client, at netip.AddrPort) (*forward, error)
 			return nil, err
 		}
 	}
-	ok, answer, err := conn.SendRequest("tcpip-forward", true, l.asked)
+	ok, answer, err := c.ssh.SendRequest("tcpip-forward", true, l.asked)
 	if err == nil && !ok {
 		err = fmt.Errorf("guest does not let us listen on %s", at)
 	}
@@ -158,7 +154,7 @@ func (f *forwards) listen(conn *ssh.Client, at netip.AddrPort) (*forward, error)
 	return l, nil
 }
 
-func (f *forwards) add(l *forward) error {
+func (f *forwards) add(l *Listener) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -167,13 +163,13 @@ func (f *forwards) add(l *forward) error {
 	case f.byAddr[l.at] != nil:
 		return fmt.Errorf("listening on %s already", l.at)
 	case f.byAddr == nil:
-		f.byAddr = map[netip.AddrPort]*forward{}
+		f.byAddr = map[netip.AddrPort]*Listener{}
 	}
 	f.byAddr[l.at] = l
 	return nil
 }
 
-func (f *forwards) remove(l *forward) {
+func (f *forwards) remove(l *Listener) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.byAddr[l.at] == l {
@@ -187,13 +183,13 @@ type incoming struct {
 	origin netip.AddrPort
 }
 
-// forward is a listener in the guest.
-type forward struct {
-	all   *forwards
-	conn  *ssh.Client
-	at    netip.AddrPort
-	asked []byte // the request for it
-	queue chan incoming
+// Listener listens in the guest.
+type Listener struct {
+	all    *forwards
+	client *Client
+	at     netip.AddrPort
+	asked  []byte // the request for it
+	queue  chan incoming
 
 	once   sync.Once
 	closed chan struct{}
@@ -201,7 +197,7 @@ type forward struct {
 
 // Accept waits for the next connection. After Close the error is net.ErrClosed, after the end of the connection to the
 // guest it is io.EOF.
-func (l *forward) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		in, ok := <-l.queue
 		if !ok {
@@ -225,22 +221,44 @@ func (l *forward) Accept() (net.Conn, error) {
 	}
 }
 
+// Stop has the guest listen no more. Connections that its SSH server has taken until then are there for Accept, which
+// returns net.ErrClosed after them.
+func (l *Listener) Stop(ctx context.Context) error {
+	_, err := await(ctx, l.client, "close a port in the guest", func() (struct{}, error) { return struct{}{}, l.cancel() }, nil)
+	l.end()
+	return err
+}
+
 // Close ends the listener; connections accepted before go on.
-func (l *forward) Close() error {
-	l.once.Do(func() {
-		close(l.closed)
-		l.all.remove(l)
-		for in := range l.queue {
-			_ = in.ch.Reject(ssh.Prohibited, "nobody listens")
-			l.all.release()
-		}
+func (l *Listener) Close() error {
+	if l.end() {
 		// Nobody waits for the answer, which on a broken connection does not come.
-		go func() { _, _, _ = l.conn.SendRequest("cancel-tcpip-forward", true, l.asked) }()
-	})
+		go func() { _ = l.cancel() }()
+	}
+	for in := range l.queue {
+		_ = in.ch.Reject(ssh.Prohibited, "nobody listens")
+		l.all.release()
+	}
 	return nil
 }
 
-func (l *forward) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.at) }
+func (l *Listener) cancel() error {
+	_, _, err := l.client.ssh.SendRequest("cancel-tcpip-forward", true, l.asked)
+	return err
+}
+
+// end has no more connections come, and tells whether they would have until now.
+func (l *Listener) end() (now bool) {
+	l.once.Do(func() {
+		now = true
+		close(l.closed)
+		l.all.remove(l)
+	})
+	return now
+}
+
+// Addr is the address in the guest.
+func (l *Listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.at) }
 
 // forwarded is a connection from the guest.
 type forwarded struct {

@@ -16,8 +16,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// hostileGuest is an SSH server that lets in everybody and is then left to the test.
-func hostileGuest(t *testing.T) (*Client, *ssh.ServerConn) {
+// hostileGuest is an SSH server that lets in everybody and is then left to the test, which hears of each request before it
+// is granted.
+func hostileGuest(t *testing.T, heard func(conn *ssh.ServerConn, request string)) (*Client, *ssh.ServerConn) {
 	t.Helper()
 	id, err := EnsureIdentity(t.TempDir())
 	must(t, err)
@@ -40,6 +41,7 @@ func hostileGuest(t *testing.T) (*Client, *ssh.ServerConn) {
 		}
 		go func() {
 			for r := range reqs {
+				heard(conn, r.Type)
 				_ = r.Reply(true, nil)
 			}
 		}()
@@ -59,13 +61,56 @@ func hostileGuest(t *testing.T) (*Client, *ssh.ServerConn) {
 	return c, wait(t, "server", served)
 }
 
+// connectionTo says of a channel that it is a connection to a port of the guest's loopback.
+func connectionTo(port uint32) []byte {
+	return ssh.Marshal(struct {
+		Addr   string
+		Port   uint32
+		Origin string
+		From   uint32
+	}{"127.0.0.1", port, "10.0.2.15", 40000})
+}
+
+// TestStopLosesNoConnection: what the guest's SSH server takes before it hears that it is to listen no more is served.
+func TestStopLosesNoConnection(t *testing.T) {
+	late := make(chan error, 1)
+	c, conn := hostileGuest(t, func(conn *ssh.ServerConn, request string) {
+		if request == "cancel-tcpip-forward" {
+			_, _, err := conn.OpenChannel("forwarded-tcpip", connectionTo(3128))
+			late <- err
+		}
+	})
+	l, err := c.Listen("127.0.0.1:3128")
+	must(t, err)
+	done := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := l.Accept(); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	must(t, l.Stop(t.Context()))
+	if err := wait(t, "the late connection", late); err != nil {
+		t.Errorf("a connection taken before: %v", err)
+	}
+	if err := wait(t, "Accept", done); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept ended with %v", err)
+	}
+	if _, _, err := conn.OpenChannel("forwarded-tcpip", connectionTo(3128)); err == nil {
+		t.Error("a connection taken after it was accepted")
+	}
+	must(t, l.Close())
+}
+
 // TestAGuestThatOpensChannels: many more channels than a client allows, most of which never end, cost next to nothing.
 func TestAGuestThatOpensChannels(t *testing.T) {
 	many := 2000
 	if n, err := strconv.Atoi(os.Getenv("CAL_TEST_CHANNELS")); err == nil {
 		many = n
 	}
-	c, conn := hostileGuest(t)
+	c, conn := hostileGuest(t, func(*ssh.ServerConn, string) {})
 	l, err := c.Listen("127.0.0.1:3128")
 	must(t, err)
 	var accepted atomic.Int32
@@ -82,12 +127,7 @@ func TestAGuestThatOpensChannels(t *testing.T) {
 			} // the others never end
 		}
 	}()
-	payload := ssh.Marshal(struct {
-		Addr   string
-		Port   uint32
-		Origin string
-		From   uint32
-	}{"127.0.0.1", 3128, "10.0.2.15", 40000})
+	payload := connectionTo(3128)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -107,12 +147,7 @@ func TestAGuestThatOpensChannels(t *testing.T) {
 	}
 	for i, bad := range [][]byte{
 		nil,
-		ssh.Marshal(struct {
-			A string
-			P uint32
-			O string
-			F uint32
-		}{"127.0.0.1", 1, "1.2.3.4", 1}),
+		connectionTo(1),
 		ssh.Marshal(struct {
 			A string
 			P uint32

@@ -173,7 +173,7 @@ func wait(ctx context.Context, d time.Duration) {
 
 // listen takes a port of the guest's loopback. If another connection's server still holds it, that one is a dead
 // connection's: one process carries a guest at a time.
-func (r *Carrier) listen(ctx context.Context, c *guest.Client, port int) (net.Listener, error) {
+func (r *Carrier) listen(ctx context.Context, c *guest.Client, port int) (*guest.Listener, error) {
 	at := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	l, err := c.Listen(at)
 	if err == nil || c.Err() != nil || r.Ensure == nil {
@@ -205,9 +205,11 @@ func (r *Carrier) serveProxy(
 	if err != nil {
 		return err
 	}
-	defer l.Close()
 	parts.Go(func() { _ = proxy.Serve(ctx, l) }) // fails with the connection to the guest, or when it is to
-	return g.until(ctx, func(p wire.Report) bool { return p.Proxy })
+	if err := g.until(ctx, func(p wire.Report) bool { return p.Proxy }); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return l.Stop(ctx)
 }
 
 // serve hands each connection to a port to f, as long as there are places; others are closed.
