@@ -25,9 +25,6 @@ type holder struct {
 	l     *net.TCPListener
 	wants wants
 	proof chan struct{} // has room for one: a connection to nowhere has come
-
-	mu    sync.Mutex                        // guards asked
-	asked map[netip.AddrPort]netip.AddrPort // where connections wanted to go, by this end of what leads them to the SSH server
 }
 
 func newHolder(k *keeper, w wants) (*holder, error) {
@@ -35,7 +32,7 @@ func newHolder(k *keeper, w wants) (*holder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for connections: %w", err)
 	}
-	return &holder{k: k, l: l, wants: w, proof: make(chan struct{}, 1), asked: map[netip.AddrPort]netip.AddrPort{}}, nil
+	return &holder{k: k, l: l, wants: w, proof: make(chan struct{}, 1)}, nil
 }
 
 func (h *holder) port() uint16 { return uint16(h.l.Addr().(*net.TCPAddr).Port) }
@@ -128,14 +125,14 @@ func (h *holder) leadThroughSSH(conn *net.TCPConn, to netip.AddrPort) error {
 		var err error
 		cerr := raw.Control(func(fd uintptr) { near, err = bind(int(fd)) })
 		if err = errors.Join(cerr, err); err == nil {
-			h.note(near, to)
+			h.k.origins.note(near, to)
 		}
 		return err
 	}}
 	ctx, cancel := context.WithTimeout(context.Background(), sshTime)
 	defer cancel()
 	there, err := d.DialContext(ctx, "tcp4", at.String())
-	defer h.forget(near)
+	defer h.k.origins.forget(near)
 	if err != nil {
 		return err
 	}
@@ -158,23 +155,33 @@ func bind(fd int) (at netip.AddrPort, err error) {
 	return netip.AddrPortFrom(loopback, uint16(name.(*syscall.SockaddrInet4).Port)), nil
 }
 
-func (h *holder) note(near, to netip.AddrPort) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.asked[near] = to
+// origins are where connections wanted to go, by the guest's end of what leads them to the SSH server. They outlive the
+// method that led them there: the host may ask after it.
+type origins struct {
+	mu     sync.Mutex // guards byNear
+	byNear map[netip.AddrPort]netip.AddrPort
 }
 
-func (h *holder) forget(near netip.AddrPort) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.asked, near)
+func (o *origins) note(near, to netip.AddrPort) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.byNear == nil {
+		o.byNear = map[netip.AddrPort]netip.AddrPort{}
+	}
+	o.byNear[near] = to
 }
 
-// origin returns where a connection to the SSH server is to lead; the zero value for those of others.
-func (h *holder) origin(from netip.AddrPort) netip.AddrPort {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.asked[from]
+func (o *origins) forget(near netip.AddrPort) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.byNear, near)
+}
+
+// of returns where a connection to the SSH server is to lead; the zero value for those of others.
+func (o *origins) of(near netip.AddrPort) netip.AddrPort {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.byNear[near]
 }
 
 // led tells whether a connection that wanted to go somewhere is the host's affair.

@@ -85,13 +85,13 @@ func TestHeldConnection(t *testing.T) {
 	must(t, err)
 	defer there.Close()
 	from := there.RemoteAddr().(*net.TCPAddr).AddrPort()
-	if got := h.origin(from); got != to {
+	if got := h.k.origins.of(from); got != to {
 		t.Errorf("%v wants to go to %v", from, got)
 	}
 	other, err := net.Dial("tcp4", ssh.Addr().String())
 	must(t, err)
 	defer other.Close()
-	if got := h.origin(other.LocalAddr().(*net.TCPAddr).AddrPort()); got.IsValid() {
+	if got := h.k.origins.of(other.LocalAddr().(*net.TCPAddr).AddrPort()); got.IsValid() {
 		t.Errorf("a stranger's connection wants to go to %v", got)
 	}
 	_, err = io.WriteString(conn, "question")
@@ -106,7 +106,7 @@ func TestHeldConnection(t *testing.T) {
 	if got, err := io.ReadAll(conn); err != nil || string(got) != "answer" {
 		t.Errorf("%q, %v", got, err)
 	}
-	for limit := time.Now().Add(lineTime); h.origin(from).IsValid(); time.Sleep(time.Millisecond) {
+	for limit := time.Now().Add(lineTime); h.k.origins.of(from).IsValid(); time.Sleep(time.Millisecond) {
 		if time.Now().After(limit) {
 			t.Fatal("it is remembered after its end")
 		}

@@ -80,6 +80,7 @@ type keeper struct {
 	end     context.CancelCauseFunc
 	started time.Time
 	log     log
+	origins origins
 	wanted  atomic.Pointer[string] // method the host wants and that is not in force yet
 
 	mu     sync.Mutex // guards what follows; held while a method is applied
@@ -96,7 +97,6 @@ type keeper struct {
 type method interface {
 	name() string
 	answer(id uint32, message []byte)
-	origin(from netip.AddrPort) netip.AddrPort
 	stop()
 }
 
@@ -265,12 +265,11 @@ func (k *keeper) converse(in io.Reader, silence *time.Timer) error {
 }
 
 func (k *keeper) origin(from []byte) []byte {
-	addr, err := netip.ParseAddrPort(string(from))
-	m := k.present()
-	if err != nil || m == nil {
+	near, err := netip.ParseAddrPort(string(from))
+	if err != nil {
 		return nil
 	}
-	to := m.origin(addr)
+	to := k.origins.of(near)
 	if !to.IsValid() {
 		return nil
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 )
 
 // redirect has the kernel lead connections to this program, which leads them to the host.
@@ -54,9 +53,8 @@ func (k *keeper) startRedirect(ctx context.Context) (method, error) {
 	return r, nil
 }
 
-func (*redirect) name() string                                { return Redirect }
-func (r *redirect) answer(id uint32, message []byte)          { r.names.answer(id, message) }
-func (r *redirect) origin(from netip.AddrPort) netip.AddrPort { return r.held.origin(from) }
+func (*redirect) name() string                       { return Redirect }
+func (r *redirect) answer(id uint32, message []byte) { r.names.answer(id, message) }
 
 // target is the present one: without a line the SSH server serves the proxy's ports itself. Its caller holds the keeper's mu.
 func (r *redirect) target() target {

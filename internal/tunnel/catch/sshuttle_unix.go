@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -133,9 +132,8 @@ func (k *keeper) runSshuttle(ctx context.Context, argv []string, connected func(
 	return err
 }
 
-func (*sshuttle) name() string                             { return Sshuttle }
-func (*sshuttle) answer(uint32, []byte)                    {}
-func (*sshuttle) origin(netip.AddrPort) (a netip.AddrPort) { return a }
+func (*sshuttle) name() string          { return Sshuttle }
+func (*sshuttle) answer(uint32, []byte) {}
 
 func (s *sshuttle) stop() {
 	s.cancel()
