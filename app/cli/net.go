@@ -257,7 +257,8 @@ func (c *cmd) netMode() *cobra.Command {
 	cc := &cobra.Command{
 		Use: "mode auto|on|off", Short: "Say whether the guest's network goes through the tunnel", Args: cobra.ExactArgs(1),
 		Long: `Say whether the guest's network goes through the tunnel: on, off, or auto, which tests from inside the guest whether
-it reaches network.probe by itself, and takes the tunnel only if it does not.`,
+it reaches network.probe by itself, and takes the tunnel only if it does not. What goes through the tunnel ends when it is
+switched off; sessions go on.`,
 		ValidArgs: []string{"auto", "on", "off"},
 	}
 	name := c.forWorkspace(cc)

@@ -46,11 +46,13 @@ func load(what string) error {
 	case "many":
 		return many(n, nettest.Count("CAL_TEST_WIDTH", 50))
 	case "bulk":
-		return bulk(int64(n) << 20)
+		return bulk(io.LimitReader(rand.Reader, int64(n)<<20), func() {})
 	case "names":
 		return lookups(n)
 	case "idle":
 		return idle()
+	case "busy":
+		return busy()
 	}
 	if f := endings[what]; f != nil {
 		return f()
@@ -125,16 +127,20 @@ func greeted() (*net.TCPConn, error) {
 	return conn.(*net.TCPConn), nil
 }
 
-func bulk(size int64) error {
+// bulk has bytes echoed until there are no more. It says when it is connected.
+func bulk(from io.Reader, connected func()) error {
 	conn, err := net.Dial("tcp", target)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	connected()
 	up, down := sha256.New(), sha256.New()
 	sent := make(chan error, 1)
+	var size int64
 	go func() {
-		_, err := io.Copy(io.MultiWriter(up, conn), io.LimitReader(rand.Reader, size))
+		var err error
+		size, err = io.Copy(io.MultiWriter(up, conn), from)
 		if err == nil {
 			err = conn.(*net.TCPConn).CloseWrite()
 		}
@@ -204,3 +210,22 @@ func idle() error {
 	}
 	return err
 }
+
+// busy has bytes echoed until standard input ends.
+func busy() error {
+	var ended atomic.Bool
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		ended.Store(true)
+	}()
+	return bulk(reading(func(b []byte) (int, error) {
+		if ended.Load() {
+			return 0, io.EOF
+		}
+		return rand.Read(b)
+	}), func() { fmt.Println("open") })
+}
+
+type reading func([]byte) (int, error)
+
+func (r reading) Read(b []byte) (int, error) { return r(b) }

@@ -16,11 +16,14 @@ import (
 // nft is Linux's packet filter.
 type nft struct{}
 
-func openFilter(context.Context) (filter, error) { return nft{}, nil }
+func openFilter(ctx context.Context) (filter, error) { return nft{}, install(ctx, nftTracking) }
 
 func (nft) lead(ctx context.Context, t target) error { return install(ctx, nftRules(t)) }
-func (nft) clear(ctx context.Context) error          { return uninstall(ctx) }
-func (nft) close(context.Context) error              { return nil } // nothing else was changed
+func (nft) clear(ctx context.Context) error          { return uninstall(ctx, table) }
+
+func (nft) close(ctx context.Context) error {
+	return errors.Join(uninstall(ctx, table), uninstall(ctx, trackingTable))
+}
 
 // wanted asks for SO_ORIGINAL_DST of netfilter_ipv4.h.
 func (nft) wanted(conn *net.TCPConn) (to netip.AddrPort, err error) {
@@ -46,7 +49,7 @@ func install(ctx context.Context, text string) error {
 	return quiet(cmd)
 }
 
-func uninstall(ctx context.Context) error {
+func uninstall(ctx context.Context, table string) error {
 	return install(ctx, fmt.Sprintf("table inet %[1]s\ndelete table inet %[1]s\n", table))
 }
 

@@ -8,6 +8,20 @@ import (
 // table is the name of the rules' table in the guest's kernel.
 const table = "calmenu"
 
+// trackingTable is the name of the table that stays while rules come and go.
+const trackingTable = "calmenu_tracking"
+
+// nftTracking has the kernel track connections, and translate the addresses of those it has redirected, for as long as the table
+// is there. Without a rule that asks for a connection's state it would stop both: what such a connection says next would leave
+// untranslated and be answered with a reset.
+const nftTracking = "table inet " + trackingTable + "\ndelete table inet " + trackingTable + "\ntable inet " + trackingTable + ` {
+chain output {
+type nat hook output priority -100; policy accept;
+ct state established accept
+}
+}
+`
+
 // nftRules are what the kernel is told on Linux: to lead connections and questions for names to a target, unless that has no
 // port: then sshuttle catches both. What is left of UDP, IPv6 and the rest is refused with an answer, so that programs try
 // something else at once.

@@ -19,7 +19,7 @@ func refuseRest(ctx context.Context) (func(), error) {
 	return func() {
 		ctx, cancel := context.WithTimeout(context.Background(), undoTime)
 		defer cancel()
-		_ = uninstall(ctx)
+		_ = uninstall(ctx, table)
 	}, nil
 }
 
