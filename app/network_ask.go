@@ -9,8 +9,10 @@ import (
 	"github.com/calmenu/calmenu/internal/netpolicy"
 )
 
+// NetAskTime is how long a connection waits for a person.
+const NetAskTime = time.Minute
+
 const (
-	netAskTime = time.Minute // a connection waits for a person
 	askEvery   = 200 * time.Millisecond
 	asksAtOnce = 8  // destinations asked about at once
 	asksInTime = 20 // and within askWindow
@@ -111,7 +113,7 @@ func (a *asks) begin(destination string, now time.Time) (q *pendingAsk, begun, o
 	if a.pending == nil {
 		a.pending = map[string]*pendingAsk{}
 	}
-	q = &pendingAsk{id: journal.NewID(), waiting: 1, until: now.Add(netAskTime)}
+	q = &pendingAsk{id: journal.NewID(), waiting: 1, until: now.Add(NetAskTime)}
 	a.pending[destination] = q
 	return q, true, true
 }

@@ -50,6 +50,7 @@ type Agent struct {
 
 	configured time.Time // when config.yaml was last changed; of the goroutine that runs
 	waits      waits
+	asked      map[string]context.CancelFunc // take questions about destinations off the screen, by the questions' identifiers
 
 	mu      sync.Mutex // guards what follows
 	last    state.State
@@ -259,7 +260,7 @@ func (b *Agent) look(ctx context.Context, log io.Writer) error {
 	b.awake.look(s, b.app.Log.Warn)
 	b.announceOthers(before, s)
 	b.announceWaiting(ctx, s)
-	b.announceAsks(before, s)
+	b.announceAsks(ctx, s)
 	if text, news := b.app.DiskWarningToTell(); news {
 		b.notify(desktop.Notification{
 			Title: "The disk is nearly full", Body: text + ". CALMenu snapshot prune frees what snapshots hold.",

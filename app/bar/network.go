@@ -45,21 +45,27 @@ func isNetwork(verb string) bool {
 	return false
 }
 
-// announceAsks has a person asked about destinations that have come to be asked about since the last look.
-func (b *Agent) announceAsks(before, now state.State) {
-	for _, w := range now.Workspaces {
-		old, _ := before.Find(w.Name)
-		known := map[string]bool{}
-		for _, a := range old.NetAsks {
-			known[a.ID] = true
-		}
+// announceAsks has a person asked about destinations that have come to be asked about since the last look, for as long as a
+// connection waits for the answer and nobody has given it.
+func (b *Agent) announceAsks(ctx context.Context, s state.State) {
+	waiting := map[string]context.CancelFunc{}
+	for _, w := range s.Workspaces {
 		for _, a := range w.NetAsks {
-			if !known[a.ID] {
+			end := b.asked[a.ID]
+			if end == nil {
 				n := b.askNotification(w.Name, a.Destination)
+				n.Until, end = context.WithDeadline(ctx, a.Since.Add(app.NetAskTime))
 				b.tasks.start(func() { b.notify(n) })
 			}
+			waiting[a.ID] = end
 		}
 	}
+	for id, end := range b.asked {
+		if waiting[id] == nil {
+			end()
+		}
+	}
+	b.asked = waiting
 }
 
 // askNotification asks about one destination. Its name is the guest's choice: what it holds was read as a name of the DNS
@@ -70,7 +76,7 @@ func (b *Agent) askNotification(workspace, destination string) desktop.Notificat
 	}
 	return desktop.Notification{
 		Title: "Allow a connection?",
-		Body:  fmt.Sprintf("%s asks for %s, which no rule is for. It waits for a minute.", workspace, said(destination)),
+		Body:  fmt.Sprintf("%s wants to reach %s. It waits a minute for your answer.", workspace, said(destination)),
 		Actions: []desktop.Action{
 			{Label: desktop.AllowOnce, Run: do(menu.NetOnce)},
 			{Label: desktop.AlwaysAllow, Run: do(menu.NetAllow)},

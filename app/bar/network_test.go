@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/calmenu/calmenu/app"
 	"github.com/calmenu/calmenu/app/menu"
 	"github.com/calmenu/calmenu/app/state"
 	"github.com/calmenu/calmenu/internal/desktop"
@@ -16,16 +17,14 @@ func TestAPersonIsAskedAboutADestination(t *testing.T) {
 	b, desk, a := working(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	before := state.State{}
 	look := func() state.State {
 		t.Helper()
 		s, err := a.State(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.announceAsks(before, s)
+		b.announceAsks(ctx, s)
 		b.tasks.all.Wait()
-		before = s
 		return s
 	}
 	ask := func(id, destination string) {
@@ -58,6 +57,10 @@ func TestAPersonIsAskedAboutADestination(t *testing.T) {
 	if want := []string{desktop.AllowOnce, desktop.AlwaysAllow, desktop.Deny}; !slices.Equal(labels, want) {
 		t.Errorf("may answer %v", labels)
 	}
+	shown := calls.Notifications[0].Until
+	if end, limited := shown.Deadline(); !limited || time.Until(end) > app.NetAskTime || shown.Err() != nil {
+		t.Errorf("it is shown until %v, %v", end, shown.Err())
+	}
 	calls.Notifications[0].Actions[1].Run()
 	b.tasks.all.Wait()
 	if got := allowed(); !slices.Equal(got, []string{"api.invalid:443 public"}) {
@@ -65,6 +68,9 @@ func TestAPersonIsAskedAboutADestination(t *testing.T) {
 	}
 	if w, _ := look().Find("demo"); len(w.NetAsks) != 0 {
 		t.Errorf("still asked: %v", w.NetAsks)
+	}
+	if shown.Err() == nil {
+		t.Error("the question is shown after the answer")
 	}
 
 	// Once and never are no settings; a name that leads into the neighbourhood is not allowed by a click.

@@ -38,12 +38,14 @@ type Desktop interface {
 }
 
 // Notification is a message that does not wait for the person. OnClick runs, on its own goroutine and at most once,
-// when it is clicked; Actions are extra buttons. Desktops that have no clicks show the text alone.
+// when it is clicked; Actions are extra buttons. Desktops that have no clicks show the text alone. One with Until is shown until
+// that ends, where the desktop lets a program say so; others go when the desktop finds that they were there long enough.
 type Notification struct {
 	Title   string
 	Body    string
 	Actions []Action
 	OnClick func()
+	Until   context.Context
 }
 
 // The labels of the actions that notifications have. macOS wants to know of a notification's buttons before it is posted;

@@ -38,6 +38,8 @@ type center interface {
 	categories(all map[string][]string)
 	// post shows a notification with the buttons of a category; "" is none.
 	post(id, title, body, category string)
+	// withdraw takes a notification off the screen and out of the list of those there were.
+	withdraw(id string)
 	// respond has f called when a person clicks a notification, or its button in place key.
 	respond(f func(id, key string))
 }
@@ -124,6 +126,12 @@ func (s *notes) post(n Notification) {
 		s.handlers.keep(id, calls)
 	}
 	s.center.post(id, cText(n.Title), cText(n.Body), category)
+	if n.Until != nil {
+		context.AfterFunc(n.Until, func() {
+			s.handlers.take(id, "")
+			s.center.withdraw(id)
+		})
+	}
 }
 
 // categoryName is the same for the same labels, in every run: macOS keeps notifications over the program's end.

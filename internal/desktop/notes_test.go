@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -64,6 +65,12 @@ func (c *fakeCenter) post(id, title, body, category string) {
 	c.events = append(c.events, "post "+title+"/"+body+"/"+category)
 }
 
+func (c *fakeCenter) withdraw(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, "withdraw "+strconv.Itoa(slices.Index(c.ids, id)))
+}
+
 func (c *fakeCenter) respond(f func(id, key string)) { c.response = f }
 
 func (c *fakeCenter) all() []string {
@@ -73,6 +80,33 @@ func (c *fakeCenter) all() []string {
 }
 
 const usualCategories = "categories calmenu:Allow Once|Always Allow|Deny,calmenu:Open Session,calmenu:Reveal"
+
+// TestNoteIsShownUntil: one that is of no use any more is taken back, and does nothing from then on.
+func TestNoteIsShownUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCenter{}
+		n := newNotes(t.Context(), c)
+		c.say(true)
+		until, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for _, note := range []Notification{
+			{Title: "stays"},
+			{Title: "asks", OnClick: func() { t.Error("it was clicked too late") }, Until: until},
+		} {
+			if err := n.notify(t.Context(), note); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := len(c.all())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := c.all()[before:]; !slices.Equal(got, []string{"withdraw 1"}) {
+			t.Errorf("after a minute: %q", got)
+		}
+		c.response(c.ids[1], clicked)
+		synctest.Wait()
+	})
+}
 
 func TestNotesAreClicked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

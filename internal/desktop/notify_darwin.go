@@ -24,6 +24,7 @@ type cocoaCenter struct{ cocoa.Notes }
 func (c cocoaCenter) authorize(answer func(granted bool, problem string)) { c.Authorize(answer) }
 func (c cocoaCenter) categories(all map[string][]string)                  { c.Categories(all) }
 func (c cocoaCenter) post(id, title, body, category string)               { c.Post(id, title, body, category) }
+func (c cocoaCenter) withdraw(id string)                                  { c.Withdraw(id) }
 func (c cocoaCenter) respond(f func(id, key string))                      { c.Respond(f) }
 
 // lazyNotes is the centre from the first notification on: there is one in a process.

@@ -7,10 +7,12 @@ import (
 	"image"
 	"image/draw"
 	"image/png"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gen2brain/beeep"
 	"github.com/godbus/dbus/v5"
@@ -97,14 +99,33 @@ func (s *notifier) postOnBus(ctx context.Context, n Notification) error {
 	defer s.handlers.mu.Unlock()
 	var id uint32
 	err = server.CallWithContext(ctx, notifyName+".Notify", 0,
-		appName, uint32(0), "", n.Title, body, keys, hints, int32(-1)).Store(&id)
+		appName, uint32(0), "", n.Title, body, keys, hints, expiry(n.Until)).Store(&id)
 	if err != nil {
 		return fmt.Errorf("posting a notification: %w", err)
 	}
 	if len(calls) > 0 {
 		s.handlers.keep(id, calls)
 	}
+	if n.Until != nil {
+		context.AfterFunc(n.Until, func() {
+			s.handlers.take(id, "")
+			server.Go(notifyName+".CloseNotification", dbus.FlagNoReplyExpected, nil, id) // it may have gone already
+		})
+	}
 	return nil
+}
+
+// expiry is when the server is to take a notification away by itself, also if this program has ended: after so many
+// milliseconds, 0 for never, or -1 for when the server likes.
+func expiry(until context.Context) int32 {
+	if until == nil {
+		return -1
+	}
+	deadline, set := until.Deadline()
+	if !set {
+		return 0
+	}
+	return int32(min(max(time.Until(deadline).Milliseconds(), 1), math.MaxInt32))
 }
 
 // connect returns the connection to the bus, made and listened to at the first need.

@@ -17,21 +17,31 @@ import (
 type server struct {
 	can []string
 
-	mu   sync.Mutex // guards last
-	last uint32
-	got  chan []string // title, body, actions...
+	mu     sync.Mutex // guards last
+	last   uint32
+	got    chan []string // title, body, actions...
+	expire chan int32    // nil: the test does not ask for it
+	closed chan uint32
 }
 
 func (s *server) GetCapabilities() ([]string, *dbus.Error) { return s.can, nil }
 
 func (s *server) Notify(_ string, _ uint32, _, title, body string, actions []string, _ map[string]dbus.Variant,
-	_ int32,
+	expire int32,
 ) (uint32, *dbus.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++
 	s.got <- append([]string{title, body}, actions...)
+	if s.expire != nil {
+		s.expire <- expire
+	}
 	return s.last, nil
+}
+
+func (s *server) CloseNotification(id uint32) *dbus.Error {
+	s.closed <- id
+	return nil
 }
 
 // bus starts a session bus with s on it and returns the environment that leads there and the server's connection.
@@ -114,15 +124,56 @@ func TestNotificationsCallBackOnce(t *testing.T) {
 	}
 }
 
-func within(t *testing.T, c <-chan string) string {
+// TestNotificationIsShownUntil: the server takes it away in time even if this program is no more, and at once when it is told to.
+func TestNotificationIsShownUntil(t *testing.T) {
+	s := &server{
+		can: []string{"actions"}, got: make(chan []string, 10), expire: make(chan int32, 10), closed: make(chan uint32, 10),
+	}
+	env, conn := bus(t, s)
+	d := newLinux(env)
+	defer d.Close()
+	notify := func(until context.Context, f func()) int32 {
+		t.Helper()
+		if err := d.Notify(t.Context(), Notification{Title: "T", OnClick: f, Until: until}); err != nil {
+			t.Fatal(err)
+		}
+		return within(t, s.expire)
+	}
+	if got := notify(nil, nil); got != -1 {
+		t.Errorf("one that says nothing of it is shown for %d ms", got)
+	}
+	told, tell := context.WithCancel(t.Context())
+	clicks := make(chan string, 10)
+	if got := notify(told, func() { clicks <- "late" }); got != 0 {
+		t.Errorf("one without an end is shown for %d ms", got)
+	}
+	minute, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if got := notify(minute, func() { clicks <- "in time" }); got < 1 || got > 60_000 {
+		t.Errorf("one of a minute is shown for %d ms", got)
+	}
+	tell()
+	if got := within(t, s.closed); got != 2 {
+		t.Errorf("notification %d was taken away", got)
+	}
+	for id := range uint32(2) {
+		if err := conn.Emit(notifyPath, notifyName+".ActionInvoked", id+2, clicked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := within(t, clicks); got != "in time" {
+		t.Errorf("called %q", got)
+	}
+}
+
+func within[T any](t *testing.T, c <-chan T) (got T) {
 	t.Helper()
 	select {
-	case s := <-c:
-		return s
+	case got = <-c:
 	case <-time.After(20 * time.Second):
-		t.Fatal("no handler was called")
-		return ""
+		t.Fatal("nothing came")
 	}
+	return got
 }
 
 func TestServerWithoutActionsGetsTextAlone(t *testing.T) {

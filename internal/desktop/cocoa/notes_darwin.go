@@ -77,6 +77,13 @@ func (Notes) Post(id, title, body, category string) {
 	C.calmenu_notes_post(cID, cTitle, cBody, cCategory)
 }
 
+// Withdraw takes a notification off the screen and out of Notification Center.
+func (Notes) Withdraw(id string) {
+	cID := C.CString(id)
+	defer C.free(unsafe.Pointer(cID))
+	C.calmenu_notes_withdraw(cID)
+}
+
 // Allowed says what the person has set: "not asked yet", "denied", or "allowed".
 func (Notes) Allowed(ctx context.Context) (string, error) {
 	answer := make(chan int, 1)

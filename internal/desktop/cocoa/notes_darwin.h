@@ -14,3 +14,5 @@ void calmenu_notes_category(const char *name, const char *labels);
 void calmenu_notes_categories_commit(void);
 // Posts a notification; category may be empty.
 void calmenu_notes_post(const char *identifier, const char *title, const char *body, const char *category);
+// Takes back one that was posted.
+void calmenu_notes_withdraw(const char *identifier);

@@ -121,3 +121,10 @@ void calmenu_notes_post(const char *identifier, const char *title, const char *b
     [[UNUserNotificationCenter currentNotificationCenter] addNotificationRequest:request withCompletionHandler:nil];
   }
 }
+
+void calmenu_notes_withdraw(const char *identifier) {
+  @autoreleasepool {
+    [[UNUserNotificationCenter currentNotificationCenter]
+        removeDeliveredNotificationsWithIdentifiers:@[ text(identifier) ]];
+  }
+}

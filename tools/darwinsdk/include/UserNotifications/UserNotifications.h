@@ -85,6 +85,7 @@ typedef NSInteger UNAuthorizationStatus;
 - (void)setNotificationCategories:(NSSet *)categories;
 - (void)addNotificationRequest:(UNNotificationRequest *)request
          withCompletionHandler:(void (^)(NSError *error))completionHandler;
+- (void)removeDeliveredNotificationsWithIdentifiers:(NSArray *)identifiers;
 @end
 
 #endif
