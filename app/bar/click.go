@@ -36,10 +36,31 @@ func (b *Agent) Do(a menu.Action) {
 		}
 		b.app.Log.Error().Str("action", a.Verb).Str("workspace", a.Workspace).Err(err).Msg("menu")
 		b.notify(desktop.Notification{
-			Title: fmt.Sprintf("CALMenu: %s failed", a.Verb),
+			Title: fmt.Sprintf("CALMenu: %s failed", doing(a.Verb)),
 			Body:  strings.TrimSpace(err.Error() + "\n" + hint.Of(err)),
 		})
 	})
+}
+
+// doing names what an action does, for a person whose click it was.
+func doing(verb string) string {
+	switch verb {
+	case menu.GoTo:
+		return "going to the session"
+	case menu.OpenOutput, menu.OpenPage, menu.NetLog:
+		return "opening it"
+	case menu.NetMode:
+		return "switching the tunnel"
+	case menu.NetPolicy:
+		return "changing the network's policy"
+	case menu.NetAllow, menu.NetOnce:
+		return "allowing a connection"
+	case menu.NetDeny:
+		return "refusing a connection"
+	case menu.SignIn:
+		return "signing in"
+	}
+	return verb
 }
 
 func (b *Agent) act(ctx context.Context, a menu.Action) error {

@@ -79,8 +79,11 @@ func TestAPersonIsAskedAboutADestination(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := b.act(ctx, menu.Action{Verb: menu.NetAllow, Workspace: "demo", Arg: "localhost:443"}); err == nil {
-		t.Error("a name of the host's was allowed by a click")
+	b.Do(menu.Action{Verb: menu.NetAllow, Workspace: "demo", Arg: "localhost:443"})
+	b.tasks.all.Wait()
+	told := desk.Calls().Notifications
+	if last := told[len(told)-1]; last.Title != "CALMenu: allowing a connection failed" {
+		t.Errorf("a name of the host's was allowed by a click: %+v", last)
 	}
 	if got := allowed(); len(got) != 1 {
 		t.Errorf("allowed is %v", got)
