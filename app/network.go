@@ -40,7 +40,13 @@ type network struct {
 	mode    string // of the tunnel: auto, on or off
 	probe   string
 	proxy   *hostproxy.Source
-	proxyOf [2]string // the settings it was made of
+	proxyOf proxyOf
+}
+
+// proxyOf is what the way out of this host is found by. When it changes, nothing holds of what was found.
+type proxyOf struct {
+	setting, pac string
+	logins       fileStamp
 }
 
 // fileStamp tells whether a file has changed.
@@ -124,7 +130,8 @@ func (n *network) look(w *config.Workspace) {
 
 func (n *network) adopt(w *config.Workspace, now time.Time) {
 	n.mode, n.probe = w.Proxy.Mode, w.Network.Probe
-	if of := [2]string{w.Network.HostProxy, w.Network.HostProxyPAC}; n.proxy == nil || of != n.proxyOf {
+	of := proxyOf{w.Network.HostProxy, w.Network.HostProxyPAC, stampOf(n.Home.ProxyLoginsFile())}
+	if n.proxy == nil || of != n.proxyOf {
 		n.proxy, n.proxyOf = n.hostProxy(w), of
 	}
 	n.current = n.compose(w, n.fixed, now)

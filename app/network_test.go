@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,8 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/zalando/go-keyring"
+
 	"github.com/calmenu/calmenu/internal/config"
 	"github.com/calmenu/calmenu/internal/guest"
+	"github.com/calmenu/calmenu/internal/hostproxy"
 	"github.com/calmenu/calmenu/internal/journal"
 	"github.com/calmenu/calmenu/internal/netpolicy"
 	"github.com/calmenu/calmenu/internal/tunnel"
@@ -99,6 +103,45 @@ func TestChangesOfThePolicyAreInForceAtOnce(t *testing.T) {
 	set(a.Home.VMFile("demo"), "network.rules", "deny *.test")
 	if against, err := a.AllowNetwork(ctx, "demo", "x.f.test", false); err != nil || !strings.Contains(against, `"*.test"`) {
 		t.Errorf("against it: %q, %v", against, err)
+	}
+}
+
+// TestLoginsForProxiesAreInForceAtOnce: a person who was refused by the proxy gives the login, and tries again.
+func TestLoginsForProxiesAreInForceAtOnce(t *testing.T) {
+	keyring.MockInit()
+	n, a := networkOf(t, map[string]string{"agent": "shell"})
+	n.policy() // changes from now on are noticed
+	if err := a.Config().Set(a.Home.ConfigFile(), "network.host_proxy", "http://p.test:8080"); err != nil {
+		t.Fatal(err)
+	}
+	soon := func(want string) {
+		t.Helper()
+		deadline := time.Now().Add(30 * time.Second)
+		for {
+			proxy, err := n.upstream(&url.URL{Scheme: "https", Host: "a.test:443"})
+			if err == nil && proxy != nil && proxy.String() == want {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the proxy is %v, %v, want %s", proxy, err, want)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	soon("http://p.test:8080")
+	proxy := &url.URL{Scheme: "http", Host: "p.test:8080"}
+	for _, login := range []string{"me:wrong", "me:right"} {
+		if err := a.KeepProxyLogin(proxy, login); err != nil {
+			t.Fatal(err)
+		}
+		soon("http://" + login + "@p.test:8080")
+	}
+	if err := a.DropProxyLogin(proxy); err != nil {
+		t.Fatal(err)
+	}
+	soon("http://p.test:8080")
+	if err := a.DropProxyLogin(proxy); !errors.Is(err, hostproxy.ErrNoLogin) {
+		t.Errorf("a second time: %v", err)
 	}
 }
 

@@ -2,8 +2,12 @@ package app
 
 import (
 	"context"
+	"fmt"
+	"net/url"
 	"time"
 
+	"github.com/calmenu/calmenu/internal/atomicfile"
+	"github.com/calmenu/calmenu/internal/hostproxy"
 	"github.com/calmenu/calmenu/internal/netlog"
 	"github.com/calmenu/calmenu/internal/netpolicy"
 )
@@ -107,6 +111,31 @@ type NetworkFilter struct {
 
 func (f NetworkFilter) wants(e netlog.Entry) bool {
 	return (!f.Denied || !e.Allowed) && !e.Time.Before(f.Since)
+}
+
+// KeepProxyLogin puts the login ("user:password") for a proxy of this host's into its keychain. What runs uses it within
+// a second.
+func (a *App) KeepProxyLogin(proxy *url.URL, login string) error {
+	if err := hostproxy.Login(proxy, login); err != nil {
+		return err
+	}
+	return a.proxyLoginChanged()
+}
+
+// DropProxyLogin removes it. Without one the error is hostproxy.ErrNoLogin.
+func (a *App) DropProxyLogin(proxy *url.URL) error {
+	if err := hostproxy.Logout(proxy); err != nil {
+		return err
+	}
+	return a.proxyLoginChanged()
+}
+
+// proxyLoginChanged has every process forget what the keychain said.
+func (a *App) proxyLoginChanged() error {
+	if err := atomicfile.Write(a.Home.ProxyLoginsFile(), []byte(time.Now().Format(time.RFC3339Nano)+"\n"), 0o600); err != nil {
+		return fmt.Errorf("telling what runs of the login: %w", err)
+	}
+	return nil
 }
 
 // NetworkLog returns the entries of a workspace's log, oldest first.

@@ -140,7 +140,7 @@ input, as "user:password" on one line; on a terminal it is asked for.`,
 			if err != nil {
 				return err
 			}
-			if err := hostproxy.Login(proxy, login); err != nil {
+			if err := c.app.KeepProxyLogin(proxy, login); err != nil {
 				return err
 			}
 			return c.say("The login for %s is in the keychain.", hostproxy.Address(proxy))
@@ -156,7 +156,7 @@ func (c *cmd) netLogout() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := hostproxy.Logout(proxy); err != nil {
+			if err := c.app.DropProxyLogin(proxy); err != nil {
 				return err
 			}
 			return c.say("The login for %s is gone.", hostproxy.Address(proxy))

@@ -52,6 +52,9 @@ func (h Home) JournalDir() string { return filepath.Join(h.Dir, "isolation", "jo
 // LocksDir holds lock files; they are empty and never removed.
 func (h Home) LocksDir() string { return filepath.Join(h.Dir, "isolation", "locks") }
 
+// ProxyLoginsFile says when a proxy's login in the keychain was changed last; it holds nothing of it.
+func (h Home) ProxyLoginsFile() string { return filepath.Join(h.Dir, "isolation", "proxy-logins") }
+
 // AgentsDir holds what is kept per agent.
 func (h Home) AgentsDir() string { return filepath.Join(h.Dir, "agents") }
 
