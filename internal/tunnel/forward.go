@@ -200,10 +200,15 @@ func outgoing(req *http.Request, r *route) *http.Request {
 	}
 	removeHopByHop(out.Header)
 	out.Header.Del("Expect")
-	if _, ok := out.Header["User-Agent"]; !ok {
-		out.Header.Set("User-Agent", "") // none, rather than the library's
-	}
+	keepAgent(out.Header)
 	return out
+}
+
+// keepAgent has the library name no program where the guest named none.
+func keepAgent(h http.Header) {
+	if _, ok := h["User-Agent"]; !ok {
+		h.Set("User-Agent", "")
+	}
 }
 
 var hopByHop = []string{

@@ -56,7 +56,7 @@ type Way string
 
 // The ways out.
 const (
-	WayHTTP     Way = "http"     // a plain request to the proxy
+	WayHTTP     Way = "http"     // a plain request to the proxy, or one that goes to the host's
 	WayConnect  Way = "connect"  // CONNECT
 	WaySOCKS    Way = "socks5"   // CONNECT of SOCKS5
 	WaySshuttle Way = "sshuttle" // a connection caught by sshuttle in the guest
@@ -105,7 +105,22 @@ func (g *Gate) Carry(ctx context.Context, d Destination, near Stream, answer fun
 	defer near.Close()
 	d, near = g.sniffed(d, near)
 	record := newRecord(d)
-	far, err := g.open(ctx, d, record)
+	r, err := g.enter(ctx, d, record)
+	if err == nil && r.takesRequests() {
+		if err := answer(nil); err != nil {
+			record.Err = oneLine(err.Error())
+			g.finish(record)
+			return
+		}
+		answer = func(err error) error { return err }
+		if near = g.carryRequests(ctx, &r, near); near == nil {
+			return
+		}
+	}
+	var far *inspected
+	if err == nil {
+		far, err = g.reach(ctx, &r, record)
+	}
 	if err != nil {
 		g.finish(record)
 		_ = answer(err)
@@ -132,28 +147,32 @@ func (g *Gate) Carry(ctx context.Context, d Destination, near Stream, answer fun
 	g.finish(record)
 }
 
-// open judges and dials, and notes in the record what came of it.
-func (g *Gate) open(ctx context.Context, d Destination, record *Connection) (*inspected, error) {
+// enter has a destination judged, by a person if need be, and notes in the record what came of it.
+func (g *Gate) enter(ctx context.Context, d Destination, record *Connection) (route, error) {
 	g.consult(ctx, d)
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	r, err := g.admit(ctx, d, record)
-	if err != nil {
-		return nil, err
-	}
+	return g.admit(ctx, d, record)
+}
+
+// reach connects by a route, and notes in the record what came of it.
+func (g *Gate) reach(ctx context.Context, r *route, record *Connection) (*inspected, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
 	var far net.Conn
+	var err error
 	if r.upstream != nil {
-		far, err = g.connectUpstream(ctx, r.upstream, hostPort(r.name, d.Port))
+		far, err = g.connectUpstream(ctx, r.upstream, hostPort(r.name, r.port))
 	} else {
-		far, err = g.dial(ctx, &r)
+		far, err = g.dial(ctx, r)
 		record.Addr = r.decision.Addr
 		record.Rule, record.Origin = r.decision.Rule, r.decision.Origin
 	}
 	if err != nil {
 		record.Err = oneLine(err.Error())
-		return nil, fmt.Errorf("connect to %s: %w", hostPort(record.Host, d.Port), err)
+		return nil, fmt.Errorf("connect to %s: %w", hostPort(record.Host, r.port), err)
 	}
-	return g.inspect(far, &r), nil
+	return g.inspect(far, r), nil
 }
 
 func newRecord(d Destination) *Connection {
@@ -250,7 +269,7 @@ func (g *Gate) findUpstream(r *route, w Way) (err error) {
 	if upstream == nil {
 		upstream = upstreamFromEnvironment
 	}
-	if w == WayHTTP {
+	if w == WayHTTP || r.port == webPort {
 		scheme = "http"
 	}
 	if r.upstream, err = upstream(&url.URL{Scheme: scheme, Host: hostPort(r.name, r.port)}); err != nil {

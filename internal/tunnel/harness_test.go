@@ -48,6 +48,15 @@ func (c channels) Accept() (net.Conn, error) {
 	return channel{conn.(*net.TCPConn)}, nil
 }
 
+// open judges and dials.
+func (g *Gate) open(ctx context.Context, d Destination, record *Connection) (*inspected, error) {
+	r, err := g.enter(ctx, d, record)
+	if err != nil {
+		return nil, err
+	}
+	return g.reach(ctx, &r, record)
+}
+
 type records struct {
 	mu  sync.Mutex
 	all []Connection

@@ -140,14 +140,20 @@ func (j judgeInner) judgeHTTP(host string) error {
 		}
 		return errHidden
 	}
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = strings.Trim(host, "[]")
-	}
+	name := hostOf(host)
 	if err := j.name(name); err != nil {
 		return fmt.Errorf("is refused: an HTTP request in it is for %s, which %w", oneLine(name), err)
 	}
 	return nil
+}
+
+// hostOf is what a Host header names, without a port and brackets.
+func hostOf(header string) string {
+	name, _, err := net.SplitHostPort(header)
+	if err != nil {
+		name = strings.Trim(header, "[]")
+	}
+	return name
 }
 
 // speech is what the beginning of a stream may be.

@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,20 +25,25 @@ type session struct {
 	plain *forwarder // for plain HTTP; nil until used
 }
 
+// newSession reads a connection through a buffer of so many bytes.
+func newSession(g *Gate, conn Stream, slow time.Duration, size int) *session {
+	limit := &headerLimit{r: conn}
+	return &session{gate: g, slow: cmp.Or(slow, headerTime), conn: conn, limit: limit, in: bufio.NewReaderSize(limit, size)}
+}
+
+// end lets go of what the session holds for servers.
+func (s *session) end() {
+	if s.plain != nil {
+		s.plain.close()
+	}
+}
+
 func (p *Proxy) serveConn(ctx context.Context, conn Stream) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
-	limit := &headerLimit{r: conn}
-	s := &session{gate: p.Gate, slow: p.headerTime, conn: conn, limit: limit, in: bufio.NewReader(limit)}
-	if s.slow == 0 {
-		s.slow = headerTime
-	}
-	defer func() {
-		if s.plain != nil {
-			s.plain.close()
-		}
-	}()
+	s := newSession(p.Gate, conn, p.headerTime, idleBuffer)
+	defer s.end()
 	if first, err := s.first(); err != nil {
 		return
 	} else if first == socksVersion {
@@ -83,30 +89,38 @@ func (h *headerLimit) Read(b []byte) (int, error) {
 
 // serveRequest answers one request and tells whether another may follow.
 func (s *session) serveRequest(ctx context.Context) bool {
-	if _, err := s.first(); err != nil {
+	req, ok := s.request(ctx)
+	switch {
+	case !ok:
 		return false
+	case req.Method == http.MethodConnect:
+		s.connect(req)
+		return false
+	}
+	return s.forward(req)
+}
+
+// request reads the header of the next one. What is none is answered, and false returned.
+func (s *session) request(ctx context.Context) (*http.Request, bool) {
+	if _, err := s.first(); err != nil {
+		return nil, false
 	}
 	slow := time.AfterFunc(s.slow, func() { _ = s.conn.Close() })
 	s.limit.armed, s.limit.left = true, maxHeader
 	req, err := http.ReadRequest(s.in)
 	s.limit.armed = false
 	if !slow.Stop() {
-		return false
+		return nil, false
 	}
 	switch {
 	case errors.Is(err, errHeaderTooLarge):
-		return s.refuse(http.StatusRequestHeaderFieldsTooLarge, "the request's header is too large")
+		return nil, s.refuse(http.StatusRequestHeaderFieldsTooLarge, "the request's header is too large")
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return false
+		return nil, false
 	case err != nil:
-		return s.refuse(http.StatusBadRequest, "not an HTTP request")
+		return nil, s.refuse(http.StatusBadRequest, "not an HTTP request")
 	}
-	req = req.WithContext(ctx)
-	if req.Method == http.MethodConnect {
-		s.connect(req)
-		return false
-	}
-	return s.forward(req)
+	return req.WithContext(ctx), true
 }
 
 // begun is a connection of which a part was read already.
