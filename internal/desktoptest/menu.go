@@ -3,10 +3,12 @@
 package desktoptest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
 	"strings"
+	"time"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -136,29 +138,25 @@ func (s *Session) OpenMenu() Window {
 	s.WaitFor(func() (ok bool) { at, ok = s.AnyTrayIcon(); return ok }, patience, "an icon in the tray")
 	before := s.popups()
 	s.Click(at.Min.X+at.Dx()/2, at.Min.Y+at.Dy()/2, 1)
-	return s.menuWindow(before)
+	var w Window
+	s.WaitFor(func() (ok bool) { w, ok = s.shownMenu(before, nil); return ok }, patience, "the menu")
+	return w
 }
 
-// menuWindow waits for the window that shows the entries below parents (none: the menu itself) and was not among before.
+// shownMenu is the window that shows the entries below parents (none: the menu itself) and was not among before.
 // A tooltip or a notification may come up at the same time: a menu is known by its height.
-func (s *Session) menuWindow(before map[string]bool, parents ...string) Window {
-	s.t.Helper()
-	var w Window
-	s.WaitFor(func() bool {
-		items, err := s.menuBelow(parents)
-		if err != nil {
-			return false
+func (s *Session) shownMenu(before map[string]bool, parents []string) (Window, bool) {
+	items, err := s.menuBelow(parents)
+	if err != nil {
+		return Window{}, false
+	}
+	for id := range s.popups() {
+		found, ok := s.window(id)
+		if ok && !before[id] && edges(found.Rect, items) >= 0 {
+			return found, true
 		}
-		for id := range s.popups() {
-			found, ok := s.window(id)
-			if ok && !before[id] && edges(found.Rect, items) >= 0 {
-				w = found
-				return true
-			}
-		}
-		return false
-	}, patience, fmt.Sprintf("the menu %q", parents))
-	return w
+	}
+	return Window{}, false
 }
 
 // menuBelow returns the entries of the submenu that the labels lead to, or of the menu itself.
@@ -186,15 +184,44 @@ func (s *Session) ClickMenuPath(labels ...string) {
 func (s *Session) HoverMenuPath(labels ...string) image.Point {
 	s.t.Helper()
 	s.WaitForItem(labels...)
+	for range openings - 1 {
+		if at, ok := s.hoverPath(labels, reopen); ok {
+			return at
+		}
+		for range labels {
+			s.Key("Escape")
+		}
+	}
+	at, ok := s.hoverPath(labels, patience)
+	if !ok {
+		s.t.Fatalf("waited %v for the menus on the way to %q", patience, labels)
+	}
+	return at
+}
+
+// A submenu that was opened before the panel had heard what is in it stays too small: GTK makes none larger that is shown.
+// A person closes the menu and opens it again.
+const (
+	openings = 3
+	reopen   = 5 * time.Second
+)
+
+func (s *Session) hoverPath(labels []string, limit time.Duration) (at image.Point, ok bool) {
+	s.t.Helper()
 	w := s.OpenMenu()
 	last := len(labels) - 1
 	for depth, label := range labels[:last] {
 		before := s.popups() // now: hovering alone opens a submenu after a moment
 		at := s.hover(w, labels[:depth], label)
 		s.Click(at.X, at.Y, 1)
-		w = s.menuWindow(before, labels[:depth+1]...)
+		ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+		ok := Poll(ctx, func() (ok bool) { w, ok = s.shownMenu(before, labels[:depth+1]); return ok })
+		cancel()
+		if !ok {
+			return at, false
+		}
 	}
-	return s.hover(w, labels[:last], labels[last])
+	return s.hover(w, labels[:last], labels[last]), true
 }
 
 // hover moves the mouse to an entry of the menu shown in w and waits until it lights up there.
