@@ -132,6 +132,12 @@ func (s *session) forward(req *http.Request) bool {
 		return s.refuse(http.StatusBadGateway, fmt.Sprintf("fetch from %s: %v", hostPort(host, port), err))
 	}
 	defer res.Body.Close()
+	if r.upstream != nil && res.StatusCode == http.StatusProxyAuthRequired {
+		// It is the host that is to show a login, and its person who is to hear of it.
+		record.BytesUp, record.Err = up.n.Load(), "ask the host's proxy: it answered "+oneLine(res.Status)
+		s.gate.finish(record)
+		return s.refuse(http.StatusBadGateway, "the host's proxy answered "+res.Status+"; on the host: CALMenu net login")
+	}
 	down := &counter{body: res.Body}
 	res.Body = down
 	again := s.prepareAnswer(req, res)

@@ -158,6 +158,24 @@ func tcpPair(t *testing.T) (near, guest *net.TCPConn) {
 	return near, guest
 }
 
+// TestAnUpstreamProxyThatWantsALogin: that is for the host to give; the log says so, and the guest hears no question.
+func TestAnUpstreamProxyThatWantsALogin(t *testing.T) {
+	policy := rules(t, "mirror.test:80")
+	upstream := webProxy(t, false)
+	upstream.User = nil
+	proxy, log := serve(t, &Proxy{Gate: &Gate{
+		Policy: fixed(policy), Resolver: hostFile{}, Upstream: func(*url.URL) (*url.URL, error) { return upstream, nil },
+	}})
+	res, err := via(t, proxy).Get("http://mirror.test/")
+	const want = "CALMenu: the host's proxy answered 407 Proxy Authentication Required; on the host: CALMenu net login\n"
+	if got := body(t, res, err); res.StatusCode != http.StatusBadGateway || got != want {
+		t.Errorf("%d %q", res.StatusCode, got)
+	}
+	if r := log.nth(t, 1); r.Err != "ask the host's proxy: it answered 407 Proxy Authentication Required" {
+		t.Errorf("%+v", r)
+	}
+}
+
 // TestATunnelNobodyGets: a proxy that gives no tunnel to that port is told of.
 func TestATunnelNobodyGets(t *testing.T) {
 	policy := rules(t, "mirror.test:80")
