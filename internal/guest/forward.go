@@ -195,8 +195,8 @@ type Listener struct {
 	closed chan struct{}
 }
 
-// Accept waits for the next connection. After Close the error is net.ErrClosed, after the end of the connection to the
-// guest it is io.EOF.
+// Accept waits for the next connection. After Close or Stop the error is net.ErrClosed, after the end of the connection
+// to the guest it is io.EOF.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		in, ok := <-l.queue

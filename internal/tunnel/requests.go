@@ -51,7 +51,8 @@ func (g *Gate) carryRequests(ctx context.Context, r *route, near Stream) Stream 
 			s.refuse(http.StatusMethodNotAllowed, "this is no proxy")
 			return nil
 		}
-		if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+		// With a body it is none (RFC 6455, 4.1), and could be of any size.
+		if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") && req.ContentLength == 0 {
 			keepAgent(req.Header)
 			var header bytes.Buffer
 			if req.Write(&header) != nil {

@@ -90,6 +90,10 @@ func TestRequestsByAnUpstreamProxy(t *testing.T) {
 			echo:  "GET /ws HTTP/1.1\r\nHost: mirror.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nand more",
 			hosts: []string{"mirror.test"},
 		},
+		"WebSocket with a body, which is none": {
+			tunnels: true, says: "POST /ws HTTP/1.1\r\nHost: mirror.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nhello",
+			answers: []string{"200 POST http://mirror.test/ws hello"}, hosts: []string{"mirror.test"},
+		},
 	} {
 		t.Run(what, func(t *testing.T) {
 			upstream, log := webProxy(t, tt.tunnels), &records{}
