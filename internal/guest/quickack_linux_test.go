@@ -7,12 +7,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/calmenu/calmenu/internal/nettest"
 )
 
 // TestQuickAck has what comes acknowledged at once over a connection on which the kernel has begun to wait for answers to send
 // along.
 func TestQuickAck(t *testing.T) {
-	near, far := tcpPair(t)
+	near, far := nettest.Ends(t)
 	b := make([]byte, 8)
 	exchange := func(read func([]byte) (int, error)) {
 		t.Helper()
@@ -63,21 +65,4 @@ func quick(t *testing.T, conn *net.TCPConn) bool {
 		t.Fatal(cerr, err)
 	}
 	return value != 0
-}
-
-func tcpPair(t *testing.T) (near, far *net.TCPConn) {
-	t.Helper()
-	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if near, err = net.DialTCP("tcp4", nil, l.Addr().(*net.TCPAddr)); err != nil {
-		t.Fatal(err)
-	}
-	if far, err = l.AcceptTCP(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { near.Close(); far.Close() })
-	return near, far
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/nettest"
 )
 
 // webProxy is a proxy that forwards requests (it answers them itself, with what it was asked for) and gives tunnels as its
@@ -108,7 +109,7 @@ func TestRequestsByAnUpstreamProxy(t *testing.T) {
 				},
 			}
 			g.answered.note("mirror.test", []netip.Addr{at}, time.Now())
-			near, guest := tcpPair(t)
+			guest, near := nettest.Ends(t)
 			go g.Carry(t.Context(), Destination{Host: at.String(), Port: 80, Way: WayHelper}, near, func(err error) error { return err })
 			if _, err := io.WriteString(guest, tt.says); err != nil {
 				t.Fatal(err)
@@ -139,29 +140,6 @@ func TestRequestsByAnUpstreamProxy(t *testing.T) {
 	}
 }
 
-// tcpPair are the two ends of a connection.
-func tcpPair(t *testing.T) (near, guest *net.TCPConn) {
-	t.Helper()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	guest, err = net.DialTCP("tcp", nil, l.Addr().(*net.TCPAddr))
-	if err != nil {
-		t.Fatal(err)
-	}
-	near, err = l.AcceptTCP()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		guest.Close()
-		near.Close()
-	})
-	return near, guest
-}
-
 // TestAnUpstreamProxyThatWantsALogin: that is for the host to give; the log says so, and the guest hears no question.
 func TestAnUpstreamProxyThatWantsALogin(t *testing.T) {
 	policy := rules(t, "mirror.test:80")
@@ -189,7 +167,7 @@ func TestATunnelNobodyGets(t *testing.T) {
 		Policy: func() Policy { return policy }, Resolver: hostFile{}, Log: log.add,
 		Upstream: func(*url.URL) (*url.URL, error) { return upstream, nil },
 	}
-	near, guest := tcpPair(t)
+	guest, near := nettest.Ends(t)
 	go g.Carry(t.Context(), Destination{Host: "mirror.test", Port: 80, Way: WayConnect}, near, func(err error) error { return err })
 	if _, err := io.WriteString(guest, "\x00"); err != nil {
 		t.Fatal(err)

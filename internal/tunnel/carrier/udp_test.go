@@ -2,12 +2,13 @@ package carrier
 
 import (
 	"bufio"
-	"net"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/nettest"
 )
 
 // speakUDP sends three datagrams, of several sizes, from one socket, and prints what comes back within a while.
@@ -29,20 +30,7 @@ func TestStockSshuttleUDP(t *testing.T) {
 		return
 	}
 	b := newBox(t)
-	outside, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
-	t.Cleanup(func() { outside.Close() })
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, from, err := outside.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			_, _ = outside.WriteTo(buf[:n], from)
-		}
-	}()
-	at := outside.LocalAddr().String()
+	at := nettest.ServeUDP(t, func(said []byte) []byte { return said })
 	c := carry(t, b, gateTo(t, map[string]string{"7": at, "9": at}, "8.8.8.8:7"), Off)
 	c.await("")
 	command(t, b.inside("sh", "-c", "ip route add local default dev lo table 100 && ip rule add fwmark 1 lookup 100")...)

@@ -201,20 +201,7 @@ func TestServeCarriesBulkBothWays(t *testing.T) {
 }
 
 func TestServeCarriesPackets(t *testing.T) {
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
-	defer udp.Close()
-	go func() {
-		b := make([]byte, 100)
-		for {
-			n, from, err := udp.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = udp.WriteTo(append([]byte("got "), b[:n]...), from)
-		}
-	}()
-	at := udp.LocalAddr().String()
+	at := nettest.ServeUDP(t, func(said []byte) []byte { return append([]byte("got "), said...) })
 	c, _ := start(t, gate(t, "", at))
 	want := strings.Replace(at, ":", ",", 1) + ",got hello"
 	if got, err := c.Packet(at, "hello"); err != nil || got != want {
