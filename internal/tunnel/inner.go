@@ -161,18 +161,3 @@ func (g *Gate) sniffed(d Destination, near Stream) (Destination, Stream) {
 }
 
 var errFound = errors.New("found")
-
-// replayed is a stream with what was read of it already.
-type replayed struct {
-	Stream
-	seen []byte
-}
-
-func (r *replayed) Read(p []byte) (int, error) {
-	if len(r.seen) > 0 {
-		n := copy(p, r.seen)
-		r.seen = r.seen[n:]
-		return n, nil
-	}
-	return r.Stream.Read(p)
-}

@@ -41,7 +41,7 @@ func (g *Gate) carryRequests(ctx context.Context, r *route, near Stream) Stream 
 			s.refuse(http.StatusRequestURITooLong, "the request's first line is too long")
 			return nil
 		case speaksHTTP2, speaksOther, speaksUnknown:
-			return &begun{near, s.in}
+			return s.rest()
 		}
 		req, ok := s.request(ctx)
 		if !ok {
@@ -58,7 +58,7 @@ func (g *Gate) carryRequests(ctx context.Context, r *route, near Stream) Stream 
 			if req.Write(&header) != nil {
 				return nil
 			}
-			return &replayed{&begun{near, s.in}, header.Bytes()}
+			return &replayed{s.rest(), header.Bytes()}
 		}
 		host := hostOf(req.Host)
 		if host == "" {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/calmenu/calmenu/internal/tunnel/pieces"
 )
 
 // session is one connection of the guest.
@@ -42,7 +44,7 @@ func (p *Proxy) serveConn(ctx context.Context, conn Stream) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer conn.Close()
-	s := newSession(p.Gate, conn, p.headerTime, idleBuffer)
+	s := newSession(p.Gate, conn, p.headerTime, pieces.Little)
 	defer s.end()
 	if first, err := s.first(); err != nil {
 		return
@@ -123,13 +125,11 @@ func (s *session) request(ctx context.Context) (*http.Request, bool) {
 	return req.WithContext(ctx), true
 }
 
-// begun is a connection of which a part was read already.
-type begun struct {
-	Stream
-	in io.Reader
+// rest is the connection, with what was read of it and not used. Nothing is read by the session any more.
+func (s *session) rest() Stream {
+	seen, _ := s.in.Peek(s.in.Buffered())
+	return &replayed{s.conn, seen}
 }
-
-func (b *begun) Read(p []byte) (int, error) { return b.in.Read(p) }
 
 // refuse answers in one line and ends the connection.
 func (s *session) refuse(status int, reason string) bool {
@@ -182,8 +182,7 @@ func (s *session) connect(req *http.Request) {
 		s.refuse(http.StatusBadRequest, "CONNECT needs host:port")
 		return
 	}
-	near := &begun{s.conn, s.in}
-	s.gate.Carry(req.Context(), Destination{Host: host, Port: port, Way: WayConnect}, near, func(err error) error {
+	s.gate.Carry(req.Context(), Destination{Host: host, Port: port, Way: WayConnect}, s.rest(), func(err error) error {
 		if err != nil {
 			s.refuseFor(err)
 			return nil

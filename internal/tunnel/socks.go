@@ -47,8 +47,7 @@ func (s *session) serveSOCKS(ctx context.Context) {
 		_ = s.answerSOCKS(code)
 		return
 	}
-	near := &begun{s.conn, s.in}
-	s.gate.Carry(ctx, d, near, func(err error) error { return s.answerSOCKS(socksCode(err)) })
+	s.gate.Carry(ctx, d, s.rest(), func(err error) error { return s.answerSOCKS(socksCode(err)) })
 }
 
 // readSOCKS reads a greeting, answers it, and reads the request; code is what is wrong with a well-formed one.

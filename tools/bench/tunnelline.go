@@ -137,7 +137,7 @@ func runTunnelGuest(ctx context.Context, args []string) error {
 				_ = near.Close()
 				return
 			}
-			catch.Lead(near.(*net.TCPConn), st, mux.Network.Piece)
+			catch.Lead(near.(*net.TCPConn), st)
 		}()
 	}
 }

@@ -223,15 +223,19 @@ func testCut(t *testing.T, c *carried, e *ender, method string) {
 func unanswered(t testing.TB, b *box) func() {
 	begun := time.Now()
 	cmd := ending(t, b, "no answer", "")
-	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	var said []byte
+	var took time.Duration
+	over := make(chan error, 1)
+	go func() {
+		var err error
+		said, err = cmd.CombinedOutput()
+		took = time.Since(begun)
+		over <- err
+	}()
 	return func() {
-		said, _ := io.ReadAll(out)
-		if err := cmd.Wait(); err != nil {
+		if err := <-over; err != nil {
 			t.Errorf("a connection that nobody answers: %v: %s", err, said)
 		}
-		t.Logf("a connection that nobody answers: %s, after %v", strings.TrimSpace(string(said)),
-			time.Since(begun).Round(100*time.Millisecond))
+		t.Logf("a connection that nobody answers: %s, after %v", strings.TrimSpace(string(said)), took.Round(100*time.Millisecond))
 	}
 }

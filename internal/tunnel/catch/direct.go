@@ -28,15 +28,15 @@ func (k *keeper) useDirect(f wire.Frame) {
 	if serr := k.out.Send(wire.Frame{Kind: wire.Reply, ID: f.ID, Payload: place}); serr != nil {
 		k.end(serr)
 	}
-	k.useLine(wire.OverDirect, func(ctx context.Context) (*mux.Session, mux.Sizes, error) {
+	k.useLine(wire.OverDirect, func(ctx context.Context) (*mux.Session, error) {
 		if err != nil {
-			return nil, mux.Network, err
+			return nil, err
 		}
 		conn, err := acceptDirect(ctx, l, id, peer)
 		if err != nil {
-			return nil, mux.Network, err
+			return nil, err
 		}
-		return mux.Client(conn, bufio.NewReader(conn), mux.Network, MaxStreams), mux.Network, nil
+		return mux.Client(conn, bufio.NewReader(conn), mux.Network, MaxStreams), nil
 	})
 }
 

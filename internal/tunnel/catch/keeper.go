@@ -253,7 +253,7 @@ func (k *keeper) converse(in io.Reader, silence *time.Timer) error {
 		case wire.Method:
 			k.setMethod(string(f.Payload))
 		case wire.Port:
-			go k.useLine(wire.OverSerial, func(ctx context.Context) (*mux.Session, mux.Sizes, error) {
+			go k.useLine(wire.OverSerial, func(ctx context.Context) (*mux.Session, error) {
 				return k.meetSerial(ctx, string(f.Payload))
 			})
 		case wire.Direct:

@@ -2,9 +2,7 @@ package catch
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -23,12 +21,11 @@ const lineTime = 20 * time.Second
 type line struct {
 	kind    wire.Line
 	session *mux.Session
-	piece   int // bytes that are best passed on at once
 }
 
 // useLine has what is redirected go over a line until that ends, and what is said to the proxy too. All that is dialled
 // after that goes through the SSH server again.
-func (k *keeper) useLine(kind wire.Line, meet func(context.Context) (*mux.Session, mux.Sizes, error)) {
+func (k *keeper) useLine(kind wire.Line, meet func(context.Context) (*mux.Session, error)) {
 	p, err := newLine(kind, meet)
 	if err != nil {
 		k.loseLine(nil, fmt.Errorf("the %s: %w", kind, err))
@@ -52,14 +49,14 @@ func (k *keeper) loseLine(p *line, problem error) {
 	}
 }
 
-func newLine(kind wire.Line, meet func(context.Context) (*mux.Session, mux.Sizes, error)) (*line, error) {
+func newLine(kind wire.Line, meet func(context.Context) (*mux.Session, error)) (*line, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lineTime)
 	defer cancel()
-	session, sizes, err := meet(ctx)
+	session, err := meet(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &line{kind, session, sizes.Piece}, nil
+	return &line{kind, session}, nil
 }
 
 // setLine leads what is redirected to a line, or back, and tells the host. Its caller holds mu.
@@ -89,18 +86,22 @@ func (p *line) carry(k *keeper, conn *net.TCPConn, to netip.AddrPort) {
 	k.mu.Lock()
 	k.served++
 	k.mu.Unlock()
-	Lead(conn, st, p.piece)
+	Lead(conn, st)
 }
 
-// Lead passes bytes both ways until both sides have ended, piece bytes at once at most. What ends otherwise ends both.
-func Lead(conn *net.TCPConn, st *mux.Stream, piece int) {
+// Lead passes bytes both ways until both sides have ended. What ends otherwise ends both.
+func Lead(conn *net.TCPConn, st *mux.Stream) {
 	defer conn.Close()
 	defer func() { _ = st.Close() }()
 	st.OnCut(func() { _ = conn.SetReadDeadline(time.Now()) }) // nobody reads what it says any more
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		if pass(st, conn, piece) != nil {
+		_, err := st.ReadFrom(conn)
+		if err == nil {
+			err = st.CloseWrite()
+		}
+		if err != nil {
 			_ = st.Close()
 			_ = conn.Close()
 		}
@@ -114,28 +115,4 @@ func Lead(conn *net.TCPConn, st *mux.Stream, piece int) {
 		_ = conn.Close()
 	}
 	<-up
-}
-
-// firstPiece is how much is passed on at once until that is not enough, in bytes.
-const firstPiece = 16 << 10
-
-func pass(to *mux.Stream, from io.Reader, piece int) error {
-	b := make([]byte, firstPiece)
-	for {
-		n, err := from.Read(b)
-		if n > 0 {
-			if _, err := to.Write(b[:n]); err != nil {
-				return fmt.Errorf("writing: %w", err)
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return to.CloseWrite()
-		}
-		if err != nil {
-			return err
-		}
-		if n == len(b) && n < piece {
-			b = make([]byte, piece)
-		}
-	}
 }

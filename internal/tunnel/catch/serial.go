@@ -10,14 +10,13 @@ import (
 )
 
 // meetSerial meets the host on the serial port, where that waits for a word.
-func (k *keeper) meetSerial(ctx context.Context, word string) (*mux.Session, mux.Sizes, error) {
-	sizes := mux.Serial
+func (k *keeper) meetSerial(ctx context.Context, word string) (*mux.Session, error) {
 	f, err := serial.Open(ctx, k.options.Program, k.options.Serial)
 	if err != nil {
-		return nil, sizes, err
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
-	in := bufio.NewReaderSize(f, sizes.Frame)
+	in := bufio.NewReaderSize(f, mux.Serial.Frame)
 	if _, err = io.WriteString(f, word); err == nil {
 		err = serial.SkipTo(in, word)
 	}
@@ -26,7 +25,7 @@ func (k *keeper) meetSerial(ctx context.Context, word string) (*mux.Session, mux
 	}
 	if err != nil {
 		_ = f.Close()
-		return nil, sizes, err
+		return nil, err
 	}
-	return mux.Client(f, in, sizes, MaxStreams), sizes, nil
+	return mux.Client(f, in, mux.Serial, MaxStreams), nil
 }

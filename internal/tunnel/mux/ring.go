@@ -1,26 +1,10 @@
 package mux
 
-import "sync"
-
-// small is the buffer of a stream over which little comes at once, in bytes.
-const small = 4 << 10
-
-// windows are buffers as large as a stream's window.
-type windows struct {
-	size int
-	pool sync.Pool
-}
-
-func (w *windows) get() []byte {
-	if b, ok := w.pool.Get().(*[]byte); ok {
-		return *b
-	}
-	return make([]byte, w.size)
-}
+import "github.com/calmenu/calmenu/internal/tunnel/pieces"
 
 // ring holds what waits to be read, never more than a window.
 type ring struct {
-	windows    *windows
+	windows    *pieces.Buffers // as large as a window
 	buf        []byte
 	head, size int
 }
@@ -29,10 +13,10 @@ type ring struct {
 func (r *ring) space(n int) (first, second []byte) {
 	if need := r.size + n; need > len(r.buf) {
 		var larger []byte
-		if need <= small {
-			larger = make([]byte, small)
+		if need <= pieces.Little {
+			larger = make([]byte, pieces.Little)
 		} else {
-			larger = r.windows.get()
+			larger = r.windows.Get()
 		}
 		size := r.size
 		r.read(larger[:size])
@@ -64,8 +48,8 @@ func (r *ring) read(b []byte) (n int) {
 // release gives the memory of an empty ring back, unless it is little.
 func (r *ring) release() {
 	r.head = 0
-	if buf := r.buf; len(buf) > small {
-		r.windows.pool.Put(&buf)
+	if buf := r.buf; len(buf) > pieces.Little {
+		r.windows.Put(buf)
 		r.buf = nil
 	}
 }

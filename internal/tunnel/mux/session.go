@@ -14,6 +14,8 @@ import (
 	"io"
 	"net"
 	"sync"
+
+	"github.com/calmenu/calmenu/internal/tunnel/pieces"
 )
 
 // kind is what a frame is about. A frame is a stream's number, its kind, a number (three bytes) and, for open and data, as
@@ -37,7 +39,7 @@ const (
 
 // Sizes are what both ends of a session have to agree on, in bytes.
 type Sizes struct {
-	// Frame is the most data in a frame: as much as the host passes on at once.
+	// Frame is the most data in a frame, and how many bytes the host's end best writes at once.
 	Frame int
 	// Window is how much of a stream may be on its way, or wait to be read.
 	Window int
@@ -50,12 +52,12 @@ var (
 	Serial = Sizes{Frame: 64 << 10, Window: 256 << 10, Piece: 64<<10 - headerLength}
 	// Network is for a connection over a network: large frames wake both ends less often. A window is as large as one of
 	// OpenSSH's channels.
-	Network = Sizes{Frame: 512 << 10, Window: 2 << 20, Piece: 512 << 10}
+	Network = Sizes{Frame: 1 << 20, Window: 2 << 20, Piece: 1 << 20}
 )
 
-// tellAfter is how much of a window has been read when the other end is told. What is left keeps that busy until then: told
-// more often, both would be woken more often for nothing.
-func (s Sizes) tellAfter() int { return s.Window * 3 / 4 }
+// tellAfter is how much of a window has been read when the other end is told. What is left, a frame, keeps that busy until
+// then: told more often, both would be woken more often for nothing.
+func (s Sizes) tellAfter() int { return s.Window - s.Frame }
 
 // ErrFrame is returned for what makes no sense.
 var ErrFrame = errors.New("not a frame of the tunnel's line to the host")
@@ -71,7 +73,8 @@ type Session struct {
 	most     int
 	accepted chan *Stream // nil at the end that opens
 	done     chan struct{}
-	windows  windows
+	windows  *pieces.Buffers
+	pieces   *pieces.Buffers // what is passed on at once
 
 	writing sync.Mutex // held while writing; guards out
 	out     []byte     // a frame; its header alone, if conn takes the payload by itself
@@ -99,7 +102,10 @@ func Server(conn io.ReadWriteCloser, in *bufio.Reader, sizes Sizes, most int) *S
 }
 
 func begin(s *Session) *Session {
-	s.windows.size = s.sizes.Window
+	s.windows, s.pieces = pieces.Of(s.sizes.Window), pieces.Of(s.sizes.Frame)
+	if s.accepted == nil {
+		s.pieces = pieces.Of(s.sizes.Piece)
+	}
 	length := headerLength + s.sizes.Frame
 	if _, ok := s.conn.(partWriter); ok {
 		length = headerLength

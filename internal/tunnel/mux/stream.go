@@ -34,7 +34,7 @@ type Stream struct {
 
 func newStream(s *Session, id uint32, target string) *Stream {
 	st := &Stream{s: s, id: id, target: target, room: s.sizes.Window, credit: s.sizes.Window}
-	st.wait.windows = &s.windows
+	st.wait.windows = s.windows
 	st.readable.L, st.writable.L = &st.mu, &st.mu
 	return st
 }
@@ -236,6 +236,9 @@ func (st *Stream) Write(b []byte) (n int, err error) {
 	}
 	return n, nil
 }
+
+// ReadFrom implements io.ReaderFrom. It does not tell the other end that all has been written.
+func (st *Stream) ReadFrom(r io.Reader) (int64, error) { return st.s.pieces.Copy(st, r) }
 
 // CloseWrite tells the other end that all has been written. What that writes can still be read.
 func (st *Stream) CloseWrite() error {
