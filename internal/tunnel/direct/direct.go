@@ -159,8 +159,9 @@ func (c *Conn) WriteParts(first, second []byte) error {
 // Close ends the connection at once: TLS' own goodbye might wait for who does not read.
 func (c *Conn) Close() error { return c.link.Close() }
 
-// sendBuffer is how much the kernel keeps of what is on its way, in bytes. The other end is on the same computer: what Linux
-// lets gather by itself, 4 MiB, brings nothing and is no longer in the processor's cache when it is read.
+// sendBuffer is how much is written at once, in bytes, and how much the kernel keeps of what is on its way. The other end is
+// on the same computer: the 4 MiB that Linux lets gather by itself bring nothing, and have left the processor's cache when
+// they are read.
 const sendBuffer = 256 << 10
 
 // gathered has what is written at once be more than a record of TLS: each costs a system call otherwise. What is read needs
@@ -181,8 +182,20 @@ func (g *gathered) Write(b []byte) (int, error) {
 	if !g.gathering {
 		return g.Conn.Write(b)
 	}
-	g.out = append(g.out, b...)
-	return len(b), nil
+	if g.out = append(g.out, b...); len(g.out) < sendBuffer {
+		return len(b), nil
+	}
+	return len(b), g.flush()
+}
+
+// flush writes what was gathered. Its caller holds mu.
+func (g *gathered) flush() error {
+	if len(g.out) == 0 {
+		return nil
+	}
+	_, err := g.Conn.Write(g.out)
+	g.out = g.out[:0]
+	return err
 }
 
 // gather begins to keep what is written, or writes it.
@@ -192,7 +205,5 @@ func (g *gathered) gather(yes bool) error {
 	if g.gathering = yes; yes {
 		return nil
 	}
-	_, err := g.Conn.Write(g.out)
-	g.out = g.out[:0]
-	return err
+	return g.flush()
 }
