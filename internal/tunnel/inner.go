@@ -16,7 +16,7 @@ type insideError struct{ error }
 
 // inspected is the far side of a connection whose bytes are looked at on their way there.
 type inspected struct {
-	net.Conn
+	net.Conn   // as an interface: a TCP connection's ReadFrom would be a way past Write
 	inspection *inspection
 	near       Stream // told of a refusal in its own language; nil tells nobody
 	begun, tls bool

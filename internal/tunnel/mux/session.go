@@ -39,7 +39,7 @@ const (
 
 // Sizes are what both ends of a session have to agree on, in bytes.
 type Sizes struct {
-	// Frame is the most data in a frame, and how many bytes the host's end best writes at once.
+	// Frame is the most data in a frame.
 	Frame int
 	// Window is how much of a stream may be on its way, or wait to be read.
 	Window int
@@ -54,6 +54,10 @@ var (
 	// OpenSSH's channels.
 	Network = Sizes{Frame: 1 << 20, Window: 2 << 20, Piece: 1 << 20}
 )
+
+// hostPiece is how many bytes the host's end passes on at once at least: it reads what comes from afar less often then than it
+// writes frames, which took a fifth less of its processor's time with those for a serial port.
+const hostPiece = 512 << 10
 
 // tellAfter is how much of a window has been read when the other end is told. What is left, a frame, keeps that busy until
 // then: told more often, both would be woken more often for nothing.
@@ -102,7 +106,7 @@ func Server(conn io.ReadWriteCloser, in *bufio.Reader, sizes Sizes, most int) *S
 }
 
 func begin(s *Session) *Session {
-	s.windows, s.pieces = pieces.Of(s.sizes.Window), pieces.Of(s.sizes.Frame)
+	s.windows, s.pieces = pieces.Of(s.sizes.Window), pieces.Of(max(s.sizes.Frame, hostPiece))
 	if s.accepted == nil {
 		s.pieces = pieces.Of(s.sizes.Piece)
 	}
